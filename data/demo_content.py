@@ -1,0 +1,116 @@
+"""What stands before the demo camera: a board of photographs and charts, of any size, in clean light.
+
+scikit-image ships the photographs. Only those whose author gave them away are used, each in one half of the split:
+
+    file           half   author                          licence, as scikit-image documents it
+    chelsea.png    train  Stefan van der Walt             CC0
+    coffee.png     train  Rachel Michetti                 CC0
+    retina.jpg     train  Mikael Haggstrom (Wikimedia)    CC0 1.0
+    rocket.jpg     train  SpaceX (launch of DSCOVR)       public domain
+    brick.png      train  CC0Textures, Bricks25           CC0 (grey, tinted here)
+    grass.png      train  Linolafett (DeviantArt)         CC0 (grey, tinted here)
+    astronaut.png  test   NASA (Eileen Collins)           public domain
+    gravel.png     test   CC0Textures, Gravel04           CC0 (grey, tinted here)
+
+Left out: the colour wheel, the motorcycle pair (Middlebury) and the tissue section `ihc`, as no licence is stated; the
+Hubble deep field, as almost black. The 8 bits and JPEG blocks of the sources do not matter: they are shrunk and
+blurred before use, and the camera makes its own clean image from what remains.
+"""
+
+from functools import lru_cache
+from pathlib import Path
+
+import cv2
+import numpy as np
+import skimage
+
+from data.demo_charts import BRIGHT, CHARTS, DARK
+from utils.image import read_image
+
+PHOTOGRAPHS = {
+    "train": ("chelsea.png", "coffee.png", "retina.jpg", "rocket.jpg", "brick.png", "grass.png"),
+    "test": ("astronaut.png", "gravel.png"),
+}
+TINTS = {"brick.png": (1.25, 0.80, 0.65), "grass.png": (0.85, 1.10, 0.50), "gravel.png": (1.10, 1.00, 0.88)}
+PHOTOGRAPH_SHARE = 0.6  # of the panels; the others are charts
+LENS_BLUR = 0.7  # pixels; without it, hard edges would make the demosaicked image dotted, clean and noisy alike
+REFERENCE_SIDE = 1024  # frames whose shorter side is longer get larger panels, not only more of them
+
+
+def compose(height: int, width: int, half: str, rng: np.random.Generator) -> np.ndarray:
+    """Fill a frame with panels and light it unevenly: -> (H, W, 3) float32 sRGB in [0, 1].
+
+    `half` is "train" or "test" and chooses the photographs; charts never repeat, as no two scenes share a generator.
+    """
+    stretch = max(1.0, min(height, width) / REFERENCE_SIDE)
+    frame = np.empty((height, width, 3), np.float32)
+    photographs, charts = _endless(PHOTOGRAPHS[half], rng), _endless(CHARTS, rng)
+    count = 0
+    for top, bottom in _cut(height, stretch, rng):
+        for left, right in _cut(width, stretch, rng):
+            # Photographs and charts keep their shares exactly, so that no scene lacks either.
+            if int((count + 1) * PHOTOGRAPH_SHARE) > int(count * PHOTOGRAPH_SHARE):
+                panel = photograph_panel(next(photographs), bottom - top, right - left, stretch, rng)
+            else:
+                panel = next(charts)(bottom - top, right - left, rng)
+            frame[top:bottom, left:right] = panel
+            count += 1
+    return cv2.GaussianBlur(_light(frame, rng), (0, 0), LENS_BLUR)
+
+
+def photograph_panel(name: str, height: int, width: int, stretch: float, rng: np.random.Generator) -> np.ndarray:
+    """Cut a random part of a photograph, flipped and scaled at random: -> (H, W, 3) float32 in [DARK, BRIGHT].
+
+    Scales from 1/2 to 1 times `stretch` hide the photograph's own noise; what is smaller than the panel is mirrored.
+    """
+    scale = stretch * rng.uniform(0.5, 1.0)
+    photograph = _photograph(name)
+    if rng.random() < 0.5:
+        photograph = photograph[:, ::-1]
+    rows, columns = (round(side * scale) for side in photograph.shape[:2])
+    interpolation = cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC
+    scaled = cv2.resize(np.ascontiguousarray(photograph), (columns, rows), interpolation=interpolation)
+    top, left = rng.integers(max(1, rows - height + 1)), rng.integers(max(1, columns - width + 1))
+    panel = scaled[_mirrored(top, height, rows)][:, _mirrored(left, width, columns)]
+    return DARK + (BRIGHT - DARK) * np.clip(panel, 0, 1)
+
+
+@lru_cache(maxsize=len(PHOTOGRAPHS["train"]))
+def _photograph(name: str) -> np.ndarray:
+    """Read one of scikit-image's photographs: name -> (h, w, 3) float32 in [0, 1]."""
+    # From the installed files, not by `skimage.data.*`, which would go to the network for a missing one.
+    photograph = read_image(Path(skimage.__file__).parent / "data" / name)
+    return photograph * (np.float32(TINTS.get(name, (1, 1, 1))) / 255)
+
+
+def _light(frame: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Dim the frame in place towards one side, by 10 to 35 %, so that flat patches show all brightnesses."""
+    height, width = frame.shape[:2]
+    angle, depth = rng.uniform(0, 2 * np.pi), rng.uniform(0.10, 0.35)
+    y, x = np.linspace(-0.5, 0.5, height, dtype=np.float32), np.linspace(-0.5, 0.5, width, dtype=np.float32)
+    # |cos| + |sin| normalises the slope: the brightest corner keeps its light, the opposite one loses `depth`.
+    towards = np.array([np.sin(angle), np.cos(angle)], np.float32)
+    slope = depth / np.abs(towards).sum()
+    frame *= (1 - depth / 2 + slope * (towards[0] * y[:, None] + towards[1] * x))[:, :, None]
+    return frame
+
+
+def _cut(length: int, stretch: float, rng: np.random.Generator) -> list[tuple[int, int]]:
+    """Cut `length` pixels into two or more unequal parts of about 256 times `stretch`: -> [(start, end), ...]."""
+    parts = max(2, round(length / (256 * stretch)))
+    shifts = rng.uniform(-0.2, 0.2, parts - 1)
+    edges = [0, *(round((part + 1 + shift) * length / parts) for part, shift in enumerate(shifts)), length]
+    return list(zip(edges[:-1], edges[1:]))
+
+
+def _mirrored(start: int, count: int, length: int) -> np.ndarray:
+    """Indices start, start + 1, ... into `length` pixels continued by their mirror image: -> (count,)."""
+    position = np.arange(start, start + count) % (2 * length)
+    return np.minimum(position, 2 * length - 1 - position)
+
+
+def _endless(items: tuple, rng: np.random.Generator):
+    """Yield the items in random order, again and again, each once per round."""
+    while True:
+        for index in rng.permutation(len(items)):
+            yield items[index]

@@ -1,0 +1,1 @@
+"""The networks of NeCA, their losses, and the models that train them."""

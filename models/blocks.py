@@ -1,0 +1,27 @@
+"""Layers that several networks share."""
+
+from torch import nn
+
+MAX_CHANNELS = 512  # where the widths of NCNet and of the critics stop doubling (published)
+ACT_MODES = ("R", "L", "BR", "BL", "IR", "IL")  # KAIR's letters: B/I batch/instance norm, R ReLU, L leaky ReLU
+
+
+def activation(act_mode: str, channels: int) -> list[nn.Module]:
+    """Layers that follow a convolution: `R` ReLU, `L` LeakyReLU(0.2), before it `B` BatchNorm or `I` InstanceNorm.
+
+    BatchNorm has momentum 0.9 and epsilon 1e-4 (published). Raises ValueError for other letters.
+    """
+    if act_mode not in ACT_MODES:
+        raise ValueError(f"activation mode {act_mode!r}, expected one of {', '.join(ACT_MODES)}")
+    layers = {
+        "B": lambda: nn.BatchNorm2d(channels, momentum=0.9, eps=1e-4),
+        "I": lambda: nn.InstanceNorm2d(channels, affine=True),
+        "R": lambda: nn.ReLU(inplace=True),
+        "L": lambda: nn.LeakyReLU(0.2, inplace=True),
+    }
+    return [layers[letter]() for letter in act_mode]
+
+
+def conv(in_nc: int, out_nc: int, kernel: int, stride: int = 1, **options) -> nn.Conv2d:
+    """Convolution whose padding keeps the size, or halves it with stride 2: 3 for 7x7, 1 for 3x3 and 4x4."""
+    return nn.Conv2d(in_nc, out_nc, kernel, stride, padding=(kernel - 1) // 2, **options)

@@ -1,0 +1,194 @@
+"""Joint training of the noise generators, their critics and the denoiser: six networks, one step."""
+
+import random
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from models import losses
+from models.neca import Synthesis, correlate, synthesize_w
+from models.network_dncnn import DnCNN
+from models.network_discriminator import Discriminator
+from models.network_genet import GENet
+from models.network_ncnet import NCNet
+from models.network_npnet import NPNet
+
+# Letters are the keys of options, logs and files; the order is that of the updates within a step.
+GENERATOR_SIDE = ("E", "G1", "G2", "G3")
+CRITICS = ("D1", "D2")
+LETTERS = GENERATOR_SIDE + CRITICS
+NETWORK_CLASSES = {"E": GENet, "G1": NPNet, "G2": NCNet, "G3": DnCNN, "D1": Discriminator, "D2": Discriminator}
+HALVINGS = {"D1": 5, "D2": 3}  # 96 -> 3 and 32 -> 4 pixels (published)
+LR_DECAY_GAMMA = 0.1
+
+
+@dataclass(frozen=True)
+class JointOptions:
+    """What a training step depends on; names and defaults as on the command line."""
+
+    gan_mode: str = "wgangp"
+    pd_stride: int = 3
+    joint_start_epoch: int = 50
+    separate_train: bool = False
+    lambdas: dict[str, float] = field(
+        default_factory=lambda: {"reg": 1, "std1": 50, "std2": 10, "rec": 1, "adv1": 0.1, "adv2": 0.1, "gp": 10}
+    )
+    lr: dict[str, float] = field(default_factory=lambda: {letter: 1e-3 if letter == "G3" else 1e-4 for letter in LETTERS})
+    lr_decay_1: tuple[int, ...] = (1000000,)
+    lr_decay_2: tuple[int, ...] = (100,)
+    betas: tuple[float, float] = (0.5, 0.9)
+
+    @property
+    def adversarial_every(self) -> int:
+        """Steps between adversarial terms: a Wasserstein critic learns five times as often (Arjovsky et al. 2017)."""
+        return 5 if self.gan_mode == "wgangp" else 1
+
+
+class StepRandomness(NamedTuple):
+    """All that is drawn at random within a step."""
+
+    z: Tensor  # (N, 3, H, W), N(0, 1)
+    phase: tuple[int, int]  # of the pixel-shuffle down-sampling, shared by the batch
+    mixing: dict[str, Tensor]  # per critic (N, 1, 1, 1), uniform in [0, 1]
+
+
+def draw_step(shape: torch.Size, pd_stride: int, seed: int, step: int, device: torch.device) -> StepRandomness:
+    """Draw a step's randomness from (seed, step) alone, so that a resumed run draws what an uninterrupted one does."""
+    source = random.Random(f"{seed} step {step}")
+    phase = (source.randrange(pd_stride), source.randrange(pd_stride))
+    generator = torch.Generator(device).manual_seed(source.getrandbits(63))
+    z = torch.randn(shape, generator=generator, device=device)
+    mixing = {letter: torch.rand(shape[0], 1, 1, 1, generator=generator, device=device) for letter in CRITICS}
+    return StepRandomness(z, phase, mixing)
+
+
+class JointModel:
+    """Six networks with their optimisers, and the training step of NeCA.
+
+    `networks` maps the letters E, G1, G2, G3, D1, D2 to modules that are already on their device.
+    """
+
+    def __init__(self, networks: dict[str, nn.Module], options: JointOptions):
+        self.networks = networks
+        self.options = options
+        self.optimizers = {
+            letter: torch.optim.Adam(networks[letter].parameters(), lr=options.lr[letter], betas=options.betas)
+            for letter in LETTERS
+        }
+
+    def training_step(
+        self, clean: Tensor, noisy: Tensor, drawn: StepRandomness, step: int, epoch: int
+    ) -> dict[str, Tensor]:
+        """Update all networks on one batch and return its losses, unweighted and detached.
+
+        clean, noisy: (N, 3, P, P) in [0, 1]; step and epoch count from 1. D_real, D_fake and gp are sums over both
+        critics. Losses that a step does not have (rec before the joint epochs, adv between adversarial steps, gp
+        without wgangp) are absent.
+        """
+        for letter in LETTERS:
+            self.networks[letter].train()
+            self.optimizers[letter].param_groups[0]["lr"] = self.learning_rate(letter, epoch)
+        noise = noisy - clean
+        values, fakes = self._generator_step(clean, noisy, noise, drawn, step, epoch)
+        reals = {"D1": noise, "D2": losses.pixel_shuffle_down(noise, self.options.pd_stride, drawn.phase)}
+        values |= self._critic_step(reals, fakes, drawn.mixing)
+        return {name: value.detach() for name, value in values.items()}
+
+    def learning_rate(self, letter: str, epoch: int) -> float:
+        """Learning rate of a network in an epoch (from 1): a tenth after each milestone that has been completed."""
+        milestones = self.options.lr_decay_2 if letter == "G3" else self.options.lr_decay_1
+        return self.options.lr[letter] * LR_DECAY_GAMMA ** sum(milestone < epoch for milestone in milestones)
+
+    def _generator_step(self, clean, noisy, noise, drawn, step, epoch):
+        """Update E, G1, G2 and G3 -> (losses, detached fakes for the critics)."""
+        nets, options = self.networks, self.options
+        adversarial = step % options.adversarial_every == 0
+        joint = epoch >= options.joint_start_epoch
+        # Synthesise. NCNet needs a gradient only where a loss of this step reaches it.
+        gain = nets["E"](noisy)  # (N, 1, 1, 1)
+        noise_level = nets["G1"](clean, gain)  # (N, 3, P, P)
+        sdnu = noise_level * drawn.z
+        with torch.set_grad_enabled(adversarial or (joint and not options.separate_train)):
+            sdnc = correlate(nets["G2"], sdnu)
+        fakes = {"D1": sdnc, "D2": losses.pixel_shuffle_down(sdnu, options.pd_stride, drawn.phase)}
+
+        values = {
+            # reg: the noise level stays near the gain.
+            "reg": F.mse_loss(noise_level, gain.expand_as(noise_level)),
+            # std1: the gain is the global noise level.
+            "std1": F.mse_loss(gain, losses.global_noise_level(noise)),
+            # std2: the noise level is the local noise level.
+            "std2": F.mse_loss(noise_level, losses.local_noise_level(noise)),
+        }
+        if joint:
+            # rec: the denoiser restores the clean image from the fake noisy one.
+            fake = clean + (sdnc.detach() if options.separate_train else sdnc)
+            values["rec"] = F.mse_loss(nets["G3"](fake), clean)
+        if adversarial:
+            # adv1, adv2: correlated noise fools D1, uncorrelated noise D2.
+            for letter in CRITICS:
+                nets[letter].requires_grad_(False)
+                values[f"adv{letter[1]}"] = losses.generator_adversarial_loss(
+                    nets[letter](fakes[letter]), options.gan_mode
+                )
+                nets[letter].requires_grad_(True)
+        self._update(GENERATOR_SIDE, sum(options.lambdas[name] * value for name, value in values.items()))
+        return values, {letter: fake.detach() for letter, fake in fakes.items()}
+
+    def _critic_step(self, reals, fakes, mixing):
+        """Update D1 and D2 -> losses, summed over the two."""
+        mode = self.options.gan_mode
+        values = dict.fromkeys(("D_real", "D_fake", "gp") if mode == "wgangp" else ("D_real", "D_fake"), 0)
+        for letter in CRITICS:
+            critic, real, fake = self.networks[letter], reals[letter], fakes[letter]
+            scores = critic(torch.cat([real, fake])).chunk(2)  # no layer mixes samples: one pass for both
+            loss_real, loss_fake = losses.critic_losses(*scores, mode)
+            values["D_real"] = values["D_real"] + loss_real
+            values["D_fake"] = values["D_fake"] + loss_fake
+            if mode == "wgangp":
+                values["gp"] = values["gp"] + losses.gradient_penalty(critic, real, fake, mixing[letter])
+        distance = values["D_real"] + values["D_fake"]
+        if mode == "wgangp":
+            self._update(CRITICS, distance + self.options.lambdas["gp"] * values["gp"])
+        else:
+            self._update(CRITICS, 0.5 * distance)
+        return values
+
+    def _update(self, letters, loss):
+        """Backpropagate and let the named networks' optimisers step.
+
+        Gradients are filled with zeros, not dropped: the published results were made with PyTorch 1.13, where Adam
+        keeps moving NCNet on its momentum in the four steps between its gradients.
+        """
+        for letter in letters:
+            self.optimizers[letter].zero_grad(set_to_none=False)
+        loss.backward()
+        for letter in letters:
+            self.optimizers[letter].step()
+
+    @torch.inference_mode()
+    def test(self, clean: Tensor, noisy: Tensor, z: Tensor) -> tuple[Synthesis, Tensor]:
+        """Synthesise noise on a clean image and denoise the real noisy one: (N, 3, H, W) in [0, 1], any size."""
+        for network in self.networks.values():
+            network.eval()
+        synthesis = synthesize_w(self.networks["G1"], self.networks["G2"], clean, self.networks["E"](noisy), z)
+        return synthesis, self.networks["G3"](noisy)
+
+    def state_dict(self) -> dict[str, Any]:
+        """All that a resumed run needs of the model: weights and optimisers (learning rates follow from the epoch)."""
+        return {
+            "networks": {letter: network.state_dict() for letter, network in self.networks.items()},
+            "optimizers": {letter: optimizer.state_dict() for letter, optimizer in self.optimizers.items()},
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Take over what `state_dict` returned."""
+        for letter in LETTERS:
+            self.networks[letter].load_state_dict(state["networks"][letter])
+            self.optimizers[letter].load_state_dict(state["optimizers"][letter])
+            # Parameters that have moved had a gradient, which would now be zero-filled, not None (see `_update`).
+            for parameter in self.optimizers[letter].state:
+                parameter.grad = torch.zeros_like(parameter)

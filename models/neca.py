@@ -1,0 +1,53 @@
+"""Noise synthesis: clean image and white noise in, fake noisy image and everything on the way out."""
+
+from typing import NamedTuple
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from models.network_ncnet import STRIDE
+
+
+class Synthesis(NamedTuple):
+    """What NeCA makes of a clean image; all (N, 3, H, W), in [0, 1] units, not clipped.
+
+    noise_level: NPNet's map, or the constant of NeCA-S; sdnu: the uncorrelated noise (signal-dependent,
+    neighbouring-uncorrelated; for NeCA-S signal-independent); sdnc: the neighbouring-correlated noise (NeCA-S: sinc);
+    fake: clean + sdnc.
+    """
+
+    noise_level: Tensor
+    sdnu: Tensor
+    sdnc: Tensor
+    fake: Tensor
+
+
+def correlate(ncnet: nn.Module, noise: Tensor) -> Tensor:
+    """Give white noise its neighbouring correlation, NCNet(v) + v: (N, 3, H, W) -> (N, 3, H, W), any size.
+
+    Sizes that are no multiples of the U-Net's stride are padded by reflection and cut back.
+    """
+    height, width = noise.shape[-2:]
+    bottom, right = -height % STRIDE, -width % STRIDE
+    if not bottom and not right:
+        return ncnet(noise) + noise
+    if min(height, width) <= max(bottom, right):
+        raise ValueError(f"an image of {height}x{width} pixels is too small, expected at least {STRIDE}x{STRIDE}")
+    padded = F.pad(noise, (0, right, 0, bottom), mode="reflect")
+    return ncnet(padded)[..., :height, :width] + noise
+
+
+def synthesize_w(npnet: nn.Module, ncnet: nn.Module, clean: Tensor, gain: Tensor, z: Tensor) -> Synthesis:
+    """NeCA-W: clean (N, 3, H, W) in [0, 1], gain (N, 1, 1, 1) from GENet or chosen, z ~ N(0, 1) of clean's shape."""
+    noise_level = npnet(clean, gain)
+    sdnu = noise_level * z
+    sdnc = correlate(ncnet, sdnu)
+    return Synthesis(noise_level, sdnu, sdnc, clean + sdnc)
+
+
+def synthesize_s(ncnet: nn.Module, clean: Tensor, noise_level: float, z: Tensor) -> Synthesis:
+    """NeCA-S: signal-independent, neighbouring-correlated noise; `noise_level` in grey levels, no noisy image needed."""
+    level = clean.new_full((1, 1, 1, 1), noise_level / 255)
+    white = level * z
+    sinc = correlate(ncnet, white)
+    return Synthesis(level.expand_as(clean), white, sinc, clean + sinc)

@@ -1,0 +1,78 @@
+"""Checkpoints: dicts of tensors and plain values, written atomically, read without unpickling objects."""
+
+import hashlib
+import logging
+import pickle
+import re
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from utils.atomic import atomic_path
+
+STATE_PREFIX = "training_state_"
+
+
+def save_checkpoint(path: str | Path, content: dict[str, Any]) -> None:
+    """Write a dict of tensors and plain values to `path`, atomically."""
+    with atomic_path(path) as temporary:
+        torch.save(content, temporary)
+
+
+def load_checkpoint(path: str | Path) -> dict[str, Any]:
+    """Read a checkpoint to the CPU: path -> dict.
+
+    Only tensors and plain values are accepted (`weights_only=True`): a file that would run code when unpickled is
+    refused. Raises ValueError that names the file when it is missing, truncated, refused or not a dict.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise ValueError(f"{path}: no such checkpoint")
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError:
+        raise ValueError(
+            f"{path}: refused, it holds pickled Python objects or is no checkpoint; expected tensors and plain values"
+        ) from None
+    except Exception as error:  # torch.load raises RuntimeError, EOFError, KeyError, ... on damaged files
+        raise ValueError(f"{path}: damaged or not a PyTorch checkpoint ({type(error).__name__})") from None
+    if not isinstance(content, dict):
+        raise ValueError(f"{path}: holds a {type(content).__name__}, expected a dict")
+    return content
+
+
+def file_hash(path: str | Path) -> str:
+    """First 12 hexadecimal digits of the file's SHA-256, to name a checkpoint in a report."""
+    return hashlib.sha256(Path(path).read_bytes()).hexdigest()[:12]
+
+
+def numbered_files(folder: Path, prefix: str, suffix: str = ".pth") -> list[Path]:
+    """Files `<prefix><digits><suffix>` of a folder, lowest number first."""
+    pattern = re.compile(re.escape(prefix) + r"(\d+)" + re.escape(suffix))
+    found = [(int(match[1]), path) for path in folder.glob(f"{prefix}*") if (match := pattern.fullmatch(path.name))]
+    return [path for _, path in sorted(found)]
+
+
+def load_newest_state(folder: Path, log: logging.Logger) -> dict[str, Any] | None:
+    """Read the newest complete training state of a run; nothing yet: None.
+
+    A state that cannot be read is named in the log and the one before it is taken. Raises ValueError when there are
+    states and none can be read: starting over silently would overwrite the run.
+    """
+    files = numbered_files(folder, STATE_PREFIX)
+    for path in reversed(files):
+        try:
+            return load_checkpoint(path)
+        except ValueError as error:
+            log.warning("%s; trying the one before it", error)
+    if files:
+        raise ValueError(f"{folder}: none of its {len(files)} training states can be read; delete the run to start over")
+    return None
+
+
+def remove_all_but_newest(folder: Path, prefix: str, keep: int) -> None:
+    """Delete all but the `keep` highest-numbered files `<prefix><digits>.pth`; 0 keeps all."""
+    if keep > 0:
+        for path in numbered_files(folder, prefix)[:-keep]:
+            path.unlink()

@@ -1,0 +1,70 @@
+"""What every command needs around its work: one clear line for an error, a device, a stop signal."""
+
+import os
+import signal
+import sys
+import threading
+from typing import Callable
+
+import torch
+
+
+def run_command(main: Callable[[], int | None]) -> None:
+    """Run a command's `main` and exit with what it returns (nothing: 0).
+
+    A ValueError or OSError, which is what users can cause, ends in one line on stderr and exit code 1; set the
+    environment variable NECA_TRACEBACK=1 to see where it was raised. Anything else is our own fault and keeps its
+    traceback.
+    """
+    try:
+        sys.exit(main() or 0)
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        sys.exit(130)
+    except (ValueError, OSError) as error:
+        if os.environ.get("NECA_TRACEBACK"):
+            raise
+        # A DataLoader worker's error arrives with the worker's whole traceback; its last line is the message.
+        message = (str(error).strip() or type(error).__name__).splitlines()[-1]
+        print(f"error: {message.removeprefix('ValueError: ')}", file=sys.stderr)
+        sys.exit(1)
+
+
+def choose_device(name: str, gpu_ids: list[int]) -> torch.device:
+    """Turn `--device auto|cpu|cuda` and `--gpu_ids` into a device; `auto` takes CUDA where there is one.
+
+    Raises ValueError when CUDA was asked for and is absent, or has no such GPU.
+    """
+    if name == "cpu" or (name == "auto" and not torch.cuda.is_available()):
+        return torch.device("cpu")
+    if not torch.cuda.is_available():
+        raise ValueError("--device cuda: this machine or this build of PyTorch has no CUDA; use --device cpu or auto")
+    if not gpu_ids or not 0 <= gpu_ids[0] < torch.cuda.device_count():
+        raise ValueError(f"--gpu_ids {gpu_ids}: this machine has GPUs 0 to {torch.cuda.device_count() - 1}")
+    return torch.device("cuda", gpu_ids[0])
+
+
+class StopSignal:
+    """Context manager that turns Ctrl-C and SIGTERM into a flag, so that a loop can finish its step and save.
+
+    A second Ctrl-C interrupts at once. Outside the main thread, where Python allows no handlers, nothing is caught.
+    """
+
+    def __init__(self):
+        self.received: str | None = None
+        self._previous: dict[int, object] = {}
+
+    def __enter__(self) -> "StopSignal":
+        if threading.current_thread() is threading.main_thread():
+            for number in (signal.SIGINT, signal.SIGTERM):
+                self._previous[number] = signal.signal(number, self._receive)
+        return self
+
+    def _receive(self, number, frame):
+        if self.received and number == signal.SIGINT:
+            raise KeyboardInterrupt
+        self.received = signal.Signals(number).name
+
+    def __exit__(self, *exception):
+        for number, handler in self._previous.items():
+            signal.signal(number, handler)
