@@ -18,6 +18,7 @@ blurred before use, and the camera makes its own clean image from what remains.
 """
 
 from functools import lru_cache
+from itertools import pairwise
 from pathlib import Path
 
 import cv2
@@ -100,7 +101,7 @@ def _cut(length: int, stretch: float, rng: np.random.Generator) -> list[tuple[in
     parts = max(2, round(length / (256 * stretch)))
     shifts = rng.uniform(-0.2, 0.2, parts - 1)
     edges = [0, *(round((part + 1 + shift) * length / parts) for part, shift in enumerate(shifts)), length]
-    return list(zip(edges[:-1], edges[1:]))
+    return list(pairwise(edges))
 
 
 def _mirrored(start: int, count: int, length: int) -> np.ndarray:

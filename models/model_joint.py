@@ -144,8 +144,7 @@ class JointModel:
         values = dict.fromkeys(("D_real", "D_fake", "gp") if mode == "wgangp" else ("D_real", "D_fake"), 0)
         for letter in CRITICS:
             critic, real, fake = self.networks[letter], reals[letter], fakes[letter]
-            scores = critic(torch.cat([real, fake])).chunk(2)  # no layer mixes samples: one pass for both
-            loss_real, loss_fake = losses.critic_losses(*scores, mode)
+            loss_real, loss_fake = losses.critic_losses(critic(real), critic(fake), mode)
             values["D_real"] = values["D_real"] + loss_real
             values["D_fake"] = values["D_fake"] + loss_fake
             if mode == "wgangp":
@@ -189,6 +188,6 @@ class JointModel:
         for letter in LETTERS:
             self.networks[letter].load_state_dict(state["networks"][letter])
             self.optimizers[letter].load_state_dict(state["optimizers"][letter])
-            # Parameters that have moved had a gradient, which would now be zero-filled, not None (see `_update`).
+            # A parameter that has moved once had a gradient, which would by now be zero-filled (see `_update`).
             for parameter in self.optimizers[letter].state:
                 parameter.grad = torch.zeros_like(parameter)

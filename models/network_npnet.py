@@ -12,8 +12,9 @@ def gain_normalise(features: Tensor, gain: Tensor) -> Tensor:
 
     (N, C, H, W), (N, 1, 1, 1) -> (N, C, H, W). Unbiased standard deviation; 1e-5 is added to it, not to the variance.
     """
-    std, mean = torch.std_mean(features, dim=(1, 2, 3), keepdim=True)  # (N, 1, 1, 1)
-    return (features - mean) * (gain / (std + 1e-5))
+    mean = features.mean(dim=(1, 2, 3), keepdim=True)  # (N, 1, 1, 1)
+    std = features.std(dim=(1, 2, 3), keepdim=True)
+    return (features - mean) / (std + 1e-5) * gain
 
 
 class NPNet(nn.Module):

@@ -1,0 +1,1 @@
+"""Scenes, splits, crops, patches and the demo camera. Knows nothing of networks."""

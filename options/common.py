@@ -1,0 +1,58 @@
+"""What the option files share: a parser that ends in one clear line, number types, common options."""
+
+import argparse
+import math
+import sys
+
+
+class Parser(argparse.ArgumentParser):
+    """ArgumentParser without abbreviations, with defaults in `--help` and one line for an error."""
+
+    def __init__(self, description: str):
+        super().__init__(
+            description=description, formatter_class=argparse.ArgumentDefaultsHelpFormatter, allow_abbrev=False
+        )
+
+    def error(self, message: str):
+        print(f"error: {message} (see {self.prog} --help)", file=sys.stderr)
+        sys.exit(2)
+
+
+def positive_int(text: str) -> int:
+    """Argparse type: an integer from 1."""
+    return _bounded(text, int, 1, "a whole number from 1")
+
+
+def natural_int(text: str) -> int:
+    """Argparse type: an integer from 0."""
+    return _bounded(text, int, 0, "a whole number from 0")
+
+
+def non_negative_float(text: str) -> float:
+    """Argparse type: a finite number from 0."""
+    return _bounded(text, float, 0, "a number from 0")
+
+
+def _bounded(text, kind, lowest, expected):
+    try:
+        value = kind(text)
+    except ValueError:
+        value = math.nan
+    if not lowest <= value < math.inf:
+        raise argparse.ArgumentTypeError(f"{text!r}, expected {expected}")
+    return value
+
+
+def add_device_options(parser: argparse.ArgumentParser) -> None:
+    """Options of `utils.runtime.choose_device`."""
+    parser.add_argument(
+        "--device", choices=("auto", "cpu", "cuda"), default="auto", help="auto takes CUDA where there is one"
+    )
+    parser.add_argument(
+        "--gpu_ids", type=natural_int, nargs="+", default=[0], help="CUDA GPU to use; ignored on the CPU"
+    )
+
+
+def add_seed_option(parser: argparse.ArgumentParser) -> None:
+    """`--seed`, from which all randomness follows."""
+    parser.add_argument("--seed", type=natural_int, default=0, help="all randomness follows from it")
