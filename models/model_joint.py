@@ -10,18 +10,10 @@ from torch import Tensor, nn
 
 from models import losses
 from models.neca import Synthesis, correlate, synthesize_w
-from models.network_dncnn import DnCNN
-from models.network_discriminator import Discriminator
-from models.network_genet import GENet
-from models.network_ncnet import NCNet
-from models.network_npnet import NPNet
+from models.networks import LETTERS, network_checkpoint
 
-# Letters are the keys of options, logs and files; the order is that of the updates within a step.
-GENERATOR_SIDE = ("E", "G1", "G2", "G3")
+GENERATOR_SIDE = ("E", "G1", "G2", "G3")  # in the order of their updates
 CRITICS = ("D1", "D2")
-LETTERS = GENERATOR_SIDE + CRITICS
-NETWORK_CLASSES = {"E": GENet, "G1": NPNet, "G2": NCNet, "G3": DnCNN, "D1": Discriminator, "D2": Discriminator}
-HALVINGS = {"D1": 5, "D2": 3}  # 96 -> 3 and 32 -> 4 pixels (published)
 LR_DECAY_GAMMA = 0.1
 
 
@@ -68,16 +60,35 @@ def draw_step(shape: torch.Size, pd_stride: int, seed: int, step: int, device: t
 class JointModel:
     """Six networks with their optimisers, and the training step of NeCA.
 
-    `networks` maps the letters E, G1, G2, G3, D1, D2 to modules that are already on their device.
+    `networks` maps the letters E, G1, G2, G3, D1, D2 to modules, which move to `device`; all randomness of the steps
+    follows from `seed`.
     """
 
-    def __init__(self, networks: dict[str, nn.Module], options: JointOptions):
-        self.networks = networks
+    def __init__(
+        self,
+        networks: dict[str, nn.Module],
+        options: JointOptions,
+        seed: int = 0,
+        device: torch.device = torch.device("cpu"),
+    ):
+        self.networks = {letter: networks[letter].to(device) for letter in LETTERS}
         self.options = options
+        self.seed = seed
+        self.device = device
         self.optimizers = {
             letter: torch.optim.Adam(networks[letter].parameters(), lr=options.lr[letter], betas=options.betas)
             for letter in LETTERS
         }
+
+    def train_batch(self, batch: dict[str, Any], step: int, epoch: int) -> dict[str, Tensor]:
+        """Update all networks on a loader's batch, clean and noisy (N, 3, P, P) uint8 -> its losses."""
+        clean, noisy = (self.to_float(batch[name]) for name in ("clean", "noisy"))
+        drawn = draw_step(clean.shape, self.options.pd_stride, self.seed, step, self.device)
+        return self.training_step(clean, noisy, drawn, step, epoch)
+
+    def to_float(self, image_uint8: Tensor) -> Tensor:
+        """Move an image to the device, uint8 -> float in [0, 1]."""
+        return image_uint8.to(self.device, non_blocking=True).float().div_(255)
 
     def training_step(
         self, clean: Tensor, noisy: Tensor, drawn: StepRandomness, step: int, epoch: int
@@ -175,6 +186,10 @@ class JointModel:
             network.eval()
         synthesis = synthesize_w(self.networks["G1"], self.networks["G2"], clean, self.networks["E"](noisy), z)
         return synthesis, self.networks["G3"](noisy)
+
+    def network_files(self, epoch: int) -> dict[str, dict[str, Any]]:
+        """What to write into each network's checkpoint file, by letter."""
+        return {letter: network_checkpoint(network, epoch) for letter, network in self.networks.items()}
 
     def state_dict(self) -> dict[str, Any]:
         """All that a resumed run needs of the model: weights and optimisers (learning rates follow from the epoch)."""

@@ -1,15 +1,13 @@
 """Options of main_make_demo.py."""
 
-import argparse
+from options.common import Parser, positive_int
 
 
-def make_demo_parser() -> argparse.ArgumentParser:
+def make_demo_parser() -> Parser:
     """Build the parser of the command that makes the demo data set."""
-    parser = argparse.ArgumentParser(
-        description="Make the demo data set: photographs and test charts as a simulated phone camera (code DC) sees "
-        "them, clean and noisy, in the layout of SIDD-Medium. Run again to continue an interrupted run.",
-        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
-        allow_abbrev=False,
+    parser = Parser(
+        "Make the demo data set: photographs and test charts as a simulated phone camera (code DC) sees them, clean "
+        "and noisy, in the layout of SIDD-Medium. Run again to continue an interrupted run."
     )
     parser.add_argument(
         "--output_dir",
@@ -23,7 +21,7 @@ def make_demo_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument(
         "--num_scenes",
-        type=int,
+        type=positive_int,
         default=24,
         help="number of scenes, two image pairs each; the ISO levels take turns, every fifth round is for testing",
     )
@@ -34,7 +32,7 @@ def make_demo_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument(
         "--iso",
-        type=int,
+        type=positive_int,
         nargs="+",
         default=[100, 800, 3200],
         help="ISO levels, 50 to 12800; the noise grows with about the square root",

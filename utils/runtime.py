@@ -4,6 +4,7 @@ import os
 import signal
 import sys
 import threading
+import traceback
 from typing import Callable
 
 import torch
@@ -17,17 +18,22 @@ def run_command(main: Callable[[], int | None]) -> None:
     traceback.
     """
     try:
-        sys.exit(main() or 0)
+        code = main() or 0
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
-        sys.exit(130)
+        code = 130
     except (ValueError, OSError) as error:
+        code = 1
         if os.environ.get("NECA_TRACEBACK"):
-            raise
+            traceback.print_exc()
         # A DataLoader worker's error arrives with the worker's whole traceback; its last line is the message.
         message = (str(error).strip() or type(error).__name__).splitlines()[-1]
         print(f"error: {message.removeprefix('ValueError: ')}", file=sys.stderr)
-        sys.exit(1)
+    except Exception:
+        code = 1
+        traceback.print_exc()
+    # Outside the except blocks: a live exception would keep a DataLoader's workers alive, and the exit waiting.
+    sys.exit(code)
 
 
 def choose_device(name: str, gpu_ids: list[int]) -> torch.device:

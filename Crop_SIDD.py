@@ -1,0 +1,38 @@
+"""Cut the image pairs of SIDD-Medium (or of another camera in its layout) into overlapping crops for training."""
+
+import sys
+from functools import partial
+from pathlib import Path
+
+from data.crop import crop_pair, find_jobs
+from data.crop_settings import CropSettings, claim_target
+from data.sidd import find_scenes
+from options.crop import crop_parser
+from utils.workers import run_jobs
+
+
+def main(arguments: list[str] | None = None) -> int:
+    args = crop_parser().parse_args(arguments)
+    settings = CropSettings(args.size, args.overlap, args.threshold)
+    scenes = find_scenes(args.source, option="--source")
+    claim_target(Path(args.source), Path(args.target), settings)
+    jobs, failures = find_jobs(scenes, Path(args.target))
+
+    results = run_jobs(partial(crop_pair, settings=settings), jobs, args.num_workers, desc="crop", unit="pair")
+
+    failures = sorted(failures + [result.failure for result in results if result.failure])
+    for failure in failures:
+        print(f"failed: {failure}", file=sys.stderr)
+    written = sum(result.written for result in results)
+    skipped = sum(result.complete for result in results)
+    print(
+        f"{2 * len(jobs)} images of {len(scenes)} scenes in {args.target}: {written} crops written, "
+        f"{2 * skipped} images skipped (complete before), {len(failures)} failures"
+    )
+    return 1 if failures else 0
+
+
+if __name__ == "__main__":
+    from utils.runtime import run_command  # only here: the worker processes import this file, and need no torch
+
+    run_command(main)

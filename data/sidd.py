@@ -1,0 +1,127 @@
+"""SIDD's layout on the disk: scene names, image pairs of a scene, pairs of crops. Paths only, nothing is decoded."""
+
+import re
+from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import Path
+
+EXAMPLE_SCENE = "0001_001_S6_00100_00060_3200_L"
+SCENE_FORM = re.compile(r"(\d{4})_(\d{3})_([A-Z0-9]{2})_(\d{5})_(\d{5})_(\d{4})_([LNH])", re.ASCII)
+# SIDD-Medium has the instance before the name, SIDD-Small has not; archives differ in the suffix's letter case.
+IMAGE_FORM = re.compile(r"((?:\d{4}_)?)(GT|NOISY)_SRGB_(\d+)\.[pP][nN][gG]", re.ASCII)
+
+Pair = tuple[Path, Path]  # (clean, noisy)
+
+
+@dataclass(frozen=True)
+class Scene:
+    """What the name of a scene folder says."""
+
+    name: str
+    instance: str  # 4 digits; differs for every scene folder of SIDD
+    scene: str  # 3 digits; instances that share it show the same scene under another exposure
+    camera: str  # two characters
+    iso: int
+    shutter: int  # 1 / seconds
+    illuminant: int  # kelvin
+    brightness: str  # L(ow), N(ormal) or H(igh)
+
+
+def parse_scene(name: str) -> Scene:
+    """Read a scene's name. Raises ValueError that names it when it has not SIDD's form."""
+    match = SCENE_FORM.fullmatch(name)
+    if not match:
+        raise ValueError(
+            f"{name}: not the name of a scene, expected instance_scene_camera_ISO_shutter_illuminant_brightness "
+            f"such as {EXAMPLE_SCENE}"
+        )
+    instance, scene, camera, iso, shutter, illuminant, brightness = match.groups()
+    return Scene(name, instance, scene, camera, int(iso), int(shutter), int(illuminant), brightness)
+
+
+def find_scenes(root: str | Path, camera: str | None = None, option: str = "--source") -> list[Path]:
+    """List the scene folders of a data set, of one camera or of all, sorted by name.
+
+    They lie in `root` or, as in SIDD's archive, in its sub-folder Data; other folders are ignored. `option` is the
+    one that chose `root`, for the errors. Raises ValueError when there is no such folder, no scene in it or none of
+    this camera, and when a scene is there twice.
+    """
+    root = Path(root)
+    if not root.is_dir():
+        raise ValueError(f"{root}: {'not a folder' if root.exists() else 'no such folder'}; change {option}")
+    folders = [folder for folder in (root, root / "Data") if folder.is_dir()]
+    scenes = sorted(
+        (path for folder in folders for path in folder.iterdir() if SCENE_FORM.fullmatch(path.name) and path.is_dir()),
+        key=lambda path: path.name,
+    )
+    if not scenes:
+        raise ValueError(
+            f"{root}: no scene folders, expected some such as {EXAMPLE_SCENE} in it or in its Data/; change {option}"
+        )
+    for one, other in pairwise(scenes):
+        if one.name == other.name:
+            raise ValueError(f"{one} and {other} are the same scene; remove one of them or change {option}")
+    if camera is None:
+        return scenes
+    cameras = sorted({parse_scene(path.name).camera for path in scenes})
+    if camera not in cameras:
+        raise ValueError(
+            f"{root}: no scenes of camera {camera}, only of {', '.join(cameras)}; change --cam_name or {option}"
+        )
+    return [path for path in scenes if parse_scene(path.name).camera == camera]
+
+
+def find_pairs(folder: str | Path) -> tuple[list[Pair], list[str]]:
+    """List the (clean, noisy) pairs of an uncropped scene, sorted, and what is wrong with its other images.
+
+    Problems are lines for the user, each naming a file (or the scene, when it has no images). They are returned and
+    not raised, so that the caller can do the good pairs first; it must report them.
+    """
+    folder, found, problems = Path(folder), {"GT": {}, "NOISY": {}}, []
+    for path in _visible_pngs(folder):
+        match = IMAGE_FORM.fullmatch(path.name)
+        if not match:
+            problems.append(f"{path}: expected a name such as 0001_GT_SRGB_010.PNG or 0001_NOISY_SRGB_010.PNG")
+            continue
+        prefix, kind, frame = match.groups()
+        first = found[kind].setdefault((prefix, frame), path)
+        if first != path:
+            problems.append(f"{path}: {first.name} is there too, expected one of them")
+    for kind, other in (("GT", "NOISY"), ("NOISY", "GT")):
+        for key in found[kind].keys() - found[other].keys():
+            path = found[kind][key]
+            problems.append(f"{path}: unpaired, expected {path.name.replace(kind, other, 1)} beside it")
+    pairs = [(found["GT"][key], found["NOISY"][key]) for key in sorted(found["GT"].keys() & found["NOISY"].keys())]
+    if not pairs and not problems:
+        problems.append(f"{folder}: no images, expected some such as 0001_GT_SRGB_010.PNG and 0001_NOISY_SRGB_010.PNG")
+    return pairs, sorted(problems)
+
+
+def find_crops(folder: str | Path) -> list[Pair]:
+    """List the (clean, noisy) pairs of crops of a cropped scene, sorted: clean/*GT*.png with noisy/*NOISY*.png.
+
+    Raises ValueError that names the first unpaired file, or the scene when it is not cropped or empty.
+    """
+    folder = Path(folder)
+    clean = {path.name.replace("GT", "NOISY", 1): path for path in _visible_pngs(folder / "clean")}  # by partner
+    noisy = {path.name: path for path in _visible_pngs(folder / "noisy")}
+    for name in sorted(clean.keys() ^ noisy.keys()):
+        path, side = (clean[name], "noisy") if name in clean else (noisy[name], "clean")
+        partner = name if side == "noisy" else name.replace("NOISY", "GT", 1)
+        raise ValueError(
+            f"{path}: has no partner {folder / side / partner}; run Crop_SIDD.py again or change --train_img_dir"
+        )
+    if not clean:
+        what = "the scene is not cropped" if _visible_pngs(folder) else "no crops in its clean/ and noisy/"
+        raise ValueError(f"{folder}: {what}; run Crop_SIDD.py and give its --target as --train_img_dir")
+    return [(clean[name], noisy[name]) for name in sorted(clean)]
+
+
+def _visible_pngs(folder: Path) -> list[Path]:
+    """PNG files of a folder, any letter case, sorted; none where there is no folder.
+
+    Names that start with "." are left out: files being written, and what macOS adds to archives.
+    """
+    if not folder.is_dir():
+        return []
+    return sorted(path for path in folder.iterdir() if path.suffix.lower() == ".png" and path.name[0] != ".")

@@ -1,0 +1,1 @@
+"""Models and data in, numbers and pictures out."""

@@ -1,0 +1,47 @@
+"""The test that runs during joint training."""
+
+import random
+
+import numpy as np
+import torch
+from torch.utils.data import DataLoader
+from tqdm import tqdm
+
+from models.model_joint import JointModel
+from utils.image import to_uint8
+from utils.metrics import kld, noise_of, psnr
+from utils.plots import magnified_noise, panel
+
+PANEL_GAIN = 4  # magnification of the noise in the pictures
+
+
+def test_joint(model: JointModel, loader: DataLoader, seed: int) -> tuple[dict[str, float], np.ndarray]:
+    """Measure the model on whole test images -> mean metrics, and a panel of the first image, (H, W, 3) uint8.
+
+    kld: NeCA's KL divergence of the fake noise (image clipped and rounded to 8 bit) from the real noise; psnr: of the
+    denoiser on the real noisy image, in dB. The white noise of an image follows from (seed, its number), so tests of
+    one run are comparable.
+    """
+    rows, picture = [], None
+    for number, batch in enumerate(tqdm(loader, desc="test", unit="image", position=2, leave=False, disable=None)):
+        clean, noisy = (_to_hwc(batch[name]) for name in ("clean", "noisy"))
+        generator = torch.Generator().manual_seed(random.Random(f"{seed} test {number}").getrandbits(63))
+        z = torch.randn(batch["clean"].shape, generator=generator).to(model.device)
+        synthesis, denoised = model.test(model.to_float(batch["clean"]), model.to_float(batch["noisy"]), z)
+        fake, denoised = (to_uint8(_to_hwc(image)) for image in (synthesis.fake, denoised))
+        rows.append({"kld": kld(noise_of(noisy, clean), noise_of(fake, clean)), "psnr": psnr(denoised, clean)})
+        if picture is None:
+            sdnu, sdnc = (_to_hwc(noise) * 255 for noise in (synthesis.sdnu, synthesis.sdnc))
+            picture = _panel(clean, noisy, fake, denoised, sdnu, sdnc)
+    return {name: float(np.mean([row[name] for row in rows])) for name in rows[0]}, picture
+
+
+def _to_hwc(image: torch.Tensor) -> np.ndarray:
+    """(1, 3, H, W) on any device -> (H, W, 3)."""
+    return image[0].permute(1, 2, 0).cpu().numpy()
+
+
+def _panel(clean, noisy, fake, denoised, sdnu, sdnc) -> np.ndarray:
+    images = [("clean", clean), ("noisy", noisy), ("fake", fake), ("denoised noisy", denoised)]
+    noises = [("noise", noise_of(noisy, clean)), ("sdnu", sdnu), ("sdnc", sdnc)]
+    return panel([images, [(f"{name} x{PANEL_GAIN}", magnified_noise(noise, PANEL_GAIN)) for name, noise in noises]])

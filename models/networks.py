@@ -1,0 +1,54 @@
+"""The six networks by letter: what the paper calls them, their classes, how they are built and stored."""
+
+from typing import Any
+
+import torch
+from torch import nn
+
+from models.init import initialise
+from models.network_discriminator import Discriminator
+from models.network_dncnn import DnCNN
+from models.network_genet import GENet
+from models.network_ncnet import NCNet
+from models.network_npnet import NPNet
+
+# Letters are the keys of options, logs and files.
+NETWORK_CLASSES = {"E": GENet, "G1": NPNet, "G2": NCNet, "G3": DnCNN, "D1": Discriminator, "D2": Discriminator}
+LETTERS = tuple(NETWORK_CLASSES)
+PAPER_NAMES = {
+    "E": "GENet, gain estimation",
+    "G1": "NPNet, noise-level prediction",
+    "G2": "NCNet, neighbouring correlation",
+    "G3": "DnCNN, denoiser",
+    "D1": "critic of the correlated noise",
+    "D2": "critic of the uncorrelated noise",
+}
+HALVINGS = {"D1": 5, "D2": 3}  # 96 -> 3 and 32 -> 4 pixels (published)
+
+
+def build_networks(configs: dict[str, dict[str, Any]], init_type: str, seed: int) -> dict[str, nn.Module]:
+    """Build and initialise networks from their constructor arguments, {letter: arguments} -> {letter: network}.
+
+    Each network's weights follow from (seed, letter): leaving one out changes none of the others.
+    """
+    networks = {}
+    for letter, config in configs.items():
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed * len(LETTERS) + LETTERS.index(letter))
+            networks[letter] = initialise(NETWORK_CLASSES[letter](**config), init_type)
+    return networks
+
+
+def describe(networks: dict[str, nn.Module]) -> str:
+    """Layers and parameter counts, for `--verbose`."""
+    counts = {letter: sum(weights.numel() for weights in network.parameters()) for letter, network in networks.items()}
+    return "\n".join(
+        f"{letter}: {PAPER_NAMES[letter]}, {counts[letter]:,} parameters\n{network}"
+        for letter, network in networks.items()
+    )
+
+
+def network_checkpoint(network: nn.Module, epoch: int) -> dict[str, Any]:
+    """Content of a network's file: the published form (`epoch`, `model_state_dict`) plus its sizes (`config`)."""
+    weights = {name: tensor.detach().cpu() for name, tensor in network.state_dict().items()}
+    return {"epoch": epoch, "model_state_dict": weights, "config": network.config}

@@ -1,0 +1,144 @@
+"""Networks from checkpoint files: the authors' released weights, and those of our own training runs."""
+
+import logging
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from models.networks import HALVINGS, NETWORK_CLASSES, PAPER_NAMES
+from utils.checkpoints import load_checkpoint, numbered_files
+
+GENERATORS = ("E", "G1", "G2")
+# Sizes that the constructors have no default for; a released file, which has no `config`, has the paper's.
+PAPER_SIZES = {
+    "D1": {"patch_size": 96, "halvings": HALVINGS["D1"]},
+    "D2": {"patch_size": 32, "halvings": HALVINGS["D2"]},
+}
+
+
+def load_network(letter: str, path: str | Path) -> nn.Module:
+    """Build a network from its checkpoint file: -> module on the CPU, float32, in eval mode.
+
+    The file is a dict with `model_state_dict` and, if its sizes are not the paper's, `config` (the constructor's
+    arguments). Raises ValueError that names the file when it is missing, damaged, holds pickled objects, or is not
+    this network.
+    """
+    content = load_checkpoint(path)
+    config = content.get("config", PAPER_SIZES.get(letter, {}))
+    try:
+        with torch.device("meta"):  # no memory and no random numbers for weights that are replaced at once
+            network = NETWORK_CLASSES[letter](**config)
+    except (TypeError, ValueError, RuntimeError) as error:
+        reason = str(error).splitlines()[0]
+        raise ValueError(f"{path}: its config does not build {PAPER_NAMES[letter]} ({letter}): {reason}") from None
+    network.load_state_dict(fitting_weights(letter, network, content, path), assign=True)
+    return network.eval()
+
+
+def fitting_weights(letter: str, network: nn.Module, content: dict[str, Any], path: str | Path) -> dict[str, Tensor]:
+    """Take a network's weights out of a checkpoint's content, floating-point ones as float32: -> {key: tensor}.
+
+    Raises ValueError that names the file and the first key that is missing, unexpected, of another shape or not finite.
+    """
+    expected, weights = network.state_dict(), content.get("model_state_dict")
+    name = f"{PAPER_NAMES[letter]} ({letter})"
+    if not isinstance(weights, dict):
+        raise ValueError(f"{path}: has no model_state_dict, expected a checkpoint of {name}")
+    misfit = f"{path}: no checkpoint of {name} of these sizes"
+    for key in (*expected, *weights):
+        if not isinstance(weights.get(key), Tensor):
+            raise ValueError(f"{misfit}: {key} is missing")
+        if key not in expected:
+            raise ValueError(f"{misfit}: unexpected {key}")
+        if weights[key].shape != expected[key].shape:
+            shapes = [tuple(tensor.shape) for tensor in (weights[key], expected[key])]
+            raise ValueError(f"{misfit}: {key} has the shape {shapes[0]}, expected {shapes[1]}")
+        if not torch.isfinite(weights[key]).all():
+            raise ValueError(f"{path}: {key} of {name} holds values that are not finite")
+    return {key: tensor.detach().to(expected[key].dtype) for key, tensor in weights.items()}
+
+
+def load_generators(folder: str | Path, letters: tuple[str, ...] = GENERATORS) -> dict[str, nn.Module]:
+    """Load the noise generator of a folder, or those of its networks that are needed: -> {letter: network}.
+
+    NeCA-S needs only G2. Raises ValueError as `load_network`, and when the folder lacks one.
+    """
+    paths = find_checkpoints(folder, letters)
+    if not paths:
+        raise ValueError(f"{folder}: has no checkpoints of {', '.join(letters)} that belong together")
+    return {letter: load_network(letter, path) for letter, path in paths.items()}
+
+
+def find_checkpoints(folder: str | Path, letters: tuple[str, ...]) -> dict[str, Path]:
+    """Find the files of these networks in a folder: -> {letter: path}, empty when one is missing.
+
+    `checkpoint_<letter>.pth` comes first; networks without one take `checkpoint_<letter>_<epoch>.pth` of the newest
+    epoch that all of them have: a run that was killed while saving has a newer epoch of some networks only.
+    """
+    folder = Path(folder)
+    found = {letter: folder / f"checkpoint_{letter}.pth" for letter in letters}
+    numbered = {
+        letter: {file.stem.rpartition("_")[2]: file for file in numbered_files(folder, f"checkpoint_{letter}_")}
+        for letter, path in found.items()
+        if not path.is_file()
+    }
+    if numbered:
+        common = set.intersection(*(set(files) for files in numbered.values()))
+        if not common:
+            return {}
+        newest = max(common, key=int)
+        found |= {letter: files[newest] for letter, files in numbered.items()}
+    return found
+
+
+def find_checkpoint(folder: str | Path, letter: str) -> Path | None:
+    """Find a network's file in a folder: `checkpoint_<letter>.pth`, or else the one of the newest epoch."""
+    return find_checkpoints(folder, (letter,)).get(letter)
+
+
+def find_checkpoint_folder(pretrain_dir: str | Path, camera: str, letters: tuple[str, ...] = GENERATORS) -> Path:
+    """Find the folder that holds a camera's networks: released weights, a training run's, or `pretrain_dir` itself.
+
+    Raises ValueError that says where it looked, which cameras are there and how to get weights.
+    """
+    root = Path(pretrain_dir)
+    places = [root / camera, root / camera / "models", root]
+    for folder in places:
+        if find_checkpoints(folder, letters):
+            return folder
+    cameras = [
+        folder.name
+        for folder in (sorted(root.iterdir()) if root.is_dir() else [])
+        if find_checkpoints(folder, letters) or find_checkpoints(folder / "models", letters)
+    ]
+    files = ", ".join(f"checkpoint_{letter}.pth" for letter in letters)
+    raise ValueError(
+        f"camera {camera} has no weights ({files}) in {', '.join(map(str, places))}; cameras with weights there: "
+        f"{', '.join(cameras) or 'none'}; change --cam_name or --pretrain_dir, train with main_train_jointly.py, or put "
+        f"the authors' released files into {places[0]}"
+    )
+
+
+def begin_from(networks: dict[str, nn.Module], names: dict[str, str], folder: Path, log: logging.Logger) -> None:
+    """Fill networks in place from given checkpoints; one without a file keeps its weights, and the log says so.
+
+    A name is a path, or a file of `folder`, there also with `checkpoint_` before it. Raises ValueError when there is
+    no file at all or one does not fit its network.
+    """
+    paths = {}
+    for letter, name in names.items():
+        candidates = (Path(name), folder / name, folder / f"checkpoint_{name}")
+        paths[letter] = next((path for path in candidates if path.is_file()), None)
+    if not any(paths.values()):
+        raise ValueError(
+            f"--use_pretrained: none of {', '.join(names.values())} is there, nor in {folder} (also with checkpoint_ "
+            "before the name); change --checkpoint_*_name or --cam_name"
+        )
+    for letter, path in paths.items():
+        if path is None:
+            log.info("%s begins afresh: no checkpoint %s", letter, names[letter])
+            continue
+        networks[letter].load_state_dict(fitting_weights(letter, networks[letter], load_checkpoint(path), path))
+        log.info("%s begins from %s", letter, path)

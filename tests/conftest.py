@@ -1,0 +1,25 @@
+"""Options and fixtures of the test suite. Tests that use the folder ../shared skip where it is absent."""
+
+import os
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT))
+SHARED = ROOT.parent / "shared"
+torch.set_num_threads(1)  # tiny networks gain nothing from more, and the suite runs in a process per core
+os.environ["OMP_NUM_THREADS"] = "1"  # the same for the commands that tests start
+
+
+def pytest_addoption(parser):
+    parser.addoption("--golden", default=None, help="folder of golden vectors; default: ../shared/golden if there")
+
+
+@pytest.fixture(autouse=True)
+def quiet_environment(monkeypatch):
+    """Keep a user's settings out of the tests."""
+    monkeypatch.delenv("NECA_TRACEBACK", raising=False)
+    os.environ.setdefault("CUDA_VISIBLE_DEVICES", "")

@@ -1,0 +1,48 @@
+"""How the golden vectors were recorded: weights by formula, float64, images as uint8. See shared/golden/README.md."""
+
+import zlib
+
+import numpy as np
+import torch
+from torch import nn
+
+RTOL = 1e-6
+
+
+def formula(key: str, shape: tuple[int, ...]) -> np.ndarray:
+    """The value of every tensor, from its state-dict key."""
+    count = int(np.prod(shape)) if shape else 1
+    normal = np.random.RandomState(zlib.crc32(key.encode())).standard_normal(count).reshape(shape)
+    leaf = key.rsplit(".", 1)[-1]
+    if leaf == "num_batches_tracked":
+        return np.zeros(shape, np.int64)
+    if leaf == "running_var":
+        return 1 + 0.1 * np.abs(normal)
+    if leaf in ("running_mean", "bias"):
+        return 0.05 * normal
+    if len(shape) == 1:
+        return 1 + 0.1 * normal
+    return normal * np.sqrt(1.5 / np.prod(shape[1:]))
+
+
+def fill(network: nn.Module) -> nn.Module:
+    """Fill a network by the formula, in float64 and eval mode."""
+    weights = {key: torch.as_tensor(formula(key, tuple(value.shape))) for key, value in network.state_dict().items()}
+    network.double().load_state_dict(weights)
+    return network.eval()
+
+
+def image(array: np.ndarray) -> torch.Tensor:
+    """uint8 NCHW -> float64 in [0, 1]."""
+    return torch.as_tensor(array).double() / 255
+
+
+def fingerprint(tensor: torch.Tensor) -> np.ndarray:
+    """Mean, sum of absolute values, first and last element."""
+    flat = tensor.double().flatten()
+    return np.array([flat.mean(), flat.abs().sum(), flat[0], flat[-1]])
+
+
+def assert_close(actual, expected, name: str) -> None:
+    """Compare with the golden tolerance; the message names what differs."""
+    np.testing.assert_allclose(np.asarray(actual), np.asarray(expected), rtol=RTOL, atol=0, err_msg=name)

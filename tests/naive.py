@@ -1,0 +1,86 @@
+"""The joint training step a second time, written plainly from the paper's description: the truth in tests, and the
+naive side of the speed comparison. Deliberately shares nothing with models/model_joint.py and models/losses.py."""
+
+import torch
+import torch.nn.functional as F
+
+WEIGHTS = {"reg": 1, "std1": 50, "std2": 10, "rec": 1, "adv1": 0.1, "adv2": 0.1}
+
+
+class NaiveTraining:
+    """Six networks, six Adam optimisers, all terms computed with full gradients every step."""
+
+    def __init__(self, E, G1, G2, G3, D1, D2, gan_mode="wgangp", separate=False):
+        self.E, self.G1, self.G2, self.G3, self.D1, self.D2 = E, G1, G2, G3, D1, D2
+        self.gan_mode, self.separate = gan_mode, separate
+
+        def adam(network, lr=1e-4):
+            return torch.optim.Adam(network.parameters(), lr=lr, betas=(0.5, 0.9))
+
+        self.generator_optimizers = [adam(E), adam(G1), adam(G2), adam(G3, 1e-3)]
+        self.critic_optimizers = [adam(D1), adam(D2)]
+
+    def step(self, clean, noisy, z, phase, eps1, eps2, step, joint):
+        for network in (self.E, self.G1, self.G2, self.G3, self.D1, self.D2):
+            network.train()
+        n = noisy - clean
+        h, w = phase
+        gain = self.E(noisy)
+        m = self.G1(clean, gain)
+        v = m * z
+        fake_noise = self.G2(v) + v
+
+        batch = n.shape[0]
+        global_level = torch.stack([n[i].std() for i in range(batch)]).reshape(batch, 1, 1, 1)
+        kernel = torch.full((3, 1, 7, 7), 1 / 49, dtype=n.dtype)
+        mean = F.conv2d(n, kernel, padding=3, groups=3)
+        mean2 = F.conv2d(n * n, kernel, padding=3, groups=3)
+        local_level = torch.sqrt(torch.clamp(mean2 - mean * mean, min=0))
+        losses = {
+            "reg": ((m - gain) ** 2).mean(),
+            "std1": ((gain - global_level) ** 2).mean(),
+            "std2": ((m - local_level) ** 2).mean(),
+        }
+        if joint:
+            restored = self.G3(clean + (fake_noise.detach() if self.separate else fake_noise))
+            losses["rec"] = ((restored - clean) ** 2).mean()
+        if self.gan_mode != "wgangp" or step % 5 == 0:
+            losses["adv1"] = self.opinion(self.D1(fake_noise), True)
+            losses["adv2"] = self.opinion(self.D2(v[:, :, h::3, w::3]), True)
+        for optimizer in self.generator_optimizers:
+            optimizer.zero_grad(set_to_none=False)
+        sum(WEIGHTS[name] * value for name, value in losses.items()).backward()
+        for optimizer in self.generator_optimizers:
+            optimizer.step()
+
+        for optimizer in self.critic_optimizers:
+            optimizer.zero_grad(set_to_none=False)
+        pairs = [(self.D1, n, fake_noise.detach(), eps1)]
+        pairs += [(self.D2, n[:, :, h::3, w::3], v.detach()[:, :, h::3, w::3], eps2)]
+        losses["D_real"] = sum(self.opinion(critic(real), True) for critic, real, _, _ in pairs)
+        losses["D_fake"] = sum(self.opinion(critic(fake), False) for critic, _, fake, _ in pairs)
+        total = losses["D_real"] + losses["D_fake"]
+        if self.gan_mode == "wgangp":
+            losses["gp"] = sum(self.penalty(*pair) for pair in pairs)
+            total = total + 10 * losses["gp"]
+        else:
+            total = total / 2
+        total.backward()
+        for optimizer in self.critic_optimizers:
+            optimizer.step()
+        return {name: value.detach() for name, value in losses.items()}
+
+    def opinion(self, score, wanted_real):
+        if self.gan_mode == "wgangp":
+            return -score.mean() if wanted_real else score.mean()
+        label = torch.ones_like(score) if wanted_real else torch.zeros_like(score)
+        if self.gan_mode == "lsgan":
+            return ((score - label) ** 2).mean()
+        probability = torch.sigmoid(score)
+        return -(label * torch.log(probability) + (1 - label) * torch.log(1 - probability)).mean()
+
+    def penalty(self, critic, real, fake, eps):
+        mixed = (eps * real + (1 - eps) * fake).requires_grad_(True)
+        score = critic(mixed)
+        gradient = torch.autograd.grad(score, mixed, torch.ones_like(score), create_graph=True)[0]
+        return ((gradient.reshape(len(gradient), -1).norm(dim=1) - 1) ** 2).mean()

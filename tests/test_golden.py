@@ -1,0 +1,130 @@
+"""Every vector of a folder recorded from the published implementation. `pytest tests/test_golden.py --golden DIR`."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from models.losses import global_noise_level, local_noise_level, pixel_shuffle_down
+from models.model_joint import CRITICS, JointModel, JointOptions, StepRandomness
+from models.neca import synthesize_w
+from models.network_discriminator import Discriminator
+from models.network_dncnn import DnCNN
+from models.network_genet import GENet
+from models.network_ncnet import NCNet
+from models.network_npnet import NPNet
+from models.networks import LETTERS
+from tests.conftest import SHARED
+from tests.golden import assert_close, fill, fingerprint, image
+from utils.metrics import kld, noise_of, psnr
+
+
+def pytest_generate_tests(metafunc):
+    folder = metafunc.config.getoption("--golden")
+    files = sorted(Path(folder or SHARED / "golden").glob("*.npz"))
+    if not files and folder:
+        raise pytest.UsageError(f"--golden {folder}: no .npz files there")
+    reason = "no golden vectors: ../shared/golden is absent and --golden was not given"
+    absent = [pytest.param(None, marks=pytest.mark.skip(reason=reason), id="absent")]
+    metafunc.parametrize("path", [pytest.param(path, id=path.stem) for path in files] or absent)
+
+
+def test_golden_vectors_are_reproduced(path):
+    vectors = dict(np.load(path))
+    kind = path.stem.split("_")[0] if path.stem.startswith("train_") else path.stem
+    check = next((check for prefix, check in CHECKS.items() if kind.startswith(prefix)), None)
+    assert check is not None, f"{path.name}: no check for this kind of vector"
+    with torch.set_grad_enabled(kind == "train"):
+        compared = check(vectors, path.stem)
+    inputs = {"clean", "noisy", "fake", "z", "pd", "eps1", "eps2", "input"}
+    assert set(compared) == set(vectors) - inputs, "every expected value must have been compared"
+
+
+def build_filled():
+    sizes = {"D1": Discriminator(96, 5), "D2": Discriminator(32, 3)}
+    networks = {"E": GENet(), "G1": NPNet(), "G2": NCNet(), "G3": DnCNN()} | sizes
+    return {letter: fill(networks[letter]) for letter in LETTERS}
+
+
+def check_networks(vectors, stem):
+    networks = build_filled()
+    clean, noisy, z = image(vectors["clean"]), image(vectors["noisy"]), torch.as_tensor(vectors["z"]).double()
+    gain = networks["E"](noisy)
+    synthesis = synthesize_w(networks["G1"], networks["G2"], clean, gain, z)
+    noise = noisy - clean
+    actual = {
+        "gain": gain,
+        "noise_level": synthesis.noise_level,
+        "sdnu": synthesis.sdnu,
+        "sdnc": synthesis.sdnc,
+        "d1": networks["D1"](noise),
+        "d2": networks["D2"](noise[:, :, 0:96:3, 1::3]),
+        "denoised": networks["G3"](noisy),
+    }
+    return compare(actual, vectors)
+
+
+def check_ncnet_variants(vectors, stem):
+    modes = [key.split(".") for key in vectors if key != "input"]
+    noise = torch.as_tensor(vectors["input"]).double()
+    actual = {}
+    for down, up, final in modes:
+        network = fill(NCNet(downsample_mode=down, upsample_mode=up, final_act=final))
+        actual[f"{down}.{up}.{final}"] = network(noise)
+    return compare(actual, vectors)
+
+
+def check_statistics(vectors, stem):
+    noise = image(vectors["noisy"]) - image(vectors["clean"])
+    actual = {"global_noise_level": global_noise_level(noise), "local_noise_level": local_noise_level(noise)}
+    for key in vectors:
+        if key.startswith("pd_"):
+            actual[key] = pixel_shuffle_down(noise, 3, (int(key[3]), int(key[4])))
+    return compare(actual, vectors)
+
+
+def check_metrics(vectors, stem):
+    actual = {}
+    for i, images in enumerate(zip(vectors["clean"], vectors["noisy"], vectors["fake"])):
+        clean, noisy, fake = (np.moveaxis(array, 0, 2) for array in images)
+        actual[f"kld_{i}"] = kld(noise_of(noisy, clean), noise_of(fake, clean))
+        actual[f"psnr_{i}"] = psnr(noisy, clean)
+    return compare(actual, vectors)
+
+
+def check_train(vectors, stem):
+    words = stem.split("_")[1:]
+    options = JointOptions(
+        gan_mode=words[0], joint_start_epoch=1 if "joint" in words else 2, separate_train="separate" in words
+    )
+    model = JointModel(build_filled(), options)
+    actual = {}
+    for k in range(len(vectors["z"])):
+        mixing = {letter: torch.as_tensor(vectors[f"eps{letter[1]}"][k]).double() for letter in CRITICS}
+        drawn = StepRandomness(torch.as_tensor(vectors["z"][k]).double(), tuple(vectors["pd"][k]), mixing)
+        clean, noisy = image(vectors["clean"][k]), image(vectors["noisy"][k])
+        losses = model.training_step(clean, noisy, drawn, step=k + 1, epoch=1)
+        actual |= {f"loss.{name}.{k + 1}": value for name, value in losses.items()}
+    weights = {letter: network.state_dict() for letter, network in model.networks.items()}
+    for name in vectors:
+        if name.startswith("after."):
+            _, letter, key = name.split(".", 2)
+            actual[name] = fingerprint(weights[letter][key])
+    return compare(actual, vectors)
+
+
+def compare(actual, vectors):
+    for name, value in actual.items():
+        assert name in vectors, f"{name} was computed, but the published implementation has no such value"
+        assert_close(value, vectors[name], name)
+    return actual
+
+
+CHECKS = {
+    "networks": check_networks,
+    "ncnet_variants": check_ncnet_variants,
+    "statistics": check_statistics,
+    "metrics": check_metrics,
+    "train": check_train,
+}

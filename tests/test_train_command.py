@@ -1,0 +1,234 @@
+"""The training command as users run it, on a tiny camera: resuming, stopping, what it writes, what it refuses."""
+
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+
+import main_train_jointly
+from models.networks import LETTERS
+from tests.camera import CAMERA, command, make_camera
+from tests.conftest import ROOT
+from utils import checkpoints
+
+KILLS = int(os.environ.get("NECA_KILLS", "4"))  # kill -9 at so many random moments
+
+
+@pytest.fixture
+def root(tmp_path) -> Path:
+    make_camera(tmp_path)
+    return tmp_path
+
+
+def models(root: Path, save: str = "saves") -> Path:
+    return root / save / CAMERA / "models"
+
+
+def weights(root: Path, save: str = "saves") -> dict[str, torch.Tensor]:
+    """All tensors of the newest training state of a run."""
+    state = checkpoints.load_checkpoint(checkpoints.numbered_files(models(root, save), "training_state_")[-1])
+    found = {"step": torch.tensor(state["step"])}
+    for letter, network in state["model"]["networks"].items():
+        found |= {f"{letter}.{key}": tensor for key, tensor in network.items()}
+    for letter, optimizer in state["model"]["optimizers"].items():
+        for number, entries in optimizer["state"].items():
+            found |= {f"{letter}.{number}.{key}": torch.as_tensor(value) for key, value in entries.items()}
+    return found
+
+
+def assert_same(first: dict[str, torch.Tensor], second: dict[str, torch.Tensor]) -> None:
+    assert first.keys() == second.keys()
+    different = [key for key in first if not torch.equal(first[key], second[key])]
+    assert not different, f"not bit-identical: {different[:5]}"
+
+
+def rows(root: Path, kind: str, save: str = "saves") -> list[dict]:
+    text = (root / save / CAMERA / "logs" / "metrics.jsonl").read_text()
+    return [row for row in map(json.loads, text.splitlines()) if row["kind"] == kind]
+
+
+def train(root: Path, *more: str, save: str = "saves") -> None:
+    main_train_jointly.main(command(root, *more, save=save))
+
+
+def start(root: Path, *more: str, save: str = "saves", **options) -> subprocess.Popen:
+    """Start the training command as a process of its own."""
+    words = [sys.executable, "main_train_jointly.py", *command(root, *more, save=save)]
+    return subprocess.Popen(words, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, **options)
+
+
+def test_run_writes_checkpoints_logs_options_and_pictures(root):
+    train(root, "--epochs", "4", "--use_tb")
+    run = root / "saves" / CAMERA
+    for letter in LETTERS:
+        content = checkpoints.load_checkpoint(models(root) / f"checkpoint_{letter}_00000004.pth")
+        assert content["epoch"] == 4
+        assert set(content) == {"epoch", "model_state_dict", "config"}
+    assert json.loads((run / "options.json").read_text())["patch_size"] == 32
+    assert [row["step"] for row in rows(root, "train")] == list(range(1, 9))  # 4 crops in batches of 2, 4 epochs
+    assert [row["step"] for row in rows(root, "test")] == [4, 8]
+    assert set(rows(root, "test")[0]) == {"kind", "step", "epoch", "kld", "psnr"}
+    assert {path.name for path in (run / "imgs").iterdir()} == {"test_00000004.png", "test_00000008.png"}
+    assert "step 8" in (run / "logs" / "train.log").read_text()
+    assert list((run / "tb").glob("events*"))
+
+
+def test_losses_of_a_step_are_logged_under_their_names(root):
+    train(root, "--epochs", "3")
+    by_step = {row["step"]: set(row) - {"kind", "step", "epoch"} for row in rows(root, "train")}
+    always = {"reg", "std1", "std2", "D_real", "D_fake", "gp"}
+    assert by_step[1] == always  # epoch 1
+    assert by_step[3] == always | {"rec"}  # from --joint_start_epoch 2 on
+    assert by_step[5] == always | {"rec", "adv1", "adv2"}  # every fifth step
+
+
+@pytest.mark.parametrize("workers", ["0", "2"])
+def test_resumed_run_is_bit_identical_to_an_uninterrupted_one(root, workers):
+    train(root, "--epochs", "4", save="whole")
+    for steps in ("3", "5", "8"):  # within an epoch, within another, the end
+        train(root, "--epochs", "4", "--steps", steps, "--num_workers", workers, "--test_epoch", "1")
+    assert_same(weights(root), weights(root, "whole"))
+    resumed = {row["step"]: row for row in rows(root, "train")}
+    assert resumed == {row["step"]: row for row in rows(root, "train", "whole")}
+
+
+def test_rerun_of_a_complete_run_changes_nothing(root, capsys):
+    train(root, "--epochs", "2")
+    before = {path: path.read_bytes() for path in models(root).iterdir()}
+    train(root, "--epochs", "2")
+    assert "complete" in capsys.readouterr().out
+    assert {path: path.read_bytes() for path in models(root).iterdir()} == before
+
+
+def test_other_seed_gives_other_weights(root):
+    train(root, "--epochs", "2")
+    train(root, "--epochs", "2", "--seed", "1", save="other")
+    assert not torch.equal(weights(root)["E.model.0.0.weight"], weights(root, "other")["E.model.0.0.weight"])
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_stop_signal_finishes_the_step_saves_and_exits_cleanly(root, number):
+    process = start(root, "--epochs", "1000", "--num_workers", "1", "--test_epoch", "1000", start_new_session=True)
+    log = root / "saves" / CAMERA / "logs" / "metrics.jsonl"
+    wait_until(lambda: log.exists() and len(log.read_text().splitlines()) >= 3, process)
+    os.killpg(process.pid, number)  # the whole group, as a terminal's Ctrl-C does
+    output, _ = process.communicate(timeout=60)
+    assert process.returncode == 0, output
+    assert "Traceback" not in output
+    saved = int(weights(root)["step"])
+    assert saved == rows(root, "train")[-1]["step"]
+    train(root, "--epochs", "1000", "--steps", str(saved + 2))
+    train(root, "--epochs", "1000", "--steps", str(saved + 2), save="whole")
+    assert_same(weights(root), weights(root, "whole"))
+
+
+def test_kill_at_any_moment_leaves_a_resumable_run(root):
+    arguments = ("--epochs", "12", "--num_workers", "1", "--test_epoch", "1")
+    begun = time.monotonic()
+    assert start(root, *arguments, save="whole").wait(timeout=300) == 0
+    duration = time.monotonic() - begun
+    moments = random.Random(0)
+    for _ in range(KILLS):
+        process = start(root, *arguments)
+        try:
+            process.wait(timeout=moments.uniform(0.3, 1.0) * duration)
+        except subprocess.TimeoutExpired:
+            process.kill()
+        process.communicate()
+    finished = start(root, *arguments)
+    output, _ = finished.communicate(timeout=300)
+    assert finished.returncode == 0, output
+    assert_same(weights(root), weights(root, "whole"))
+    assert rows(root, "train") == rows(root, "train", "whole")
+    assert rows(root, "test") == rows(root, "test", "whole")
+    assert not list(models(root).glob(".*"))
+
+
+def wait_until(condition, process, seconds: float = 60) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert process.poll() is None, process.communicate()[0]
+        assert time.monotonic() < deadline, "nothing happened"
+        time.sleep(0.05)
+
+
+@pytest.mark.parametrize(
+    "changed",
+    ["--patch_size 40", "--seed 3", "--lr_E 0.1", "--not_aug", "--gan_mode lsgan", "--G2_nc 4", "--separate_train"],
+)
+def test_changed_option_that_would_make_a_resume_wrong_is_named(root, changed):
+    train(root, "--epochs", "2")
+    flag = changed.split()[0]
+    with pytest.raises(ValueError, match=flag):
+        train(root, "--epochs", "4", *changed.split())
+
+
+def test_changed_training_images_are_noticed_on_resume(root):
+    train(root, "--epochs", "2")
+    names = (root / "lists" / "ZZ_train.txt").read_text().split()
+    (root / "lists" / "ZZ_train.txt").write_text("\n".join(names[:3]))
+    with pytest.raises(ValueError, match="training images"):
+        train(root, "--epochs", "4")
+
+
+def test_truncated_newest_state_falls_back_to_the_one_before(root, capsys):
+    train(root, "--epochs", "4")
+    train(root, "--epochs", "4", save="whole")
+    newest = checkpoints.numbered_files(models(root), "training_state_")[-1]
+    newest.write_bytes(newest.read_bytes()[:1000])
+    train(root, "--epochs", "4")
+    assert newest.name in capsys.readouterr().out
+    assert_same(weights(root), weights(root, "whole"))
+
+
+def test_states_that_cannot_be_read_stop_the_command(root):
+    train(root, "--epochs", "2")
+    for state in checkpoints.numbered_files(models(root), "training_state_"):
+        state.write_bytes(b"PK")
+    with pytest.raises(ValueError, match="none of its"):
+        train(root, "--epochs", "4")
+
+
+def test_keep_checkpoints_limits_the_network_files(root):
+    train(root, "--epochs", "4", "--test_epoch", "1", "--keep_checkpoints", "2")
+    assert [path.name for path in sorted(models(root).glob("checkpoint_G2_*"))] == [
+        "checkpoint_G2_00000003.pth",
+        "checkpoint_G2_00000004.pth",
+    ]
+
+
+def test_val_step_tests_within_an_epoch(root):
+    train(root, "--epochs", "2", "--test_epoch", "10", "--val_step", "3")
+    assert [row["step"] for row in rows(root, "test")] == [3, 4]  # every third step, and the end
+
+
+def test_not_train_only_tests_the_newest_checkpoint(root):
+    train(root, "--epochs", "2")
+    before = weights(root)
+    train(root, "--epochs", "2", "--not_train")
+    assert_same(weights(root), before)
+    first, second = rows(root, "test")
+    assert first == second
+
+
+def test_use_pretrained_begins_from_the_given_networks(root):
+    train(root, "--epochs", "2", save="first")
+    given = models(root, "first") / "checkpoint_G2_00000002.pth"
+    train(root, "--steps", "1", "--use_pretrained", "--checkpoint_G2_name", str(given), "--lr_G2", "0")
+    first, second = weights(root, "first"), weights(root)
+    assert torch.equal(second["G2.encoders.0.0.weight"], first["G2.encoders.0.0.weight"])
+    assert not torch.equal(second["E.model.0.0.weight"], first["E.model.0.0.weight"])
+
+
+@pytest.mark.parametrize("steps", ["5", "60"])
+def test_diverging_run_names_the_step_and_saves_nothing(root, steps):
+    with pytest.raises(ValueError, match=r"is (nan|inf|-inf) at step \d+; the batch's files: .*_NOISY_SRGB|not finite"):
+        train(root, "--epochs", "100", "--steps", steps, "--test_epoch", "1", "--lr_E", "1e30", "--lr_G1", "1e30")
+    assert not list(models(root).iterdir())

@@ -1,0 +1,121 @@
+"""The training step against a second, plain implementation, and its state."""
+
+import copy
+
+import pytest
+import torch
+
+from models.losses import local_noise_level
+from models.model_joint import CRITICS, JointModel, JointOptions, StepRandomness, draw_step
+from models.networks import LETTERS
+from tests.naive import NaiveTraining
+from tests.tiny import tiny_batch, tiny_networks
+
+STEPS = 11  # two adversarial steps of wgangp, and updates on momentum alone after each
+
+
+def run_steps(model: JointModel, steps, epoch: int) -> list[dict]:
+    return [model.training_step(*inputs(step)[:2], drawn(step), step, epoch) for step in steps]
+
+
+def inputs(step: int):
+    return tiny_batch(seed=step)
+
+
+def drawn(step: int) -> StepRandomness:
+    generator = torch.Generator().manual_seed(1000 + step)
+    mixing = {letter: torch.rand(2, 1, 1, 1, generator=generator, dtype=torch.float64) for letter in CRITICS}
+    return StepRandomness(inputs(step)[2], (step % 3, step // 3 % 3), mixing)
+
+
+@pytest.mark.parametrize("gan_mode", ["wgangp", "lsgan", "vanilla"])
+@pytest.mark.parametrize("joint, separate", [(False, False), (True, False), (True, True)])
+def test_step_equals_the_plain_implementation(gan_mode, joint, separate):
+    options = JointOptions(gan_mode=gan_mode, joint_start_epoch=3, separate_train=separate)
+    model = JointModel(tiny_networks(), options)
+    plain = NaiveTraining(**tiny_networks(), gan_mode=gan_mode, separate=separate)
+    ours = run_steps(model, range(1, STEPS + 1), epoch=3 if joint else 2)
+    for step, losses in enumerate(ours, start=1):
+        clean, noisy, z = inputs(step)
+        random = drawn(step)
+        expected = plain.step(clean, noisy, z, random.phase, random.mixing["D1"], random.mixing["D2"], step, joint)
+        assert losses.keys() == expected.keys()
+        for name, value in losses.items():
+            torch.testing.assert_close(value, expected[name], rtol=1e-7, atol=1e-12, msg=f"{name} of step {step}")
+    for letter in LETTERS:
+        for key, tensor in model.networks[letter].state_dict().items():
+            torch.testing.assert_close(tensor, getattr(plain, letter).state_dict()[key], rtol=1e-5, atol=1e-7)
+
+
+def test_ncnet_keeps_moving_on_momentum_between_adversarial_steps():
+    model = JointModel(tiny_networks(), JointOptions(separate_train=True, joint_start_epoch=1))
+    moved = []
+    for step in range(1, 8):
+        before = copy.deepcopy(model.networks["G2"].state_dict())
+        run_steps(model, [step], epoch=1)
+        after = model.networks["G2"].state_dict()
+        moved.append(any(not torch.equal(after[key], before[key]) for key in after))
+    assert moved == [False] * 4 + [True] * 3
+
+
+def test_resuming_from_the_state_is_bit_identical_at_every_step():
+    options = JointOptions(separate_train=True, joint_start_epoch=1)
+    whole = JointModel(tiny_networks(), options)
+    states = {0: copy.deepcopy(whole.state_dict())}
+    for step in range(1, STEPS + 1):
+        run_steps(whole, [step], epoch=1)
+        states[step] = copy.deepcopy(whole.state_dict())
+    for start in (0, 3, 5, 7):  # fresh, before the first adversarial step, just after it, on momentum
+        resumed = JointModel(tiny_networks(seed=9), options)
+        resumed.load_state_dict(copy.deepcopy(states[start]))
+        run_steps(resumed, range(start + 1, STEPS + 1), epoch=1)
+        for letter in LETTERS:
+            for key, tensor in resumed.networks[letter].state_dict().items():
+                assert torch.equal(tensor, whole.networks[letter].state_dict()[key]), f"{letter}.{key} from {start}"
+
+
+def test_denoiser_loss_reaches_the_generators_only_without_separate_training():
+    def generator_weights(separate, joint):
+        model = JointModel(tiny_networks(), JointOptions(separate_train=separate, joint_start_epoch=1 if joint else 9))
+        run_steps(model, [1], epoch=1)
+        return model.networks["G1"].state_dict()["conv1.weight"]
+
+    solo = generator_weights(separate=False, joint=False)
+    assert torch.equal(generator_weights(separate=True, joint=True), solo)
+    assert not torch.equal(generator_weights(separate=False, joint=True), solo)
+
+
+def test_learning_rate_decays_as_multisteplr_stepped_once_an_epoch():
+    model = JointModel(tiny_networks(), JointOptions(lr_decay_1=(2,), lr_decay_2=(1, 3)))
+    for letter, milestones, base in (("E", [2], 1e-4), ("D1", [2], 1e-4), ("G3", [1, 3], 1e-3)):
+        optimizer = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=base)
+        scheduler = torch.optim.lr_scheduler.MultiStepLR(optimizer, milestones, gamma=0.1)
+        for epoch in range(1, 6):
+            assert model.learning_rate(letter, epoch) == pytest.approx(optimizer.param_groups[0]["lr"])
+            optimizer.step()
+            scheduler.step()
+
+
+def test_learning_rate_of_the_epoch_reaches_the_optimiser():
+    model = JointModel(tiny_networks(), JointOptions(lr_decay_2=(1,), joint_start_epoch=1))
+    run_steps(model, [1], epoch=2)
+    assert model.optimizers["G3"].param_groups[0]["lr"] == pytest.approx(1e-4)
+
+
+def test_randomness_of_a_step_depends_on_seed_and_step_alone():
+    def draw(seed, step):
+        return draw_step(torch.Size((2, 3, 8, 8)), 3, seed, step, torch.device("cpu"))
+
+    draw(5, 1)
+    assert torch.equal(draw(0, 7).z, draw(0, 7).z)
+    assert not torch.equal(draw(0, 7).z, draw(0, 8).z)
+    assert not torch.equal(draw(0, 7).z, draw(1, 7).z)
+    assert {draw(0, step).phase for step in range(200)} == {(h, w) for h in range(3) for w in range(3)}
+
+
+def test_local_noise_level_of_flat_noise_is_zero_and_not_nan():
+    # E[n^2] - E[n]^2 of a constant is a rounding error of either sign.
+    noise = torch.full((1, 3, 32, 32), 0.1)
+    centre = local_noise_level(noise)[..., 3:-3, 3:-3]
+    assert torch.isfinite(centre).all()
+    assert centre.max() < 1e-3

@@ -1,0 +1,144 @@
+"""What a training run writes down: options.json, train.log, metrics.jsonl, pictures, TensorBoard."""
+
+import json
+import logging
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from tqdm import tqdm
+
+from utils.atomic import write_json, write_text
+from utils.image import write_image
+
+
+class TqdmHandler(logging.StreamHandler):
+    """Logs to the terminal without tearing the progress bars."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        tqdm.write(self.format(record), file=sys.stdout)
+        sys.stdout.flush()
+
+
+def terminal_log() -> logging.Logger:
+    """A logger of its own that writes to the terminal."""
+    log = logging.Logger("neca")
+    handler = TqdmHandler()
+    handler.setFormatter(logging.Formatter("%(message)s"))
+    log.addHandler(handler)
+    return log
+
+
+class RunLog:
+    """A run's folder `<dir_save>/<camera>/` with logs/, imgs/, models/ and tb/.
+
+    `options` are plain values, all that the run is made with. `fixed` maps those that a resumed run must not change
+    to what users call them. Raises ValueError when one has changed, or when the folder cannot be written.
+    """
+
+    def __init__(
+        self,
+        folder: str | Path,
+        options: dict[str, Any],
+        fixed: dict[str, str],
+        log: logging.Logger,
+        use_tb: bool = False,
+    ):
+        self.folder = Path(folder)
+        self.models = self.folder / "models"
+        self.images = self.folder / "imgs"
+        self.log = log
+        self._options_file = self.folder / "options.json"
+        self._metrics_file = self.folder / "logs" / "metrics.jsonl"
+        for name in ("logs", "imgs", "models"):
+            _make_folder(self.folder / name)
+        self._check_options(options, fixed)
+        self._remove_leftovers()
+        write_json(self._options_file, options)
+        self._tensorboard_folder = self.folder / "tb" if use_tb else None
+        self._tensorboard = None
+        to_file = logging.FileHandler(self.folder / "logs" / "train.log", encoding="utf-8")
+        to_file.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
+        log.addHandler(to_file)
+
+    def _check_options(self, options: dict[str, Any], fixed: dict[str, str]) -> None:
+        if not self.has_state() or not self._options_file.exists():
+            return  # a run that was killed before its first checkpoint starts over
+        before = json.loads(self._options_file.read_text())
+        now = json.loads(json.dumps(options))
+        for name, flag in fixed.items():
+            if before.get(name) != now[name]:
+                raise ValueError(
+                    f"{self.folder}: this run was begun with {name} {before.get(name)}, now it is {now[name]}; "
+                    f"resume with the same {flag}, or choose another --dir_save"
+                )
+
+    def has_state(self) -> bool:
+        """Whether there is a checkpoint to resume from."""
+        return any(self.models.glob("training_state_*.pth"))
+
+    def _remove_leftovers(self) -> None:
+        """Delete temporary files that a killed process has left (see `utils.atomic`)."""
+        for path in (*self.folder.glob(".*.tmp*"), *self.folder.glob("*/.*.tmp*")):
+            path.unlink(missing_ok=True)
+
+    def begin(self, step: int) -> None:
+        """Drop what a killed run has recorded beyond `step`, where this one continues."""
+        if self._metrics_file.exists():
+            kept = [line for line in self._metrics_file.read_text().splitlines() if _step_of(line) <= step]
+            write_text(self._metrics_file, "".join(f"{line}\n" for line in kept))
+        if self._tensorboard_folder:
+            try:
+                from torch.utils.tensorboard import SummaryWriter
+            except ImportError:
+                raise ValueError("--use_tb: tensorboard is not installed; pip install tensorboard") from None
+            self._tensorboard = SummaryWriter(self._tensorboard_folder, purge_step=step + 1)
+
+    def recorded(self, kind: str, step: int) -> bool:
+        """Whether a row of this kind was written at `step`."""
+        if not self._metrics_file.exists():
+            return False
+        rows = (json.loads(line) for line in self._metrics_file.read_text().splitlines())
+        return any(row["kind"] == kind and row["step"] == step for row in rows)
+
+    def metrics(self, kind: str, step: int, epoch: int, values: dict[str, float]) -> None:
+        """Record numbers: a line of metrics.jsonl, a line of the log, TensorBoard scalars."""
+        with open(self._metrics_file, "a", encoding="utf-8") as file:
+            file.write(json.dumps({"kind": kind, "step": step, "epoch": epoch, **values}) + "\n")
+        numbers = "  ".join(f"{name} {value:.4g}" for name, value in values.items())
+        self.log.info("%s  epoch %d  step %d  %s", kind, epoch, step, numbers)
+        if self._tensorboard:
+            for name, value in values.items():
+                self._tensorboard.add_scalar(f"{kind}/{name}", value, step)
+
+    def picture(self, name: str, step: int, image: np.ndarray) -> None:
+        """Record a picture, (H, W, 3) uint8: imgs/<name>.png and TensorBoard."""
+        write_image(self.images / f"{name}.png", image)
+        if self._tensorboard:
+            self._tensorboard.add_image("panel", image, step, dataformats="HWC")
+
+    def close(self) -> None:
+        """Flush and close the files."""
+        if self._tensorboard:
+            self._tensorboard.close()
+        for handler in self.log.handlers:
+            handler.close()
+
+
+def _make_folder(path: Path) -> None:
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+        probe = path / ".writable.tmp"
+        probe.touch()
+        probe.unlink()
+    except OSError as error:
+        raise ValueError(f"{path}: cannot be written ({error.strerror}); change --dir_save") from None
+
+
+def _step_of(line: str) -> float:
+    """Step of a line of metrics.jsonl; infinite for a line that a kill cut short."""
+    try:
+        return json.loads(line)["step"]
+    except (json.JSONDecodeError, KeyError, TypeError):
+        return float("inf")

@@ -1,0 +1,183 @@
+"""The training loop. It knows nothing of the model but the handful of methods in `Trainable`."""
+
+import math
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor
+from tqdm import tqdm
+
+from utils.checkpoints import STATE_PREFIX, load_newest_state, remove_all_but_newest, save_checkpoint
+from utils.run_log import RunLog
+from utils.runtime import StopSignal
+
+KEPT_STATES = 2  # the newest training state and the one before it, in case the disk damages a file
+
+
+class Trainable(Protocol):
+    """What the loop asks of a model."""
+
+    def train_batch(self, batch: dict[str, Any], step: int, epoch: int) -> dict[str, Tensor]:
+        """Learn from a batch and return its losses as scalars on the device."""
+
+    def network_files(self, epoch: int) -> dict[str, dict]:
+        """Contents of the files to publish, by letter."""
+
+    def state_dict(self) -> dict[str, Any]: ...
+
+    def load_state_dict(self, state: dict[str, Any]) -> None: ...
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """When to log, to test and to stop; steps and epochs count from 1."""
+
+    steps_per_epoch: int
+    last_step: int
+    log_step: int
+    test_epoch: int
+    val_step: int
+    keep_checkpoints: int = 0  # network files kept per letter; 0: all
+
+    def epoch(self, step: int) -> int:
+        return math.ceil(step / self.steps_per_epoch)
+
+    def tests_at(self, step: int) -> bool:
+        """After every `test_epoch` epochs, every `val_step` steps, and at the end."""
+        return (
+            step > 0
+            and step % (self.steps_per_epoch * self.test_epoch) == 0
+            or step % self.val_step == 0
+            or step == self.last_step
+        )
+
+
+class LossWindow:
+    """Losses of the steps since the last row of the log, left on the device until somebody asks."""
+
+    def __init__(self):
+        self.rows: list[tuple[int, list[str], Tensor, list[str]]] = []
+
+    def add(self, step: int, losses: dict[str, Tensor], files: list[str]) -> None:
+        self.rows.append((step, list(losses), torch.stack(list(losses.values())), files))
+
+    def means(self) -> dict[str, float]:
+        """Empty the window: -> the mean of each loss over the steps that had it.
+
+        Raises ValueError for a loss that is not finite, with its step and the batch's files.
+        """
+        found: dict[str, list[float]] = {}
+        for step, names, values, files in self.rows:
+            for name, value in zip(names, values.tolist()):
+                if not math.isfinite(value):
+                    raise ValueError(
+                        f"loss {name} is {value} at step {step}; the batch's files: {', '.join(files)}; "
+                        f"nothing was saved since the last checkpoint: look at these files, or lower the --lr_* options"
+                    )
+                found.setdefault(name, []).append(value)
+        self.rows.clear()
+        return {name: sum(values) / len(values) for name, values in found.items()}
+
+
+def train(
+    model: Trainable,
+    make_batches: Callable[[int], Iterable[dict[str, Any]]],
+    test: Callable[[int], dict[str, float]],
+    schedule: Schedule,
+    run: RunLog,
+) -> bool:
+    """Train until `schedule.last_step`, or until Ctrl-C or SIGTERM -> whether the run is complete.
+
+    Continues from the run's newest checkpoint. `make_batches(step)` gives the batches after `step`, each with a
+    list of file names under "name"; `test(step)` measures the model.
+    """
+    step = resume(model, run)
+    window = LossWindow()
+    if step and schedule.tests_at(step) and not run.recorded("test", step):  # stopped between a step and its test
+        run.metrics("test", step, schedule.epoch(step), test(step))
+    if step >= schedule.last_step:
+        run.log.info("complete: %d steps are done; raise --epochs or --steps to go on", step)
+        return True
+    with StopSignal() as stop, _Bars(schedule, step) as bars:
+        for batch in make_batches(step):  # the only reference to the loader, so that leaving ends its workers
+            step += 1
+            epoch = schedule.epoch(step)
+            # Learn.
+            window.add(step, model.train_batch(batch, step, epoch), batch["name"])
+            bars.advance(step)
+            due = schedule.tests_at(step)
+            # Log.
+            if step % schedule.log_step == 0 or due or stop.received:
+                losses = window.means()
+                run.metrics("train", step, epoch, losses)
+                bars.show(losses)
+            # Test.
+            if due and not stop.received:
+                run.metrics("test", step, epoch, test(step))
+            # Save.
+            if due or stop.received:
+                save(model, run, schedule, step)
+            # Stop.
+            if stop.received:
+                run.log.info("%s: saved at step %d; run the same command again to continue", stop.received, step)
+                return False
+    run.log.info("complete: %d steps", step)
+    return True
+
+
+def resume(model: Trainable, run: RunLog) -> int:
+    """Load the run's newest training state into the model -> the step it was saved at, 0 for a new run."""
+    state = load_newest_state(run.models, run.log)
+    step = state["step"] if state else 0
+    if state:
+        model.load_state_dict(state["model"])
+        run.log.info("resuming after step %d", step)
+    run.begin(step)
+    return step
+
+
+def save(model: Trainable, run: RunLog, schedule: Schedule, step: int) -> None:
+    """Write the networks' files and then, in one file of its own, all that a resumed run needs.
+
+    Weights that are not finite stop the run before anything is written.
+    """
+    epoch = schedule.epoch(step)
+    files = model.network_files(epoch)
+    for letter, content in files.items():
+        for name, tensor in content["model_state_dict"].items():
+            if not torch.isfinite(tensor).all():
+                raise ValueError(f"weights {letter}.{name} are not finite at step {step}; nothing was saved")
+    for letter, content in files.items():
+        save_checkpoint(run.models / f"checkpoint_{letter}_{epoch:08d}.pth", content)
+        remove_all_but_newest(run.models, f"checkpoint_{letter}_", schedule.keep_checkpoints)
+    save_checkpoint(run.models / f"{STATE_PREFIX}{step:010d}.pth", {"step": step, "model": model.state_dict()})
+    remove_all_but_newest(run.models, STATE_PREFIX, KEPT_STATES)
+
+
+class _Bars:
+    """Two progress bars, epochs and the steps of this epoch; silent where the output is not a terminal."""
+
+    def __init__(self, schedule: Schedule, step: int):
+        self.schedule = schedule
+        epochs, steps = schedule.epoch(schedule.last_step), schedule.steps_per_epoch
+        self.epochs = tqdm(total=epochs, initial=step // steps, desc="epochs", unit="epoch", position=0, disable=None)
+        self.steps = tqdm(total=steps, initial=step % steps, desc="steps", unit="step", position=1, disable=None)
+
+    def advance(self, step: int) -> None:
+        self.steps.update()
+        if step % self.schedule.steps_per_epoch == 0:
+            self.epochs.update()
+            if step < self.schedule.last_step:
+                self.steps.reset()
+
+    def show(self, losses: dict[str, float]) -> None:
+        self.steps.set_postfix({name: f"{value:.3g}" for name, value in losses.items()}, refresh=False)
+
+    def __enter__(self) -> "_Bars":
+        return self
+
+    def __exit__(self, *exception) -> None:
+        self.steps.close()
+        self.epochs.close()

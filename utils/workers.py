@@ -1,0 +1,66 @@
+"""Work on many jobs in processes of their own: a progress bar, a quick end, no orphans."""
+
+import contextlib
+import multiprocessing
+import os
+import signal
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
+from typing import Any
+
+from tqdm import tqdm
+
+_stop = None  # in a worker process: the event by which the main process asks it to give up
+
+
+def stop_requested() -> bool:
+    """Ask, in the midst of a long job, whether to give it up; its result is not waited for any more."""
+    return _stop is not None and _stop.is_set()
+
+
+def run_jobs(work: Callable[[Any], Any], jobs: list, num_workers: int, **bar: Any) -> list:
+    """Do `work(job)` for all jobs, with a progress bar: -> results in the order in which they came.
+
+    `num_workers` 0 works in this process. The others are spawned, so `work` and the jobs must pickle. The first
+    exception, Ctrl-C too, ends everything: jobs not begun are dropped, those at work asked to stop, no process stays.
+    """
+    if num_workers == 0 or not jobs:
+        return [work(job) for job in tqdm(jobs, **bar)]
+    context = multiprocessing.get_context("spawn")  # forking a process with threads (OpenCV, tqdm) can hang
+    stop = context.Event()
+    pool = ProcessPoolExecutor(min(num_workers, len(jobs)), context, _begin_worker, (stop,))
+    try:
+        with _ctrl_c_ignored():  # workers inherit it: Ctrl-C is for the main process alone
+            futures = [pool.submit(work, job) for job in jobs]
+        return [future.result() for future in tqdm(as_completed(futures), total=len(jobs), **bar)]
+    except BrokenProcessPool:
+        raise ValueError("a worker process was killed, perhaps out of memory; use fewer --num_workers") from None
+    finally:
+        stop.set()
+        pool.shutdown(cancel_futures=True)
+
+
+def _begin_worker(stop) -> None:
+    global _stop
+    _stop = stop
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+
+
+def _end_with_parent() -> None:
+    """End this worker when the main process is killed; it would wait for jobs forever."""
+    multiprocessing.parent_process().join()
+    os._exit(1)
+
+
+@contextlib.contextmanager
+def _ctrl_c_ignored() -> Iterator[None]:
+    if threading.current_thread() is not threading.main_thread():  # Python allows handlers only there
+        yield
+        return
+    previous = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, previous)
