@@ -1,1 +1,1 @@
-"""Models and data in, numbers and pictures out."""
+"""Models and data to figures: what the tests and benchmarks of the commands measure."""

@@ -80,7 +80,7 @@ def find_checkpoints(folder: str | Path, letters: tuple[str, ...]) -> dict[str, 
     folder = Path(folder)
     found = {letter: folder / f"checkpoint_{letter}.pth" for letter in letters}
     numbered = {
-        letter: {file.stem.rpartition("_")[2]: file for file in numbered_files(folder, f"checkpoint_{letter}_")}
+        letter: {int(file.stem.rpartition("_")[2]): file for file in numbered_files(folder, f"checkpoint_{letter}_")}
         for letter, path in found.items()
         if not path.is_file()
     }
@@ -88,8 +88,7 @@ def find_checkpoints(folder: str | Path, letters: tuple[str, ...]) -> dict[str, 
         common = set.intersection(*(set(files) for files in numbered.values()))
         if not common:
             return {}
-        newest = max(common, key=int)
-        found |= {letter: files[newest] for letter, files in numbered.items()}
+        found |= {letter: files[max(common)] for letter, files in numbered.items()}
     return found
 
 
@@ -125,12 +124,14 @@ def begin_from(networks: dict[str, nn.Module], names: dict[str, str], folder: Pa
     """Fill networks in place from given checkpoints; one without a file keeps its weights, and the log says so.
 
     A name is a path, or a file of `folder`, there also with `checkpoint_` before it. Raises ValueError when there is
-    no file at all or one does not fit its network.
+    no file at all, one that was asked for by another name than `<letter>.pth` is absent, or one does not fit.
     """
     paths = {}
     for letter, name in names.items():
         candidates = (Path(name), folder / name, folder / f"checkpoint_{name}")
         paths[letter] = next((path for path in candidates if path.is_file()), None)
+        if not paths[letter] and name != f"{letter}.pth":
+            raise ValueError(f"--checkpoint_{letter}_name {name}: no such file, nor in {folder}")
     if not any(paths.values()):
         raise ValueError(
             f"--use_pretrained: none of {', '.join(names.values())} is there, nor in {folder} (also with checkpoint_ "

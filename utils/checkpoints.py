@@ -15,9 +15,12 @@ STATE_PREFIX = "training_state_"
 
 
 def save_checkpoint(path: str | Path, content: dict[str, Any]) -> None:
-    """Write a dict of tensors and plain values to `path`, atomically."""
-    with atomic_path(path) as temporary:
-        torch.save(content, temporary)
+    """Write a dict of tensors and plain values to `path`, atomically. Raises OSError when it cannot be written."""
+    try:
+        with atomic_path(path) as temporary:
+            torch.save(content, temporary)
+    except RuntimeError as error:  # what PyTorch's own file writer raises on a full disk
+        raise OSError(f"{path}: cannot be written, is the disk full? ({str(error).splitlines()[0]})") from None
 
 
 def load_checkpoint(path: str | Path) -> dict[str, Any]:

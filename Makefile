@@ -1,0 +1,45 @@
+# make demo   install what is needed and run the whole chain on the demo camera
+# make test   install what is needed and run the tests
+# make lint   check style with ruff
+# PYTHON= chooses the interpreter, VENV= the virtual environment (made when it is not there).
+
+PYTHON ?= python3
+VENV ?= .venv
+RUN = $(VENV)/bin/python
+DEMO_DATA = ./Datasets/Demo_Srgb_Parts/
+DEMO_CROPS = ./Datasets/Demo_Crop/
+DEMO_SAVES = ./saves/demo/
+DEMO_STEPS ?= 400
+
+.PHONY: demo test lint format
+
+$(VENV)/.runtime: requirements.txt
+	$(PYTHON) -m venv $(VENV)
+	$(RUN) -m pip install -r requirements.txt
+	touch $@
+
+$(VENV)/.development: requirements-dev.txt requirements.txt $(VENV)/.runtime
+	$(RUN) -m pip install -r requirements-dev.txt
+	touch $@
+
+demo: $(VENV)/.runtime
+	$(RUN) main_make_demo.py --output_dir $(DEMO_DATA)
+	$(RUN) Crop_SIDD.py --source $(DEMO_DATA) --target $(DEMO_CROPS) --num_workers 2
+	$(RUN) main_train_jointly.py --cam_name DC --train_img_dir $(DEMO_CROPS) --dir_save $(DEMO_SAVES) \
+	  --E_nc 24 --G1_nc 24 --G2_nc 16 --D1_nc 16 --D2_nc 16 --G3_nc 16 --init_type kaiming \
+	  --batch_size 4 --num_workers 1 --steps $(DEMO_STEPS) --test_epoch 100 --keep_checkpoints 1 --not_aug \
+	  --lr_E 1e-3 --lr_G1 1e-3 --joint_start_epoch 2 --separate_train
+	$(RUN) main_test.py --cam_name DC --NeCA_type W --pretrain_dir $(DEMO_SAVES) --dir_test_save ./test/saves/demo_W/
+	$(RUN) main_test.py --cam_name DC --NeCA_type S --pretrain_dir $(DEMO_SAVES) --dir_test_save ./test/saves/demo_S/
+	@echo "Look at ./test/saves/demo_W/panel.png and ./test/saves/demo_S/panel.png"
+
+test: $(VENV)/.development
+	$(RUN) -m pytest -n 2 --cov --cov-report=term --cov-fail-under=90
+
+lint: $(VENV)/.development
+	$(RUN) -m ruff check .
+	$(RUN) -m ruff format --check .
+
+format: $(VENV)/.development
+	$(RUN) -m ruff check --fix .
+	$(RUN) -m ruff format .

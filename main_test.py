@@ -1,0 +1,69 @@
+"""Quick test: put a camera's noise on clean images and set it beside the real noise."""
+
+import argparse
+import tempfile
+from pathlib import Path
+
+from torch import nn
+from tqdm import tqdm
+
+from data.test_pairs import NamedPair, find_named_pairs
+from evaluation.alignment import best_shift
+from evaluation.quick_test import draw_panel, draw_z, estimate_gain, noise_statistics, output_images, synthesize
+from models.pretrained import find_checkpoint_folder, load_generators
+from options.inference import check_quick_test, needed_letters, quick_test_parser
+from utils.image import write_image
+from utils.metrics import noise_of
+from utils.run_log import terminal_log
+from utils.runtime import choose_device, run_command
+
+
+def main(arguments: list[str] | None = None) -> None:
+    args = quick_test_parser().parse_args(arguments)
+    log = terminal_log()
+    for note in check_quick_test(args):
+        log.info(note)
+    device = choose_device(args.device, args.gpu_ids)
+    letters = needed_letters(args)
+    pairs = find_named_pairs(args.dir_test_img, noisy_needed="E" in letters)
+    weights = find_checkpoint_folder(args.pretrain_dir, args.cam_name, letters)
+    networks = {letter: network.to(device) for letter, network in load_generators(weights, letters).items()}
+    _claim_folder(args.dir_test_save, args.dir_test_img)
+    log.info("NeCA-%s with the weights of %s on %s", args.NeCA_type, weights, device)
+
+    for pair in tqdm(pairs, desc="quick test", unit="image", disable=None if len(pairs) > 1 else True):
+        for line in test_pair(pair, networks, args):
+            log.info(line)
+
+
+def test_pair(pair: NamedPair, networks: dict[str, nn.Module], args: argparse.Namespace) -> list[str]:
+    """Synthesise one image's noise, then write all its files: -> the lines to print."""
+    clean, noisy = pair.read()
+    lines = [str(pair.clean)]
+    # Gain: the noisy image's, or the chosen one.
+    gain, title = None, f"NeCA-S, level {args.noise_level:g}"
+    if args.NeCA_type == "W":
+        gain = estimate_gain(networks["E"], noisy) if args.gain is None else args.gain
+        title = f"NeCA-W, gain {gain:.4f}"
+        lines.append(f"  gain {gain:.4f}, {255 * gain:.2f} grey levels")
+    # Synthesise.
+    z = draw_z(*clean.shape[:2], args.seed, pair.name)
+    synthesis = synthesize(networks, clean, z, gain, args.noise_level)
+    images = output_images(synthesis, args.NeCA_type)
+    # Compare.
+    if noisy is not None:
+        lines.append(f"  real noise: {noise_statistics(noise_of(noisy, clean))}")
+    lines.append(f"  fake noise: {noise_statistics(noise_of(images['fake_noisy'], clean))}")
+    if noisy is not None and (shift := best_shift(noisy, clean)).is_clear:
+        lines.append(f"  warning: {pair.noisy} looks misaligned: {shift}; align the pair, or its noise contains edges")
+    white = synthesis.sdnu
+    images["panel"] = draw_panel(clean, noisy, images["fake_noisy"], white, title)
+    # Write.
+    paths = [Path(args.dir_test_save) / pair.file(kind) for kind in images]
+    for path, image in zip(paths, images.values()):
+        write_image(path, image)
+    return lines + [f"  written: {' '.join(map(str, paths))}"]
+
+
+if __name__ == "__main__":
+    run_command(main)

@@ -1,0 +1,191 @@
+"""Patches, batches and images."""
+
+import cv2
+import numpy as np
+import pytest
+import torch
+
+from data.dataset import StepBatches, TrainingPatches, check_pairs, steps_per_epoch, training_loader, whole_image_loader
+from data.transforms import dihedral
+from utils.image import read_image, to_uint8, write_image
+
+
+@pytest.fixture
+def pairs(tmp_path):
+    """Images whose pixels tell where they are: red the row, green the column, blue the image; noisy = clean + 1."""
+    made = []
+    for number in range(5):
+        clean = np.zeros((40, 50, 3), np.uint8)
+        clean[..., 0], clean[..., 1], clean[..., 2] = np.arange(40)[:, None], np.arange(50), 10 * number
+        paths = tmp_path / f"clean_{number}.png", tmp_path / f"noisy_{number}.png"
+        write_image(paths[0], clean)
+        write_image(paths[1], clean + 1)
+        made.append(paths)
+    return made
+
+
+def test_patch_is_cut_at_one_place_of_both_images(pairs):
+    patches = TrainingPatches(pairs, 16, augment=False, seed=0)
+    tops = set()
+    for stream in range(200):
+        sample = patches[stream % 5, stream]
+        clean = sample["clean"].numpy()
+        top, left = int(clean[0, 0, 0]), int(clean[1, 0, 0])
+        np.testing.assert_array_equal(clean[0], np.broadcast_to(np.arange(top, top + 16)[:, None], (16, 16)))
+        np.testing.assert_array_equal(clean[1], np.broadcast_to(np.arange(left, left + 16), (16, 16)))
+        assert (sample["noisy"] - sample["clean"] == 1).all()
+        assert sample["name"] == str(pairs[stream % 5][1])
+        tops.add(top)
+    assert {0, 24} <= tops  # both ends are reached
+
+
+def test_sample_depends_on_seed_and_stream_alone(pairs):
+    def sample(seed, stream):
+        return TrainingPatches(pairs, 16, augment=True, seed=seed)[2, stream]["clean"]
+
+    assert torch.equal(sample(0, 7), sample(0, 7))
+    assert not torch.equal(sample(0, 7), sample(0, 8))
+    assert not torch.equal(sample(0, 7), sample(1, 7))
+
+
+def test_the_eight_modes_are_the_eight_symmetries_of_the_square():
+    square = np.arange(9).reshape(3, 3, 1)
+    made = {dihedral(square, mode).tobytes() for mode in range(8)}
+    flips = [square, square[::-1], square[:, ::-1], square[::-1, ::-1]]
+    expected = {image.tobytes() for flip in flips for image in (flip, flip.transpose(1, 0, 2))}
+    assert made == expected
+    np.testing.assert_array_equal(dihedral(square, 0), square)
+
+
+def test_augmentation_uses_all_modes_and_none_without(pairs):
+    def orientations(augment):
+        patches = TrainingPatches(pairs, 40, augment, seed=0)
+        return {patches[0, stream]["clean"][0].numpy().tobytes() for stream in range(100)}
+
+    assert len(orientations(False)) == 1  # red is the row: rows of 40 equal images differ by orientation only
+    assert len(orientations(True)) == 4  # flips across the columns leave red as it is
+
+
+def test_every_epoch_is_a_new_permutation_without_the_incomplete_batch():
+    steps = list(StepBatches(count=7, batch_size=3, shuffle=True, seed=0, first_step=0, last_step=8))
+    epochs = [[index for batch in steps[i : i + 2] for index, _ in batch] for i in range(0, 8, 2)]
+    for epoch in epochs:
+        assert len(epoch) == len(set(epoch)) == 6
+    assert len({tuple(epoch) for epoch in epochs}) == 4
+    streams = [stream for batch in steps for _, stream in batch]
+    assert streams == list(range(24))
+
+
+def test_batches_from_any_step_continue_the_whole_run():
+    whole = list(StepBatches(7, 3, True, 5, 0, 9))
+    for first in range(9):
+        assert list(StepBatches(7, 3, True, 5, first, 9)) == whole[first:]
+
+
+def test_unshuffled_batches_keep_the_order_of_the_list():
+    steps = list(StepBatches(4, 2, False, 0, 0, 4))
+    assert [[index for index, _ in batch] for batch in steps] == [[0, 1], [2, 3], [0, 1], [2, 3]]
+
+
+def test_batch_larger_than_the_set_names_the_option():
+    with pytest.raises(ValueError, match="--batch_size 8"):
+        steps_per_epoch(7, 8)
+
+
+def test_loader_workers_change_nothing(pairs):
+    patches = TrainingPatches(pairs, 16, augment=True, seed=0)
+    order = StepBatches(5, 2, True, 0, 0, 6)
+    alone, helped = (list(training_loader(patches, order, workers, pin_memory=False)) for workers in (0, 2))
+    assert len(alone) == 6
+    for first, second in zip(alone, helped):
+        assert torch.equal(first["noisy"], second["noisy"])
+        assert first["name"] == second["name"]
+
+
+def test_whole_images_come_in_order_and_uncut(pairs):
+    batches = list(whole_image_loader(pairs, num_workers=0))
+    assert [batch["clean"].shape for batch in batches] == [(1, 3, 40, 50)] * 5
+    assert [batch["name"] for batch in batches] == [[str(noisy)] for _, noisy in pairs]
+
+
+def test_check_names_pairs_that_are_small_unequal_or_damaged(pairs, tmp_path):
+    check_pairs(pairs, 40, "--patch_size")
+    with pytest.raises(ValueError, match=r"noisy_0.png: 40x50.*48.*--patch_size"):
+        check_pairs(pairs, 48, "--patch_size")
+    write_image(pairs[3][1], np.zeros((50, 40, 3), np.uint8))
+    with pytest.raises(ValueError, match=r"noisy_3.png: 50x40.*40x50"):
+        check_pairs(pairs, 16, "--patch_size")
+    pairs[1][0].write_bytes(b"")
+    with pytest.raises(ValueError, match="clean_1.png"):
+        check_pairs(pairs, 16, "--patch_size")
+
+
+def encode(path, array):
+    path.write_bytes(cv2.imencode(".png", array)[1].tobytes())
+    return path
+
+
+def test_image_is_read_as_rgb(tmp_path):
+    bgr = np.random.default_rng(0).integers(0, 256, (6, 7, 3), dtype=np.uint8)
+    np.testing.assert_array_equal(read_image(encode(tmp_path / "a.png", bgr)), bgr[:, :, ::-1])
+
+
+def test_grey_image_is_repeated_in_three_channels(tmp_path):
+    grey = np.random.default_rng(0).integers(0, 256, (6, 7), dtype=np.uint8)
+    np.testing.assert_array_equal(read_image(encode(tmp_path / "a.png", grey)), np.stack([grey] * 3, axis=2))
+
+
+def test_16_bit_values_are_rounded_to_the_nearest_of_8_bit(tmp_path):
+    deep = np.random.default_rng(0).integers(0, 65536, (16, 17, 3), dtype=np.uint16)
+    read = read_image(encode(tmp_path / "a.png", deep)).astype(np.float64)
+    assert np.abs(read / 255 - deep[:, :, ::-1] / 65535).max() <= 0.5 / 255 + 1e-12
+
+
+def test_opaque_alpha_is_dropped_and_transparency_refused(tmp_path):
+    image = np.random.default_rng(0).integers(0, 256, (6, 7, 4), dtype=np.uint8)
+    image[..., 3] = 255
+    assert read_image(encode(tmp_path / "a.png", image)).shape == (6, 7, 3)
+    image[2, 2, 3] = 254
+    with pytest.raises(ValueError, match=r"b.png.*transparent"):
+        read_image(encode(tmp_path / "b.png", image))
+
+
+@pytest.mark.parametrize("keep", [0, 10, 0.5, -12])
+def test_damaged_image_is_named_in_one_line_and_nothing_else_is_printed(tmp_path, capfd, keep):
+    image = np.random.default_rng(0).integers(0, 256, (64, 64, 3), dtype=np.uint8)
+    path = encode(tmp_path / "a.png", image)
+    content = path.read_bytes()
+    path.write_bytes(content[: int(keep * len(content)) if isinstance(keep, float) else keep])
+    with pytest.raises(ValueError, match=r"a\.png: not a readable image") as error:
+        read_image(path)
+    assert "\n" not in str(error.value)
+    assert capfd.readouterr().err == ""
+
+
+def test_damage_in_the_middle_of_a_png_is_found(tmp_path):
+    path = encode(tmp_path / "a.png", np.random.default_rng(0).integers(0, 256, (64, 64, 3), dtype=np.uint8))
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 0xFF
+    path.write_bytes(content)
+    with pytest.raises(ValueError, match="not a readable image"):
+        read_image(path)
+
+
+def test_failed_write_leaves_the_old_file_and_no_other(tmp_path, monkeypatch):
+    path = tmp_path / "a.png"
+    write_image(path, np.zeros((4, 4, 3), np.uint8))
+    before = path.read_bytes()
+
+    def full(*arguments):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("os.replace", full)
+    with pytest.raises(OSError, match="No space"):
+        write_image(path, np.ones((4, 4, 3), np.uint8))
+    assert path.read_bytes() == before
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_conversion_to_8_bit_clips_and_rounds():
+    values = np.array([[[-1.0, 0.5 / 255 + 1e-9, 2.0]]])
+    np.testing.assert_array_equal(to_uint8(values), [[[0, 1, 255]]])

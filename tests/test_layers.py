@@ -1,0 +1,42 @@
+"""The house has four floors: who may import whom, read from the syntax trees."""
+
+import ast
+
+import pytest
+
+from tests.conftest import ROOT
+
+FLOORS = {"utils": set(), "options": {"models"}, "models": {"utils"}, "data": {"utils"}, "evaluation": {"models", "data", "utils"}}
+MAY_USE_UTILS = {"pretrained.py", "tiled.py"}  # of models
+OURS = {*FLOORS, "tests"}
+
+
+def imported(path) -> set[str]:
+    """Our packages that a file imports."""
+    names = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            names |= {alias.name.split(".")[0] for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            names.add((node.module or "").split(".")[0])
+    return names & OURS
+
+
+@pytest.mark.parametrize("package", FLOORS)
+def test_package_imports_only_what_its_floor_allows(package):
+    files = sorted((ROOT / package).glob("*.py"))
+    assert files
+    for path in files:
+        allowed = FLOORS[package] | {package}
+        if package == "models" and path.name not in MAY_USE_UTILS:
+            allowed -= {"utils"}
+        assert imported(path) <= allowed, f"{path.name} imports {imported(path) - allowed}"
+
+
+def test_commands_define_no_classes_and_stay_short():
+    commands = [*ROOT.glob("main_*.py"), ROOT / "Crop_SIDD.py"]
+    assert len(commands) >= 3
+    for path in commands:
+        text = path.read_text()
+        assert not [node for node in ast.walk(ast.parse(text)) if isinstance(node, ast.ClassDef)], path.name
+        assert len(text.splitlines()) <= 100, path.name

@@ -1,0 +1,88 @@
+"""The training options: the published flags are a promise, and every option must do something."""
+
+import csv
+from pathlib import Path
+
+import pytest
+
+from options.train_jointly import fixed_options, joint_options, network_configs, train_jointly_parser
+
+PUBLISHED = list(csv.DictReader((Path(__file__).parent / "published_train_options.csv").open()))
+RENAMED = {"not_aug": "augment", "not_train": "train", "not_train_shuffle": "shuffle", "seperate_train": "separate_train"}
+NEGATED = {"augment", "train", "shuffle"}  # stored positively
+
+
+@pytest.mark.parametrize("row", PUBLISHED, ids=lambda row: row["flag"])
+def test_published_flag_is_accepted_with_its_default(row):
+    parser = train_jointly_parser()
+    name = RENAMED.get(row["flag"][2:], row["flag"][2:])
+    default = getattr(parser.parse_args([]), name)
+    if row["kind"] == "switch":
+        assert row["default"] == "False"
+        assert default is (name in NEGATED)
+        assert getattr(parser.parse_args([row["flag"]]), name) is not default
+        return
+    read = {"str": str, "int": int, "float": float, "int list": lambda text: [int(text.strip("[]"))]}[row["kind"]]
+    assert default == read(row["default"])
+    given = row["default"].strip("[]")
+    assert getattr(parser.parse_args([row["flag"], given]), name) == default
+
+
+def test_published_choices_are_all_accepted():
+    for row in PUBLISHED:
+        for choice in filter(None, (row["choices"] or "").split("|")):
+            train_jointly_parser().parse_args([row["flag"], choice])
+
+
+def test_published_command_of_the_readme_is_accepted_as_written():
+    words = (
+        "--dir_save ./saves/noise_syn/ --train_img_dir ./Datasets/SIDD_Medium_Crop/ --data_prep_dir "
+        "./data_preparation/ --not_aug --patch_size 96 --cam_name GP --batch_size 16 --num_workers 8 --verbose "
+        "--epochs 5000 --gpu_ids 0 --joint_start_epoch 50 --seperate_train --gan_mode wgangp --test_epoch 5 "
+        "--lr_decay_2 80"
+    )
+    args = train_jointly_parser().parse_args(words.split())
+    options = joint_options(args)
+    assert options.separate_train
+    assert options.lr_decay_2 == (80,)
+    assert options.lr == {"E": 1e-4, "G1": 1e-4, "G2": 1e-4, "G3": 1e-3, "D1": 1e-4, "D2": 1e-4}
+    assert options.lambdas == {"reg": 1, "std1": 50, "std2": 10, "adv1": 0.1, "adv2": 0.1, "gp": 10, "rec": 1}
+
+
+def test_right_spelling_is_accepted_beside_the_published_one():
+    assert train_jointly_parser().parse_args(["--separate_train"]).separate_train
+
+
+@pytest.mark.parametrize(
+    "words",
+    ["--gan_mode hinge", "--patch_size 0", "--lr_E -1", "--lr_E nan", "--epoch 3", "--E_nc x", "--img_channels 1"],
+)
+def test_wrong_option_ends_in_one_line_that_names_it(words, capsys):
+    with pytest.raises(SystemExit) as stop:
+        train_jointly_parser().parse_args(words.split())
+    assert stop.value.code == 2
+    message = capsys.readouterr().err
+    assert message.count("\n") == 1
+    assert words.split()[0] in message
+
+
+@pytest.mark.parametrize(
+    "words, named",
+    [("--patch_size 100", "--patch_size"), ("--patch_size 64", "--pd_stride"), ("--beta1 1", "--beta1")],
+)
+def test_values_that_do_not_go_together_are_named(words, named):
+    args = train_jointly_parser().parse_args(words.split())
+    with pytest.raises(ValueError, match=named):
+        joint_options(args)
+        network_configs(args)
+
+
+def test_every_option_has_help():
+    for action in train_jointly_parser()._actions:
+        assert action.help, action.option_strings
+
+
+def test_options_fixed_on_resume_are_those_that_change_the_weights():
+    fixed = fixed_options(train_jointly_parser())
+    assert {"patch_size", "seed", "lr_E", "augment", "G2_nc", "cam_name", "lambda_gp"} <= set(fixed)
+    assert not {"epochs", "steps", "device", "num_workers", "dir_save", "use_tb"} & set(fixed)
