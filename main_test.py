@@ -11,7 +11,7 @@ from data.test_pairs import NamedPair, find_named_pairs
 from evaluation.alignment import best_shift
 from evaluation.quick_test import draw_panel, draw_z, estimate_gain, noise_statistics, output_images, synthesize
 from models.pretrained import find_checkpoint_folder, load_generators
-from options.inference import check_quick_test, needed_letters, quick_test_parser
+from options.inference import needed_networks, quick_test_parser, without_effect
 from utils.image import write_image
 from utils.metrics import noise_of
 from utils.run_log import terminal_log
@@ -21,10 +21,10 @@ from utils.runtime import choose_device, run_command
 def main(arguments: list[str] | None = None) -> None:
     args = quick_test_parser().parse_args(arguments)
     log = terminal_log()
-    for note in check_quick_test(args):
+    for note in without_effect(args):
         log.info(note)
     device = choose_device(args.device, args.gpu_ids)
-    letters = needed_letters(args)
+    letters = needed_networks(args)
     pairs = find_named_pairs(args.dir_test_img, noisy_needed="E" in letters)
     weights = find_checkpoint_folder(args.pretrain_dir, args.cam_name, letters)
     networks = {letter: network.to(device) for letter, network in load_generators(weights, letters).items()}
@@ -32,11 +32,11 @@ def main(arguments: list[str] | None = None) -> None:
     log.info("NeCA-%s with the weights of %s on %s", args.NeCA_type, weights, device)
 
     for pair in tqdm(pairs, desc="quick test", unit="image", disable=None if len(pairs) > 1 else True):
-        for line in test_pair(pair, networks, args):
+        for line in noise_and_compare(pair, networks, args):
             log.info(line)
 
 
-def test_pair(pair: NamedPair, networks: dict[str, nn.Module], args: argparse.Namespace) -> list[str]:
+def noise_and_compare(pair: NamedPair, networks: dict[str, nn.Module], args: argparse.Namespace) -> list[str]:
     """Synthesise one image's noise, then write all its files: -> the lines to print."""
     clean, noisy = pair.read()
     lines = [str(pair.clean)]
@@ -55,14 +55,27 @@ def test_pair(pair: NamedPair, networks: dict[str, nn.Module], args: argparse.Na
         lines.append(f"  real noise: {noise_statistics(noise_of(noisy, clean))}")
     lines.append(f"  fake noise: {noise_statistics(noise_of(images['fake_noisy'], clean))}")
     if noisy is not None and (shift := best_shift(noisy, clean)).is_clear:
-        lines.append(f"  warning: {pair.noisy} looks misaligned: {shift}; align the pair, or its noise contains edges")
-    white = synthesis.sdnu
-    images["panel"] = draw_panel(clean, noisy, images["fake_noisy"], white, title)
+        lines.append(
+            f"  warning: {pair.noisy} looks misaligned, moved by {shift.dy:+d} rows and {shift.dx:+d} columns it fits "
+            f"better (MSE {shift.improvement:.1%} lower); align the pair, its noise and gain contain edges of the image"
+        )
+    images["panel"] = draw_panel(clean, noisy, images["fake_noisy"], synthesis.sdnu, title)
     # Write.
     paths = [Path(args.dir_test_save) / pair.file(kind) for kind in images]
     for path, image in zip(paths, images.values()):
         write_image(path, image)
     return lines + [f"  written: {' '.join(map(str, paths))}"]
+
+
+def _claim_folder(folder: str, images: str) -> None:
+    """Make the folder for the results, before the work begins."""
+    if Path(folder).resolve() == Path(images).resolve():
+        raise ValueError(f"--dir_test_save {folder} is --dir_test_img; expected another folder")
+    try:
+        Path(folder).mkdir(parents=True, exist_ok=True)
+        tempfile.TemporaryFile(dir=folder).close()
+    except OSError as error:
+        raise ValueError(f"{folder}: cannot be written ({error.strerror}); change --dir_test_save") from None
 
 
 if __name__ == "__main__":

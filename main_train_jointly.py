@@ -76,7 +76,9 @@ def main(arguments: list[str] | None = None) -> None:
         else:
             step = resume(model, run)
             if not step and not args.use_pretrained:
-                raise ValueError(f"--not_train: {run.folder} has no checkpoint to test; train first or --use_pretrained")
+                raise ValueError(
+                    f"--not_train: {run.folder} has no checkpoint to test; train first or --use_pretrained"
+                )
             run.metrics("test", step, schedule.epoch(step), test(step))
     finally:
         run.close()

@@ -14,7 +14,7 @@ from utils.metrics import autocorrelation, noise_of
 from utils.plots import magnified_noise, panel
 
 TILE_SIDE = 512  # pixels of a panel's tile: larger images show their middle, smaller ones are enlarged
-PANEL_STD = 32  # grey levels to which the panel magnifies the noise
+PANEL_STD = 40  # grey levels to which the panel magnifies the noise
 
 
 def draw_z(height: int, width: int, seed: int, name: str) -> Tensor:
@@ -91,21 +91,23 @@ def noise_statistics(noise: np.ndarray) -> NoiseStatistics:
     return NoiseStatistics(float(noise.std()), float(correlation[1, 2]), float(correlation[2, 1]))
 
 
-def draw_panel(clean: np.ndarray, noisy: np.ndarray | None, fake: np.ndarray, white: np.ndarray, title: str):
-    """Draw the quick test's panel: -> (H', W', 3) uint8.
+def draw_panel(
+    clean: np.ndarray, noisy: np.ndarray | None, fake: np.ndarray, uncorrelated: Tensor, title: str
+) -> np.ndarray:
+    """Draw the quick test's panel, each noise below its image, all magnified alike: -> (H', W', 3) uint8.
 
-    clean, noisy, fake: (H, W, 3) uint8; white: the uncorrelated noise in grey levels; title: what made the fake one.
-    Each noise stands below its image, all magnified alike.
+    clean, noisy, fake: (H, W, 3) uint8; uncorrelated: the noise before NCNet, (1, 3, H, W) in [0, 1] units; title:
+    what made the fake image.
     """
     noises = {"fake": noise_of(fake, clean)} | ({} if noisy is None else {"real": noise_of(noisy, clean)})
     strongest = max(noise.std() for noise in noises.values())
-    factor = max(1, round(PANEL_STD / strongest)) if strongest > 0 else 1
+    factor = max(2, round(PANEL_STD / max(strongest, 1)))
 
     def column(label: str, image: np.ndarray, noise_label: str, noise: np.ndarray, statistics: object):
         magnified = _tile(magnified_noise(noise, factor))
         return (label, _tile(image)), (f"{noise_label} noise x{factor}\n{statistics}", magnified)
 
-    columns = [column("clean", clean, "uncorrelated", white, "before NCNet")]
+    columns = [column("clean", clean, "uncorrelated", 255 * _to_hwc(uncorrelated), "before NCNet")]
     if noisy is not None:
         columns.append(column("real noisy", noisy, "real", noises["real"], noise_statistics(noises["real"])))
     columns.append(column(f"fake noisy, {title}", fake, "fake", noises["fake"], noise_statistics(noises["fake"])))

@@ -28,7 +28,9 @@ class JointOptions:
     lambdas: dict[str, float] = field(
         default_factory=lambda: {"reg": 1, "std1": 50, "std2": 10, "rec": 1, "adv1": 0.1, "adv2": 0.1, "gp": 10}
     )
-    lr: dict[str, float] = field(default_factory=lambda: {letter: 1e-3 if letter == "G3" else 1e-4 for letter in LETTERS})
+    lr: dict[str, float] = field(
+        default_factory=lambda: {letter: 1e-3 if letter == "G3" else 1e-4 for letter in LETTERS}
+    )
     lr_decay_1: tuple[int, ...] = (1000000,)
     lr_decay_2: tuple[int, ...] = (100,)
     betas: tuple[float, float] = (0.5, 0.9)
@@ -69,12 +71,12 @@ class JointModel:
         networks: dict[str, nn.Module],
         options: JointOptions,
         seed: int = 0,
-        device: torch.device = torch.device("cpu"),
+        device: torch.device | str = "cpu",
     ):
         self.networks = {letter: networks[letter].to(device) for letter in LETTERS}
         self.options = options
         self.seed = seed
-        self.device = device
+        self.device = torch.device(device)
         self.optimizers = {
             letter: torch.optim.Adam(networks[letter].parameters(), lr=options.lr[letter], betas=options.betas)
             for letter in LETTERS

@@ -46,7 +46,7 @@ def synthesize_w(npnet: nn.Module, ncnet: nn.Module, clean: Tensor, gain: Tensor
 
 
 def synthesize_s(ncnet: nn.Module, clean: Tensor, noise_level: float, z: Tensor) -> Synthesis:
-    """NeCA-S: signal-independent, neighbouring-correlated noise; `noise_level` in grey levels, no noisy image needed."""
+    """NeCA-S: signal-independent, neighbouring-correlated noise of `noise_level` grey levels; needs no noisy image."""
     level = clean.new_full((1, 1, 1, 1), noise_level / 255)
     white = level * z
     sinc = correlate(ncnet, white)

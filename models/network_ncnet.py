@@ -1,5 +1,7 @@
 """NCNet, the neighbouring correlation network (letter G2)."""
 
+from itertools import pairwise
+
 import torch
 from torch import Tensor, nn
 
@@ -58,9 +60,9 @@ class NCNet(nn.Module):
         self.encoders = nn.ModuleList([nn.Sequential(*first, conv(nc, nc, 3), *activation(act_mode, nc))])
         self.up_samplers = nn.ModuleList()
         self.decoders = nn.ModuleList()
-        for narrow, wide in zip(widths, widths[1:]):
+        for narrow, wide in pairwise(widths):
             self.encoders.append(_down(narrow, wide, act_mode, downsample_mode, padding_mode))
-        for wide, narrow in zip(widths[:0:-1], widths[-2::-1]):
+        for wide, narrow in pairwise(widths[::-1]):
             self.up_samplers.append(_up(wide, narrow, act_mode, upsample_mode, padding_mode))
             joined = narrow + (wide if upsample_mode == "upsampling" else narrow)
             self.decoders.append(nn.Sequential(*_two_convs(joined, narrow, act_mode, padding_mode)))

@@ -1,6 +1,5 @@
 """NPNet, the noise-level prediction network (letter G1)."""
 
-import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 

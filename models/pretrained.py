@@ -38,7 +38,7 @@ def load_network(letter: str, path: str | Path) -> nn.Module:
 
 
 def fitting_weights(letter: str, network: nn.Module, content: dict[str, Any], path: str | Path) -> dict[str, Tensor]:
-    """Take a network's weights out of a checkpoint's content, floating-point ones as float32: -> {key: tensor}.
+    """Take a network's weights out of a checkpoint's content, in the precision of the network: -> {key: tensor}.
 
     Raises ValueError that names the file and the first key that is missing, unexpected, of another shape or not finite.
     """
@@ -115,8 +115,8 @@ def find_checkpoint_folder(pretrain_dir: str | Path, camera: str, letters: tuple
     files = ", ".join(f"checkpoint_{letter}.pth" for letter in letters)
     raise ValueError(
         f"camera {camera} has no weights ({files}) in {', '.join(map(str, places))}; cameras with weights there: "
-        f"{', '.join(cameras) or 'none'}; change --cam_name or --pretrain_dir, train with main_train_jointly.py, or put "
-        f"the authors' released files into {places[0]}"
+        f"{', '.join(cameras) or 'none'}; change --cam_name or --pretrain_dir, train with main_train_jointly.py, or "
+        f"put the authors' released files into {places[0]}"
     )
 
 

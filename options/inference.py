@@ -5,6 +5,7 @@ import argparse
 from options.common import Parser, add_device_options, add_seed_option, non_negative_float
 
 NECA_TYPES = ("W", "S")
+DEFAULT_NOISE_LEVEL = 25
 
 
 def quick_test_parser() -> Parser:
@@ -23,11 +24,14 @@ def quick_test_parser() -> Parser:
         help="W: signal-dependent noise, of the gain of the noisy image; S: signal-independent noise of one level",
     )
     parser.add_argument(
-        "--noise_level", type=non_negative_float, default=25, help="NeCA-S: standard deviation in grey levels"
+        "--noise_level",
+        type=non_negative_float,
+        default=DEFAULT_NOISE_LEVEL,
+        help="NeCA-S: standard deviation of the noise before NCNet, in grey levels",
     )
     parser.add_argument(
         "--gain",
-        type=non_negative_float,
+        type=_gain,
         default=None,
         help="NeCA-W: gain to use in place of the noisy image's, about the noise's standard deviation / 255",
     )
@@ -41,14 +45,25 @@ def quick_test_parser() -> Parser:
     return parser
 
 
+def needed_networks(args: argparse.Namespace) -> tuple[str, ...]:
+    """Letters of the networks that the quick test runs: GENet only where the gain comes from the noisy image."""
+    if args.NeCA_type == "S":
+        return ("G2",)
+    return ("E", "G1", "G2") if args.gain is None else ("G1", "G2")
+
+
 def without_effect(args: argparse.Namespace) -> list[str]:
-    """Say which options are set to something, yet have no effect with this `--NeCA_type`: -> one line each."""
-    notes = {
-        "W": [(args.noise_level != 25, f"--noise_level {args.noise_level:g}", "the gain sets the level")],
-        "S": [(args.gain is not None, "--gain", "--noise_level sets the level")],
-    }
-    return [
-        f"note: {option} has no effect with --NeCA_type {args.NeCA_type}: {reason}"
-        for given, option, reason in notes[args.NeCA_type]
-        if given
-    ]
+    """Say which options differ from their defaults, yet have no effect with this `--NeCA_type`: -> one line each."""
+    if args.NeCA_type == "W" and args.noise_level != DEFAULT_NOISE_LEVEL:
+        return [f"note: --noise_level {args.noise_level:g} has no effect with --NeCA_type W, whose level is the gain's"]
+    if args.NeCA_type == "S" and args.gain is not None:
+        return [f"note: --gain {args.gain:g} has no effect with --NeCA_type S, whose level is --noise_level"]
+    return []
+
+
+def _gain(text: str) -> float:
+    """Argparse type: a gain, in [0, 1] units like the images."""
+    value = non_negative_float(text)
+    if value > 1:
+        raise argparse.ArgumentTypeError(f"{text!r}, expected 0 to 1: so many grey levels / 255")
+    return value

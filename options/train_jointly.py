@@ -72,7 +72,7 @@ def _add_run_options(group) -> None:
         group.add_argument(
             f"--checkpoint_{letter}_name",
             default=f"{letter}.pth",
-            help=f"checkpoint of {letter}: a path, or a name in ./pretrain/<cam_name>/ (also with checkpoint_ before it)",
+            help=f"checkpoint of {letter}: a path, or a name in ./pretrain/<cam_name>/ (checkpoint_ may precede it)",
         )
     add_seed_option(group)
     add_device_options(group)
@@ -134,7 +134,11 @@ def _add_optimisation_options(group) -> None:
         default = 0.001 if letter == "G3" else 0.0001
         group.add_argument(f"--lr_{letter}", type=non_negative_float, default=default, help="learning rate (Adam)")
     group.add_argument(
-        "--lr_decay_1", type=positive_int, nargs="+", default=[1000000], help="epochs after which all but G3 decay by 10"
+        "--lr_decay_1",
+        type=positive_int,
+        nargs="+",
+        default=[1000000],
+        help="epochs after which all but G3 decay by 10",
     )
     group.add_argument(
         "--lr_decay_2", type=positive_int, nargs="+", default=[100], help="epochs after which G3 decays by 10"

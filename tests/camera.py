@@ -8,10 +8,10 @@ from utils.image import write_image
 
 CAMERA = "ZZ"
 SIZE = 48
-OPTIONS = (
-    "--cam_name ZZ --patch_size 32 --pd_stride 2 --batch_size 2 --num_workers 0 --test_epoch 2 --joint_start_epoch 2 "
-    "--E_nc 4 --G1_nc 4 --G2_nc 2 --D1_nc 2 --D2_nc 2 --G3_nc 4 --log_step 1 --init_type kaiming --device cpu"
-).split()
+OPTIONS = """
+    --cam_name ZZ --patch_size 32 --pd_stride 2 --batch_size 2 --num_workers 0 --test_epoch 2 --joint_start_epoch 2
+    --E_nc 4 --G1_nc 4 --G2_nc 2 --D1_nc 2 --D2_nc 2 --G3_nc 4 --log_step 1 --init_type kaiming --device cpu
+"""
 
 
 def make_camera(root: Path, scenes: int = 5, crops: int = 1) -> Path:
@@ -33,4 +33,4 @@ def make_camera(root: Path, scenes: int = 5, crops: int = 1) -> Path:
 def command(root: Path, *more: str, save: str = "saves") -> list[str]:
     """Arguments of main_train_jointly.py for the camera in `root`; later ones win."""
     folders = ["--train_img_dir", root / "crops", "--data_prep_dir", root / "lists", "--dir_save", root / save]
-    return [str(word) for word in (*folders, *OPTIONS, *more)]
+    return [str(word) for word in (*folders, *OPTIONS.split(), *more)]

@@ -271,7 +271,7 @@ def test_a_changed_option_in_the_same_folder_is_an_error_that_names_it(root, opt
 
 def test_scenes_without_a_record_are_never_taken_for_finished(tmp_path):
     (tmp_path / "0001_001_DC_00100_00100_5500_N").mkdir()
-    with pytest.raises(ValueError, match="no demo.json"):
+    with pytest.raises(ValueError, match=r"no demo\.json"):
         claim_folder(tmp_path, DemoOptions(6, (64, 64), (100,), 0))
 
 

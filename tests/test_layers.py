@@ -6,7 +6,13 @@ import pytest
 
 from tests.conftest import ROOT
 
-FLOORS = {"utils": set(), "options": {"models"}, "models": {"utils"}, "data": {"utils"}, "evaluation": {"models", "data", "utils"}}
+FLOORS = {
+    "utils": set(),
+    "options": {"models"},
+    "models": {"utils"},
+    "data": {"utils"},
+    "evaluation": {"models", "data", "utils"},
+}
 MAY_USE_UTILS = {"pretrained.py", "tiled.py"}  # of models
 OURS = {*FLOORS, "tests"}
 

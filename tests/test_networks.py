@@ -36,9 +36,11 @@ def test_default_networks_have_the_published_keys_shapes_and_parameter_counts():
 
 
 def test_config_rebuilds_each_network():
-    for letter, network in default_networks("--E_nb", "3", "--G2_nc", "8", "--D1_nc", "4").items():
+    for network in default_networks("--E_nb", "3", "--G2_nc", "8", "--D1_nc", "4").values():
         twin = type(network)(**network.config)
-        assert {k: v.shape for k, v in twin.state_dict().items()} == {k: v.shape for k, v in network.state_dict().items()}
+        assert {k: v.shape for k, v in twin.state_dict().items()} == {
+            k: v.shape for k, v in network.state_dict().items()
+        }
 
 
 @pytest.mark.parametrize("down", DOWN_MODES)

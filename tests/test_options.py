@@ -8,7 +8,12 @@ import pytest
 from options.train_jointly import fixed_options, joint_options, network_configs, train_jointly_parser
 
 PUBLISHED = list(csv.DictReader((Path(__file__).parent / "published_train_options.csv").open()))
-RENAMED = {"not_aug": "augment", "not_train": "train", "not_train_shuffle": "shuffle", "seperate_train": "separate_train"}
+RENAMED = {
+    "not_aug": "augment",
+    "not_train": "train",
+    "not_train_shuffle": "shuffle",
+    "seperate_train": "separate_train",
+}
 NEGATED = {"augment", "train", "shuffle"}  # stored positively
 
 

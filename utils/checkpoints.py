@@ -70,7 +70,9 @@ def load_newest_state(folder: Path, log: logging.Logger) -> dict[str, Any] | Non
         except ValueError as error:
             log.warning("%s; trying the one before it", error)
     if files:
-        raise ValueError(f"{folder}: none of its {len(files)} training states can be read; delete the run to start over")
+        raise ValueError(
+            f"{folder}: none of its {len(files)} training states can be read; delete the run to start over"
+        )
     return None
 
 

@@ -46,12 +46,8 @@ class Schedule:
 
     def tests_at(self, step: int) -> bool:
         """After every `test_epoch` epochs, every `val_step` steps, and at the end."""
-        return (
-            step > 0
-            and step % (self.steps_per_epoch * self.test_epoch) == 0
-            or step % self.val_step == 0
-            or step == self.last_step
-        )
+        every = (self.steps_per_epoch * self.test_epoch, self.val_step)
+        return step == self.last_step or any(step % steps == 0 for steps in every)
 
 
 class LossWindow:

@@ -1,0 +1,481 @@
+"""The cropper: where it cuts, what it writes, how it continues, and what it says about bad images and full disks."""
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from Crop_SIDD import main
+from data import crop
+from data.crop_settings import CropSettings
+from data.sidd import find_crops
+from options.crop import crop_parser
+from utils.image import read_image, write_image
+from utils.workers import run_jobs
+
+ROOT = Path(__file__).resolve().parent.parent
+PAPER = CropSettings(size=512, overlap=128, threshold=800)
+SCENE = "0001_001_S6_00100_00060_3200_L"
+OTHER_SCENE = "0002_001_GP_00800_00350_5500_N"
+# 40 x 56 is cut by 16 with overlap 4: origins 0 12 24 and 0 12 24 36 40, 15 crops.
+SMALL = {"size": 16, "overlap": 4, "threshold": 32}
+SIDES = (40, 56)
+
+
+def picture(height, width, seed=0):
+    return np.random.default_rng(seed).integers(0, 256, (height, width, 3), dtype=np.uint8)
+
+
+def make_pair(scene, frame="010", sides=SIDES, seed=0):
+    """Write a clean and a noisy image: -> their paths."""
+    paths = [scene / f"{scene.name[:4]}_{kind}_SRGB_{frame}.PNG" for kind in ("GT", "NOISY")]
+    for path, kind in zip(paths, (0, 1)):
+        write_image(path, picture(*sides, seed=[seed, kind]))
+    return paths
+
+
+def run(root, num_workers=0, **changes):
+    """Run the command on `root`/source with small crops: -> its exit code."""
+    options = {"source": root / "source", "target": root / "target", **SMALL, "num_workers": num_workers, **changes}
+    return main([word for option, value in options.items() for word in (f"--{option}", str(value))])
+
+
+def files(folder):
+    """Path -> (content, time of writing) of all files below a folder."""
+    return {
+        path.relative_to(folder).as_posix(): (path.read_bytes(), path.stat().st_mtime_ns)
+        for path in sorted(folder.rglob("*"))
+        if path.is_file()
+    }
+
+
+def contents(folder):
+    return {name: content for name, (content, _) in files(folder).items()}
+
+
+def rewritten(before, after):
+    """Names of the files that were written between two states of a folder."""
+    return {name for name in after if after[name][1] != before.get(name, (b"", 0))[1]}
+
+
+def one_line(*words):
+    """A pattern for a message of one line that has all these words in this order."""
+    return "^" + "".join(rf"[^\n]*{re.escape(word)}" for word in words) + r"[^\n]*\Z"
+
+
+@pytest.fixture
+def root(tmp_path):
+    """A folder with `source`: a scene of two pairs and one of a single pair."""
+    make_pair(tmp_path / "source" / SCENE, "010", seed=1)
+    make_pair(tmp_path / "source" / SCENE, "011", seed=2)
+    make_pair(tmp_path / "source" / OTHER_SCENE, "010", seed=3)
+    return tmp_path
+
+
+# --- where it cuts ---
+
+
+@pytest.mark.parametrize(
+    "sides, count",
+    [((3000, 5328), 112), ((2988, 5312), 112), ((3120, 4208), 88), ((3044, 4048), 88), ((3024, 4032), 88)],
+)
+def test_sidds_images_give_the_published_number_of_crops(sides, count):
+    boxes = PAPER.boxes(*sides)
+    assert len(boxes) == count
+    assert {(rows.stop - rows.start, columns.stop - columns.start) for rows, columns in boxes} == {(512, 512)}
+
+
+def test_crops_begin_at_every_stride_and_end_with_the_image():
+    assert PAPER.origins(3000) == [0, 384, 768, 1152, 1536, 1920, 2304, 2488]
+
+
+def test_a_crop_that_ends_with_the_image_anyway_is_not_there_twice():
+    assert PAPER.origins(512 + 2 * 384) == [0, 384, 768]
+
+
+@pytest.mark.parametrize("sides, whole", [((800, 5328), True), ((3000, 800), True), ((801, 801), False)])
+def test_an_image_is_cut_only_if_both_sides_exceed_the_threshold(sides, whole):
+    boxes = PAPER.boxes(*sides)
+    assert (boxes == [np.s_[0 : sides[0], 0 : sides[1]]]) is whole and (len(boxes) == 1) is whole
+
+
+def test_crops_are_numbered_row_by_row():
+    corners = [(rows.start, columns.start) for rows, columns in CropSettings(**SMALL).boxes(*SIDES)]
+    assert corners == [(y, x) for y in (0, 12, 24) for x in (0, 12, 24, 36, 40)]
+
+
+# --- what it writes ---
+
+
+@pytest.mark.parametrize("num_workers", [0, 2])
+def test_crops_put_back_in_their_places_are_the_image(root, num_workers):
+    assert run(root, num_workers) == 0
+    for side, kind in (("clean", "GT"), ("noisy", "NOISY")):
+        image = read_image(root / "source" / SCENE / f"0001_{kind}_SRGB_011.PNG")
+        again = np.zeros_like(image)
+        for number, (y, x) in enumerate(((y, x) for y in (0, 12, 24) for x in (0, 12, 24, 36, 40)), start=1):
+            piece = read_image(root / "target" / SCENE / side / f"0001_{kind}_SRGB_011_{number:05d}.png")
+            assert np.array_equal(piece, image[y : y + 16, x : x + 16])
+            again[y : y + 16, x : x + 16] = piece
+        assert np.array_equal(again, image)
+
+
+def test_nothing_else_is_written_than_crops_and_the_record(root):
+    run(root)
+    frames = {SCENE: ("010", "011"), OTHER_SCENE: ("010",)}
+    expected = {
+        f"{scene}/{side}/{scene[:4]}_{kind}_SRGB_{frame}_{number:05d}.png"
+        for scene in frames
+        for frame in frames[scene]
+        for side, kind in (("clean", "GT"), ("noisy", "NOISY"))
+        for number in range(1, 16)
+    }
+    assert set(files(root / "target")) == expected | {"crop.json"}
+    assert json.loads((root / "target" / "crop.json").read_text()) == SMALL
+
+
+def test_a_small_image_is_kept_whole_as_one_crop(tmp_path):
+    clean, noisy = make_pair(tmp_path / "source" / SCENE, sides=(32, 90))
+    assert run(tmp_path) == 0
+    [(clean_crop, noisy_crop)] = find_crops(tmp_path / "target" / SCENE)
+    assert clean_crop.name == "0001_GT_SRGB_010_00001.png" and noisy_crop.name == "0001_NOISY_SRGB_010_00001.png"
+    assert np.array_equal(read_image(clean_crop), read_image(clean))
+    assert np.array_equal(read_image(noisy_crop), read_image(noisy))
+
+
+def test_workers_write_the_same_files_as_one_process(root):
+    run(root, num_workers=0)
+    run(root, num_workers=2, target=root / "other")
+    assert contents(root / "target") == contents(root / "other")
+
+
+def test_the_source_may_have_a_data_folder_other_suffixes_and_no_instance_in_the_names(root):
+    run(root)
+    for path in list((root / "source").rglob("*.PNG")):
+        scene = root / "small" / "Data" / path.parent.name
+        scene.mkdir(parents=True, exist_ok=True)
+        path.rename(scene / f"{path.stem[5:]}.png")
+    assert run(root, source=root / "small", target=root / "other") == 0
+    plain = {re.sub(r"\d{4}_(GT|NOISY)", r"\1", name): content for name, content in contents(root / "target").items()}
+    assert contents(root / "other") == plain
+
+
+def test_the_last_line_counts_images_crops_skipped_and_failures(root, capsys):
+    run(root)
+    assert capsys.readouterr().out == (
+        f"6 images of 2 scenes in {root / 'target'}: 90 crops written, 0 images skipped (complete before), 0 failures\n"
+    )
+    (root / "target" / SCENE / "noisy" / "0001_NOISY_SRGB_010_00007.png").unlink()
+    run(root)
+    assert ": 30 crops written, 4 images skipped (complete before), 0 failures\n" in capsys.readouterr().out
+
+
+# --- how it continues ---
+
+
+def test_a_complete_target_is_not_touched(root, monkeypatch):
+    run(root)
+    before = files(root / "target")
+    monkeypatch.setattr(crop, "read_image", lambda path: pytest.fail(f"decoded {path}"))
+    assert run(root) == 0
+    assert files(root / "target") == before
+
+
+def delete(crops):
+    for path in crops[3:9]:
+        path.unlink()
+
+
+def truncate(crops):
+    crops[4].write_bytes(crops[4].read_bytes()[:-5])
+
+
+def empty(crops):
+    crops[4].write_bytes(b"")
+
+
+def shrink(crops):
+    write_image(crops[4], picture(16, 15))
+
+
+def age(crops):
+    os.utime(crops[4], ns=(0, 0))
+
+
+def add_one_too_many(crops):
+    write_image(crops[0].with_name("0001_NOISY_SRGB_010_00016.png"), picture(16, 16))
+
+
+def leave_a_temporary_file(crops):
+    crops[0].with_name(".0001_NOISY_SRGB_010_00003.4711.tmp.png").write_bytes(b"half a crop")
+
+
+@pytest.mark.parametrize("harm", [delete, truncate, empty, shrink, age, add_one_too_many, leave_a_temporary_file])
+def test_a_pair_that_is_not_complete_is_done_again_and_no_other(root, harm):
+    run(root)
+    before = files(root / "target")
+    harm(sorted((root / "target" / SCENE / "noisy").glob("0001_NOISY_SRGB_010_*.png")))
+    assert run(root) == 0
+    after = files(root / "target")
+    assert {name: content for name, (content, _) in after.items()} == {n: content for n, (content, _) in before.items()}
+    assert {re.sub(r"_\d{5}\.png", "", name) for name in rewritten(before, after)} == {
+        f"{SCENE}/clean/0001_GT_SRGB_010",
+        f"{SCENE}/noisy/0001_NOISY_SRGB_010",
+    }
+
+
+@pytest.mark.parametrize("kind", ["GT", "NOISY"])
+def test_an_image_newer_than_its_crops_is_done_again(root, kind):
+    run(root)
+    before = files(root / "target")
+    later = time.time_ns() + 10**9
+    os.utime(root / "source" / OTHER_SCENE / f"0002_{kind}_SRGB_010.PNG", ns=(later, later))
+    assert run(root) == 0
+    assert {Path(name).parts[0] for name in rewritten(before, files(root / "target"))} == {OTHER_SCENE}
+
+
+def test_an_image_replaced_by_a_smaller_one_leaves_no_crops_of_the_old_one(root):
+    run(root)
+    make_pair(root / "source" / OTHER_SCENE, sides=(33, 33), seed=9)  # origins 0 12 17: nine crops
+    run(root)
+    assert len(find_crops(root / "target" / OTHER_SCENE)) == 9
+    assert len(find_crops(root / "target" / SCENE)) == 30
+
+
+@pytest.mark.parametrize("num_workers, number", [(0, signal.SIGINT), (2, signal.SIGINT), (2, signal.SIGKILL)])
+def test_an_interrupted_command_leaves_no_process_and_can_be_continued(tmp_path, num_workers, number):
+    """Many crops to a pair, so that the signal comes in the middle of one. Ctrl-C goes to the whole process group."""
+    for frame in range(3):
+        make_pair(tmp_path / "source" / SCENE, f"{frame:03d}", sides=(150, 150), seed=frame)
+    options = {"--size": 8, "--overlap": 4, "--threshold": 16, "--num_workers": num_workers}
+    options |= {"--source": tmp_path / "source", "--target": tmp_path / "target"}
+    words = [str(word) for pair in options.items() for word in pair]
+    process = subprocess.Popen(
+        [sys.executable, ROOT / "Crop_SIDD.py", *words], stderr=subprocess.PIPE, text=True, start_new_session=True
+    )
+    wait_until(lambda: any((tmp_path / "target").rglob("*_0005?.png")))
+    if number == signal.SIGINT:
+        os.killpg(process.pid, number)
+    else:
+        process.send_signal(number)
+    errors = process.communicate(timeout=20)[1]
+    wait_until(lambda: not group_is_alive(process.pid))
+    if number == signal.SIGINT:
+        assert process.returncode == 130 and "interrupted" in errors and "Traceback" not in errors
+        assert len(list((tmp_path / "target").rglob("*.png"))) % (2 * 36 * 36) == 0  # whole pairs only
+    assert len(list((tmp_path / "target").rglob("*.png"))) < 3 * 2 * 36 * 36
+
+    assert run(tmp_path, size=8, overlap=4, threshold=16) == 0
+    assert run(tmp_path, size=8, overlap=4, threshold=16, target=tmp_path / "undisturbed") == 0
+    assert contents(tmp_path / "target") == contents(tmp_path / "undisturbed")
+
+
+def wait_until(condition, seconds=20):
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, "waited in vain"
+        time.sleep(0.01)
+
+
+def group_is_alive(group):
+    """Tell whether a process of the group is left that is more than a dead one's entry."""
+    lines = subprocess.run(["ps", "-eo", "pgid,stat"], capture_output=True, text=True, check=True).stdout.splitlines()
+    return any(line.split()[0] == str(group) and "Z" not in line.split()[1] for line in lines[1:])
+
+
+# --- bad images: the rest is done, each is named at the end, exit code 1 ---
+
+
+def truncated(scene):
+    path = scene / "0002_NOISY_SRGB_010.PNG"
+    path.write_bytes(path.read_bytes()[:-100])
+    return [f"{path}: not a readable image"]
+
+
+def no_image(scene):
+    path = scene / "0002_GT_SRGB_010.PNG"
+    path.write_text("not a picture")
+    return [f"{path}: not a readable image"]
+
+
+def unreadable(scene):
+    path = scene / "0002_GT_SRGB_010.PNG"
+    path.unlink()
+    path.symlink_to(scene / "absent")
+    return [f"{path}: cannot be read"]
+
+
+def unpaired(scene):
+    (scene / "0002_NOISY_SRGB_010.PNG").unlink()
+    return [f"{scene / '0002_GT_SRGB_010.PNG'}: unpaired", "0002_NOISY_SRGB_010.PNG"]
+
+
+def of_another_size(scene):
+    write_image(scene / "0002_GT_SRGB_010.PNG", picture(41, 56))
+    return [f"{scene / '0002_GT_SRGB_010.PNG'}", "0002_NOISY_SRGB_010.PNG", "41x56 and 40x56"]
+
+
+def without_images(scene):
+    for path in scene.iterdir():
+        path.unlink()
+    return [f"{scene}: no images"]
+
+
+@pytest.mark.parametrize("num_workers", [0, 2])
+@pytest.mark.parametrize("harm", [truncated, no_image, unreadable, unpaired, of_another_size, without_images])
+def test_a_bad_image_is_reported_by_name_while_the_rest_is_done(root, capfd, harm, num_workers):
+    if num_workers and harm is not truncated:
+        pytest.skip("one failure is enough to see that they come back from the workers")
+    words = harm(root / "source" / OTHER_SCENE)
+    assert run(root, num_workers) == 1
+    output, errors = capfd.readouterr()
+    reported = [line for line in errors.splitlines() if line.startswith("failed: ")]
+    assert len(reported) == 1 and re.search(one_line("failed: ", *words), reported[0])
+    assert output.endswith(", 1 failures\n")
+    assert len(find_crops(root / "target" / SCENE)) == 30 and not list(root.glob(f"target/{OTHER_SCENE}/*/*"))
+
+
+def test_every_failure_is_listed(root, capfd):
+    truncated(root / "source" / OTHER_SCENE)
+    (root / "source" / SCENE / "0001_GT_SRGB_011.PNG").unlink()
+    assert run(root) == 1
+    reported = [line for line in capfd.readouterr().err.splitlines() if line.startswith("failed: ")]
+    assert [re.search(r"\d{4}_(GT|NOISY)_SRGB_\d{3}.PNG", line)[0] for line in reported] == [
+        "0001_NOISY_SRGB_011.PNG",
+        "0002_NOISY_SRGB_010.PNG",
+    ]
+
+
+def test_a_repaired_image_is_all_that_the_next_run_does(root, capsys):
+    truncated(root / "source" / OTHER_SCENE)
+    assert run(root) == 1
+    make_pair(root / "source" / OTHER_SCENE, seed=3)
+    assert run(root) == 0
+    assert ": 30 crops written, 4 images skipped (complete before), 0 failures\n" in capsys.readouterr().out
+
+
+# --- disks ---
+
+
+def full_after(count, monkeypatch):
+    """Let the disk be full after so many crops: -> the paths written."""
+    paths = []
+
+    def write(path, image):
+        if len(paths) == count:
+            raise OSError(28, "No space left on device", str(path))
+        paths.append(path)
+        write_image(path, image)
+
+    monkeypatch.setattr(crop, "write_image", write)
+    return paths
+
+
+def test_a_full_disk_stops_at_once_with_one_line_and_no_half_pair(root, monkeypatch):
+    paths = full_after(40, monkeypatch)
+    with pytest.raises(OSError, match=one_line(str(root / "target" / SCENE), "No space left on device", "--target")):
+        run(root)
+    assert len(paths) == 40
+    assert len(list((root / "target").rglob("*.png"))) == 30  # the first pair, and not 10 of the second
+
+
+def test_after_a_full_disk_the_command_continues(root, monkeypatch):
+    run(root, target=root / "undisturbed")
+    with monkeypatch.context() as patch, pytest.raises(OSError):
+        full_after(40, patch)
+        run(root)
+    assert run(root) == 0
+    assert contents(root / "target") == contents(root / "undisturbed")
+
+
+def test_an_error_of_a_worker_process_stops_the_command_too(root):
+    (root / "target").mkdir()
+    (root / "target" / "crop.json").write_text(json.dumps(SMALL))
+    (root / "target" / SCENE).write_text("a file where the folder should be")
+    with pytest.raises(OSError, match=one_line(str(root / "target" / SCENE), "cannot be written", "--target")):
+        run(root, num_workers=1)
+
+
+def test_a_killed_worker_ends_in_one_line():
+    with pytest.raises(ValueError, match=one_line("killed", "--num_workers")):
+        run_jobs(os._exit, [1, 1, 1], num_workers=2)
+
+
+# --- what users get wrong ---
+
+
+@pytest.mark.parametrize("option, value", [("size", 24), ("overlap", 8), ("threshold", 40)])
+def test_a_target_made_with_other_settings_is_an_error_that_names_the_option(root, option, value):
+    run(root)
+    before = files(root / "target")
+    expected = one_line(str(root / "target"), f"--{option} {SMALL[option]}, not {value}", "--target")
+    with pytest.raises(ValueError, match=expected):
+        run(root, **{option: value})
+    assert files(root / "target") == before
+
+
+@pytest.mark.parametrize("record", ["", "[]", '{"size": 16}', "\x00"])
+def test_a_damaged_record_is_an_error_that_names_it(root, record):
+    run(root)
+    (root / "target" / "crop.json").write_text(record)
+    with pytest.raises(ValueError, match=one_line("crop.json: damaged", "--target")):
+        run(root)
+
+
+def test_scenes_without_a_record_are_never_taken_for_crops(root):
+    run(root)
+    (root / "target" / "crop.json").unlink()
+    with pytest.raises(ValueError, match=one_line(str(root / "target"), "no crop.json", "--target")):
+        run(root)
+
+
+@pytest.mark.parametrize(
+    "changes, words",
+    [
+        ({"overlap": 16}, ["--overlap 16: expected less than --size 16"]),
+        ({"size": 34}, ["--size 34: expected at most 33 (--threshold + 1)"]),
+        ({"source": "absent"}, ["absent: no such folder", "--source"]),
+        ({"source": "source/" + SCENE}, [f"{SCENE}: no scene folders", "--source"]),
+        ({"target": "source"}, ["--target", "--source"]),
+        ({"target": "source/crops"}, ["--target", "--source"]),
+        ({"target": "."}, ["--target", "--source"]),
+        ({"target": "file/crops"}, ["file/crops: cannot be written", "--target"]),
+    ],
+)
+def test_a_bad_option_is_one_clear_line_and_nothing_is_written(root, changes, words, monkeypatch):
+    monkeypatch.chdir(root)
+    Path("file").touch()
+    before = files(root)
+    with pytest.raises(ValueError, match=one_line(*words)):
+        run(root, **changes)
+    assert files(root) == before and not (root / "target").exists()
+
+
+def test_a_crop_as_large_as_the_threshold_allows_fits_every_image_that_is_cut():
+    assert CropSettings(size=33, overlap=4, threshold=32).boxes(33, 33) == [np.s_[0:33, 0:33]]
+
+
+@pytest.mark.parametrize("words", [["--size", "0"], ["--overlap", "-1"], ["--num_workers", "two"], ["--siz", "16"]])
+def test_an_impossible_option_value_is_one_line_and_exit_code_2(words, capsys):
+    with pytest.raises(SystemExit, match="2"):
+        main(words)
+    errors = capsys.readouterr().err
+    assert errors.count("\n") == 1 and words[0] in errors
+
+
+def test_the_published_defaults():
+    assert vars(crop_parser().parse_args([])) == {
+        "source": "./Datasets/SIDD_Medium_Srgb_Parts/",
+        "target": "./Datasets/SIDD_Medium_Crop/",
+        "size": 512,
+        "overlap": 128,
+        "threshold": 800,
+        "num_workers": 4,
+    }

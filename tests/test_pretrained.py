@@ -1,0 +1,241 @@
+"""Weights from files: released ones, our own, and everything that only looks like one."""
+
+import csv
+import logging
+import os
+from pathlib import Path
+
+import pytest
+import torch
+
+from models.networks import NETWORK_CLASSES, network_checkpoint
+from models.pretrained import (
+    begin_from,
+    find_checkpoint,
+    find_checkpoint_folder,
+    find_checkpoints,
+    load_generators,
+    load_network,
+)
+from tests.tiny import tiny_networks
+from utils.checkpoints import save_checkpoint
+
+IMAGE = torch.rand(1, 3, 32, 32, generator=torch.Generator().manual_seed(0))
+
+
+def released(letter: str) -> dict:
+    """Content of a file as the authors released it: published keys and shapes, no sizes beside them."""
+    with (Path(__file__).parent / "state_dict" / f"{letter}.csv").open() as file:
+        shapes = {row["key"]: row["shape"] for row in csv.DictReader(file)}
+    generator = torch.Generator().manual_seed(1)
+    weights = {
+        key: torch.tensor(7)
+        if shape == "scalar"
+        else 0.1 * torch.randn(*map(int, shape.split("x")), generator=generator)
+        for key, shape in shapes.items()
+    }
+    return {"epoch": 4200, "model_state_dict": weights}
+
+
+def save_tiny(folder: Path, *files: str) -> dict:
+    """Write tiny networks of E, G1 and G2, or only these files (without `checkpoint_` and suffix), into a folder."""
+    networks = tiny_networks(dtype=torch.float32)
+    for name in files or ("E", "G1", "G2"):
+        letter, _, epoch = name.partition("_")
+        save_checkpoint(folder / f"checkpoint_{name}.pth", network_checkpoint(networks[letter], int(epoch or 1)))
+    return networks
+
+
+# --- one file ---
+
+
+@pytest.mark.parametrize("letter", NETWORK_CLASSES)
+def test_released_file_of_the_papers_sizes_loads_as_it_is(tmp_path, letter):
+    content = released(letter)
+    save_checkpoint(tmp_path / "x.pth", content)
+    loaded = load_network(letter, tmp_path / "x.pth").state_dict()
+    assert list(loaded) == list(content["model_state_dict"])
+    assert all(torch.equal(loaded[key], value) for key, value in content["model_state_dict"].items())
+
+
+@pytest.mark.parametrize("letter", NETWORK_CLASSES)
+def test_own_file_rebuilds_a_network_of_any_size(tmp_path, letter):
+    network = tiny_networks(dtype=torch.float32)[letter].eval()
+    save_checkpoint(tmp_path / "x.pth", network_checkpoint(network, 3))
+    loaded = load_network(letter, tmp_path / "x.pth")
+    size = {"D1": 96}.get(letter, 32)
+    arguments = (torch.rand(1, 3, size, size), *([torch.full((1, 1, 1, 1), 0.1)] if letter == "G1" else []))
+    assert torch.equal(loaded(*arguments), network(*arguments))
+
+
+def test_loaded_network_is_in_eval_mode_and_can_be_trained_on(tmp_path):
+    save_checkpoint(tmp_path / "x.pth", network_checkpoint(tiny_networks()["G3"], 1))
+    network = load_network("G3", tmp_path / "x.pth")
+    assert not network.training
+    network(IMAGE).sum().backward()
+    assert all(weights.grad is not None for weights in network.parameters())
+
+
+def test_half_precision_file_becomes_float32(tmp_path):
+    content = released("G1")
+    content["model_state_dict"] = {key: value.half() for key, value in content["model_state_dict"].items()}
+    save_checkpoint(tmp_path / "x.pth", content)
+    network = load_network("G1", tmp_path / "x.pth")
+    assert {weights.dtype for weights in network.parameters()} == {torch.float32}
+    assert torch.equal(network.conv5.weight, content["model_state_dict"]["conv5.weight"].float())
+
+
+def test_loading_draws_no_random_numbers(tmp_path):
+    save_tiny(tmp_path)
+    before = torch.get_rng_state()
+    load_generators(tmp_path)
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+def changed(**changes) -> dict:
+    """A released file of NPNet with some keys replaced, or removed where None."""
+    content = released("G1")
+    content["model_state_dict"] |= {key.replace("__", "."): value for key, value in changes.items()}
+    for key in [key for key, value in content["model_state_dict"].items() if value is None]:
+        del content["model_state_dict"][key]
+    return content
+
+
+@pytest.mark.parametrize(
+    "content, message",
+    [
+        ({"weights": torch.zeros(3)}, r"no model_state_dict, expected a checkpoint of NPNet.*\(G1\)"),
+        ({"model_state_dict": torch.zeros(3)}, "no model_state_dict"),
+        (torch.zeros(3), "holds a Tensor, expected a dict"),
+        (changed(conv3__bias=None), r"NPNet.*\(G1\).*: conv3.bias is missing"),
+        (changed(conv3__bias="text"), "conv3.bias is missing"),
+        (changed(conv6__bias=torch.zeros(3)), r"\(G1\).*unexpected conv6.bias"),
+        (changed(conv5__bias=torch.zeros(4)), r"conv5.bias has the shape \(4,\), expected \(3,\)"),
+        (changed(conv4__bias=torch.full((96,), torch.nan)), "conv4.bias.*not finite"),
+        (released("E"), r"NPNet.*\(G1\).*conv1.weight is missing"),
+        (
+            released("G1") | {"config": {"nc": 4}},
+            r"conv1.weight has the shape \(96, 3, 7, 7\), expected \(4, 3, 7, 7\)",
+        ),
+        (released("G1") | {"config": {"width": 4}}, "config does not build NPNet.*width"),
+        (released("G1") | {"config": 4}, "config does not build NPNet"),
+        (released("G1") | {"config": {"nc": -4}}, "config does not build NPNet"),
+    ],
+)
+def test_file_that_does_not_fit_is_named_with_what_is_wrong(tmp_path, content, message):
+    torch.save(content, tmp_path / "x.pth")
+    with pytest.raises(ValueError, match=message) as error:
+        load_network("G1", tmp_path / "x.pth")
+    assert str(error.value).startswith(str(tmp_path / "x.pth"))
+    assert "\n" not in str(error.value)
+
+
+class Payload:
+    """What a hostile checkpoint would carry."""
+
+    def __init__(self, path):
+        self.path = path
+
+    def __reduce__(self):
+        return os.mkdir, (str(self.path),)
+
+
+def test_checkpoint_with_pickled_objects_is_refused_and_not_executed(tmp_path):
+    torch.save(released("G1") | {"config": Payload(tmp_path / "executed")}, tmp_path / "x.pth")
+    with pytest.raises(ValueError, match=r"x\.pth: refused.*pickled"):
+        load_network("G1", tmp_path / "x.pth")
+    assert not (tmp_path / "executed").exists()
+
+
+def test_truncated_checkpoint_is_named(tmp_path):
+    save_checkpoint(tmp_path / "x.pth", released("G1"))
+    whole = (tmp_path / "x.pth").read_bytes()
+    (tmp_path / "x.pth").write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(ValueError, match=r"x\.pth: damaged"):
+        load_network("G1", tmp_path / "x.pth")
+
+
+# --- which file ---
+
+
+def test_file_without_an_epoch_comes_before_those_of_a_run(tmp_path):
+    save_tiny(tmp_path, "G2", "G2_00000005")
+    assert find_checkpoint(tmp_path, "G2") == tmp_path / "checkpoint_G2.pth"
+
+
+def test_newest_epoch_of_a_run_is_taken(tmp_path):
+    save_tiny(tmp_path, "G2_00000005", "G2_00000010", "G2_00000009")
+    assert find_checkpoint(tmp_path, "G2").name == "checkpoint_G2_00000010.pth"
+
+
+def test_network_without_a_file_is_not_found(tmp_path):
+    save_tiny(tmp_path, "G2")
+    assert find_checkpoint(tmp_path, "E") is None
+
+
+def test_run_killed_while_saving_gives_the_newest_epoch_that_all_networks_have(tmp_path):
+    save_tiny(tmp_path, "E_00000005", "G1_00000005", "G2_00000005", "E_00000010", "G1_00000010")
+    epochs = {path.stem.rpartition("_")[2] for path in find_checkpoints(tmp_path, ("E", "G1", "G2")).values()}
+    assert epochs == {"00000005"}
+    assert find_checkpoints(tmp_path, ("E", "G1"))["E"].name == "checkpoint_E_00000010.pth"
+
+
+def test_networks_of_different_epochs_do_not_belong_together(tmp_path):
+    save_tiny(tmp_path, "E_00000005", "G1_00000005", "G2_00000010")
+    with pytest.raises(ValueError, match="E, G1, G2 that belong together"):
+        load_generators(tmp_path)
+
+
+def test_only_the_networks_asked_for_are_needed(tmp_path):
+    save_tiny(tmp_path, "G2")
+    assert list(load_generators(tmp_path, ("G2",))) == ["G2"]
+
+
+@pytest.mark.parametrize("place", ["IP", "IP/models", "."])
+def test_weights_are_found_where_they_are_released_trained_or_pointed_at(tmp_path, place):
+    save_tiny(tmp_path / place)
+    assert find_checkpoint_folder(tmp_path, "IP") == tmp_path / place
+
+
+def test_camera_without_weights_is_told_where_to_get_them_and_which_others_are_there(tmp_path):
+    save_tiny(tmp_path / "DC")
+    save_tiny(tmp_path / "T3" / "models")
+    save_tiny(tmp_path / "S6", "G2")  # not all of them
+    save_tiny(tmp_path / "IP", "G1")
+    with pytest.raises(ValueError, match=r"cameras with weights there: DC, T3;") as error:
+        find_checkpoint_folder(tmp_path, "IP")
+    message = str(error.value)
+    for part in ("camera IP", f"{tmp_path}/IP, {tmp_path}/IP/models, {tmp_path};", "--cam_name", "--pretrain_dir"):
+        assert part in message
+    for part in ("main_train_jointly.py", "released", "checkpoint_E.pth, checkpoint_G1.pth, checkpoint_G2.pth"):
+        assert part in message
+
+
+# --- a run that begins from given weights ---
+
+
+def test_networks_begin_from_their_files_and_those_without_one_afresh(tmp_path, caplog):
+    given = save_tiny(tmp_path, "E", "G1_00000005")
+    fresh = tiny_networks(seed=9, dtype=torch.float32)
+    untouched = {key: value.clone() for key, value in fresh["G2"].state_dict().items()}
+    names = {"E": "E.pth", "G1": str(tmp_path / "checkpoint_G1_00000005.pth"), "G2": "G2.pth"}
+    with caplog.at_level(logging.INFO):
+        begin_from({letter: fresh[letter] for letter in names}, names, tmp_path, logging.getLogger())
+    for letter in ("E", "G1"):
+        expected = given[letter].state_dict()
+        assert all(torch.equal(value, expected[key]) for key, value in fresh[letter].state_dict().items())
+    assert all(torch.equal(value, untouched[key]) for key, value in fresh["G2"].state_dict().items())
+    assert "G2 begins afresh" in caplog.text
+
+
+def test_named_checkpoint_that_is_absent_is_no_fresh_beginning(tmp_path):
+    save_tiny(tmp_path, "E")
+    networks = tiny_networks()
+    with pytest.raises(ValueError, match="--checkpoint_G2_name typo.pth"):
+        begin_from(networks, {"E": "E.pth", "G2": "typo.pth"}, tmp_path, logging.getLogger())
+
+
+def test_given_checkpoint_of_other_sizes_is_refused(tmp_path):
+    save_checkpoint(tmp_path / "E.pth", released("E"))
+    with pytest.raises(ValueError, match=r"E\.pth: no checkpoint of GENet"):
+        begin_from(tiny_networks(), {"E": "E.pth"}, tmp_path, logging.getLogger())
