@@ -9,7 +9,7 @@ from tqdm import tqdm
 
 from models.model_joint import JointModel
 from utils.image import to_uint8
-from utils.metrics import kld, noise_of, psnr
+from utils.metrics import autocorrelation, channel_correlation, kld, noise_of, psnr
 from utils.plots import magnified_noise, panel
 
 PANEL_GAIN = 4  # magnification of the noise in the pictures
@@ -18,22 +18,42 @@ PANEL_GAIN = 4  # magnification of the noise in the pictures
 def test_joint(model: JointModel, loader: DataLoader, seed: int) -> tuple[dict[str, float], np.ndarray]:
     """Measure the model on whole test images -> mean metrics, and a panel of the first image, (H, W, 3) uint8.
 
-    kld: NeCA's KL divergence of the fake noise (image clipped and rounded to 8 bit) from the real noise; psnr: of the
-    denoiser on the real noisy image, in dB. The white noise of an image follows from (seed, its number), so tests of
-    one run are comparable.
+    psnr: of the denoiser on the real noisy image, in dB; the others see `compare`, with `_ema` behind the name for the
+    averaged weights. The white noise of an image follows from (seed, its number), so tests of one run are comparable.
     """
     rows, picture = [], None
     for number, batch in enumerate(tqdm(loader, desc="test", unit="image", position=2, leave=False, disable=None)):
         clean, noisy = (_to_hwc(batch[name]) for name in ("clean", "noisy"))
         generator = torch.Generator().manual_seed(random.Random(f"{seed} test {number}").getrandbits(63))
         z = torch.randn(batch["clean"].shape, generator=generator).to(model.device)
-        synthesis, denoised = model.test(model.to_float(batch["clean"]), model.to_float(batch["noisy"]), z)
-        fake, denoised = (to_uint8(_to_hwc(image)) for image in (synthesis.fake, denoised))
-        rows.append({"kld": kld(noise_of(noisy, clean), noise_of(fake, clean)), "psnr": psnr(denoised, clean)})
+        images = model.to_float(batch["clean"]), model.to_float(batch["noisy"])
+        denoised = to_uint8(_to_hwc(model.denoise(images[1])))
+        rows.append({"psnr": psnr(denoised, clean)})
+        for averaged in (False, True) if model.averages else (False,):
+            synthesis = model.synthesize(*images, z, averaged)
+            fake = to_uint8(_to_hwc(synthesis.fake))
+            suffix = "_ema" if averaged else ""
+            rows[-1] |= {f"{k}{suffix}": v for k, v in compare(noise_of(noisy, clean), noise_of(fake, clean)).items()}
         if picture is None:
             sdnu, sdnc = (_to_hwc(noise) * 255 for noise in (synthesis.sdnu, synthesis.sdnc))
             picture = _panel(clean, noisy, fake, denoised, sdnu, sdnc)
     return {name: float(np.mean([row[name] for row in rows])) for name in rows[0]}, picture
+
+
+def compare(real: np.ndarray, fake: np.ndarray) -> dict[str, float]:
+    """Set fake noise beside the real one, both (H, W, 3) in whole grey levels.
+
+    kld: NeCA's KL divergence; std: standard deviation, fake over real; lag1: fake minus real autocorrelation between
+    neighbours, mean of both directions and the channels; xcorr: largest difference of the channels' correlations.
+    """
+    lags = [autocorrelation(noise, max_lag=1).mean(axis=0) for noise in (real, fake)]  # (3, 3)
+    channels = [channel_correlation(noise) for noise in (real, fake)]  # (3, 3)
+    return {
+        "kld": kld(real, fake),
+        "std": float(fake.std() / max(real.std(), 1e-6)),
+        "lag1": float(np.mean((lags[1] - lags[0])[[1, 2], [2, 1]])),
+        "xcorr": float(np.abs(channels[1] - channels[0]).max()),
+    }
 
 
 def _to_hwc(image: torch.Tensor) -> np.ndarray:

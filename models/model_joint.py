@@ -1,5 +1,6 @@
 """Joint training of the noise generators, their critics and the denoiser: six networks, one step."""
 
+import copy
 import random
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
@@ -10,9 +11,9 @@ from torch import Tensor, nn
 
 from models import losses
 from models.neca import Synthesis, correlate, synthesize_w
-from models.networks import LETTERS, network_checkpoint
+from models.networks import GENERATORS, LETTERS, network_checkpoint
 
-GENERATOR_SIDE = ("E", "G1", "G2", "G3")  # in the order of their updates
+GENERATOR_SIDE = (*GENERATORS, "G3")  # in the order of their updates
 CRITICS = ("D1", "D2")
 LR_DECAY_GAMMA = 0.1
 
@@ -34,11 +35,13 @@ class JointOptions:
     lr_decay_1: tuple[int, ...] = (1000000,)
     lr_decay_2: tuple[int, ...] = (100,)
     betas: tuple[float, float] = (0.5, 0.9)
+    adv_every: int | None = None  # None: as published, see below
+    ema: float = 0.0  # decay of the generators' moving average; 0: none
 
     @property
     def adversarial_every(self) -> int:
         """Steps between adversarial terms: a Wasserstein critic learns five times as often (Arjovsky et al. 2017)."""
-        return 5 if self.gan_mode == "wgangp" else 1
+        return self.adv_every or (5 if self.gan_mode == "wgangp" else 1)
 
 
 class StepRandomness(NamedTuple):
@@ -81,6 +84,11 @@ class JointModel:
             letter: torch.optim.Adam(networks[letter].parameters(), lr=options.lr[letter], betas=options.betas)
             for letter in LETTERS
         }
+        # Moving averages of the generators' weights, to synthesise with: single steps of a GAN swing.
+        self.averages = {
+            letter: copy.deepcopy(self.networks[letter]).eval().requires_grad_(False)
+            for letter in (GENERATORS if options.ema else ())
+        }
 
     def train_batch(self, batch: dict[str, Any], step: int, epoch: int) -> dict[str, Tensor]:
         """Update all networks on a loader's batch, clean and noisy (N, 3, P, P) uint8 -> its losses."""
@@ -108,6 +116,7 @@ class JointModel:
         values, fakes = self._generator_step(clean, noisy, noise, drawn, step, epoch)
         reals = {"D1": noise, "D2": losses.pixel_shuffle_down(noise, self.options.pd_stride, drawn.phase)}
         values |= self._critic_step(reals, fakes, drawn.mixing)
+        self._average(step)
         return {name: value.detach() for name, value in values.items()}
 
     def learning_rate(self, letter: str, epoch: int) -> float:
@@ -181,27 +190,52 @@ class JointModel:
         for letter in letters:
             self.optimizers[letter].step()
 
+    @torch.no_grad()
+    def _average(self, step):
+        """Let the averages follow the weights, faster in the first steps: their start is no weight to remember."""
+        decay = min(self.options.ema, (1 + step) / (10 + step))
+        for letter, average in self.averages.items():
+            weights = self.networks[letter].state_dict()
+            for key, tensor in average.state_dict().items():
+                if tensor.is_floating_point():
+                    tensor.lerp_(weights[key], 1 - decay)
+                else:
+                    tensor.copy_(weights[key])
+
     @torch.inference_mode()
-    def test(self, clean: Tensor, noisy: Tensor, z: Tensor) -> tuple[Synthesis, Tensor]:
-        """Synthesise noise on a clean image and denoise the real noisy one: (N, 3, H, W) in [0, 1], any size."""
-        for network in self.networks.values():
+    def synthesize(self, clean: Tensor, noisy: Tensor, z: Tensor, averaged: bool = False) -> Synthesis:
+        """Synthesise noise on a clean image with the gain of a noisy one: (N, 3, H, W) in [0, 1], any size.
+
+        `averaged` takes the moving averages of the weights, which there are with `ema` only.
+        """
+        gain_net, level_net, correlation_net = ((self.averages if averaged else self.networks)[x] for x in GENERATORS)
+        for network in (gain_net, level_net, correlation_net):
             network.eval()
-        synthesis = synthesize_w(self.networks["G1"], self.networks["G2"], clean, self.networks["E"](noisy), z)
-        return synthesis, self.networks["G3"](noisy)
+        return synthesize_w(level_net, correlation_net, clean, gain_net(noisy), z)
+
+    @torch.inference_mode()
+    def denoise(self, noisy: Tensor) -> Tensor:
+        """Denoise an image: (N, 3, H, W) in [0, 1] -> (N, 3, H, W)."""
+        return self.networks["G3"].eval()(noisy)
 
     def network_files(self, epoch: int) -> dict[str, dict[str, Any]]:
-        """What to write into each network's checkpoint file, by letter."""
-        return {letter: network_checkpoint(network, epoch) for letter, network in self.networks.items()}
+        """What to write into each network's checkpoint file, by the file's name without epoch and suffix."""
+        files = {f"checkpoint_{letter}": network for letter, network in self.networks.items()}
+        files |= {f"ema/checkpoint_{letter}": network for letter, network in self.averages.items()}
+        return {name: network_checkpoint(network, epoch) for name, network in files.items()}
 
     def state_dict(self) -> dict[str, Any]:
         """All that a resumed run needs of the model: weights and optimisers (learning rates follow from the epoch)."""
         return {
             "networks": {letter: network.state_dict() for letter, network in self.networks.items()},
             "optimizers": {letter: optimizer.state_dict() for letter, optimizer in self.optimizers.items()},
+            "averages": {letter: network.state_dict() for letter, network in self.averages.items()},
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Take over what `state_dict` returned."""
+        for letter, average in self.averages.items():
+            average.load_state_dict(state["averages"][letter])
         for letter in LETTERS:
             self.networks[letter].load_state_dict(state["networks"][letter])
             self.optimizers[letter].load_state_dict(state["optimizers"][letter])

@@ -15,6 +15,7 @@ from models.network_npnet import NPNet
 # Letters are the keys of options, logs and files.
 NETWORK_CLASSES = {"E": GENet, "G1": NPNet, "G2": NCNet, "G3": DnCNN, "D1": Discriminator, "D2": Discriminator}
 LETTERS = tuple(NETWORK_CLASSES)
+GENERATORS = ("E", "G1", "G2")  # what synthesis needs
 PAPER_NAMES = {
     "E": "GENet, gain estimation",
     "G1": "NPNet, noise-level prediction",

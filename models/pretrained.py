@@ -7,10 +7,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from models.networks import HALVINGS, NETWORK_CLASSES, PAPER_NAMES
+from models.networks import GENERATORS, HALVINGS, NETWORK_CLASSES, PAPER_NAMES
 from utils.checkpoints import load_checkpoint, numbered_files
 
-GENERATORS = ("E", "G1", "G2")
 # Sizes that the constructors have no default for; a released file, which has no `config`, has the paper's.
 PAPER_SIZES = {
     "D1": {"patch_size": 96, "halvings": HALVINGS["D1"]},

@@ -145,6 +145,18 @@ def _add_optimisation_options(group) -> None:
     )
     group.add_argument("--beta1", type=non_negative_float, default=0.5, help="Adam")
     group.add_argument("--beta2", type=non_negative_float, default=0.9, help="Adam")
+    group.add_argument(
+        "--adv_every",
+        type=positive_int,
+        default=None,
+        help="steps between adversarial terms of the generators; default: 5 for wgangp, otherwise 1 (published)",
+    )
+    group.add_argument(
+        "--ema",
+        type=non_negative_float,
+        default=0.0,
+        help="decay of a moving average of E, G1 and G2, saved to models/ema/ and tested too; 0: none (published)",
+    )
     for name, (default, meaning) in LAMBDAS.items():
         group.add_argument(f"--lambda_{name}", type=non_negative_float, default=default, help=f"weight: {meaning}")
 
@@ -160,7 +172,7 @@ def fixed_options(parser: argparse.ArgumentParser) -> dict[str, str]:
 
 def joint_options(args: argparse.Namespace) -> JointOptions:
     """Take what the training step needs out of the parsed options."""
-    for name in ("beta1", "beta2"):
+    for name in ("beta1", "beta2", "ema"):
         if getattr(args, name) >= 1:
             raise ValueError(f"--{name} {getattr(args, name)}: expected less than 1")
     return JointOptions(
@@ -173,6 +185,8 @@ def joint_options(args: argparse.Namespace) -> JointOptions:
         lr_decay_1=tuple(args.lr_decay_1),
         lr_decay_2=tuple(args.lr_decay_2),
         betas=(args.beta1, args.beta2),
+        adv_every=args.adv_every,
+        ema=args.ema,
     )
 
 

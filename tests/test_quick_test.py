@@ -259,7 +259,7 @@ def test_aligned_pair_is_never_called_misaligned(content, std):
 
 
 def test_image_too_small_to_tell_is_not_called_misaligned():
-    clean = scene(49, 200)
+    clean = scene(43, 43)
     assert not best_shift(clean[1:], clean[:-1]).is_clear
 
 
@@ -273,7 +273,7 @@ def test_misaligned_pair_is_warned_about_with_its_shift(root, capsys):
     )
     write_image(root / "imgs" / "noisy.png", with_noise(clean)[:-1])
     run(root)
-    assert "misaligned" not in capsys.readouterr().out
+    assert "looks misaligned" not in capsys.readouterr().out
 
 
 def test_shipped_pair_is_aligned():
@@ -287,8 +287,7 @@ def test_panel_shows_every_tile_below_its_label_and_pads_smaller_ones_with_white
     red, blue = (np.full((size, size, 3), colour, np.uint8) for size, colour in ((40, (255, 0, 0)), (20, (0, 0, 255))))
     picture = panel([[("first", red), ("second", blue)], [("third, two\nlines", blue)]])
     for colour, tiles in (((255, 0, 0), [40]), ((0, 0, 255), [20, 20])):
-        rows, columns = np.nonzero((picture == colour).all(axis=2))
-        assert len(rows) == sum(side**2 for side in tiles)
+        assert (picture == colour).all(axis=2).sum() == sum(side**2 for side in tiles)
     label = picture[: np.nonzero((picture == (255, 0, 0)).all(axis=2))[0].min()]
     assert label.min() < 100  # dark ink
     others = (picture != (255, 0, 0)).any(axis=2) & (picture != (0, 0, 255)).any(axis=2)

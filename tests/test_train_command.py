@@ -74,7 +74,7 @@ def test_run_writes_checkpoints_logs_options_and_pictures(root):
     assert json.loads((run / "options.json").read_text())["patch_size"] == 32
     assert [row["step"] for row in rows(root, "train")] == list(range(1, 9))  # 4 crops in batches of 2, 4 epochs
     assert [row["step"] for row in rows(root, "test")] == [4, 8]
-    assert set(rows(root, "test")[0]) == {"kind", "step", "epoch", "kld", "psnr"}
+    assert set(rows(root, "test")[0]) == {"kind", "step", "epoch", "kld", "psnr", "std", "lag1", "xcorr"}
     assert {path.name for path in (run / "imgs").iterdir()} == {"test_00000004.png", "test_00000008.png"}
     assert "step 8" in (run / "logs" / "train.log").read_text()
     assert list((run / "tb").glob("events*"))
@@ -97,6 +97,22 @@ def test_resumed_run_is_bit_identical_to_an_uninterrupted_one(root, workers):
     assert_same(weights(root), weights(root, "whole"))
     resumed = {row["step"]: row for row in rows(root, "train")}
     assert resumed == {row["step"]: row for row in rows(root, "train", "whole")}
+
+
+def test_averaged_weights_resume_bit_identically_and_are_saved_and_tested_beside_the_raw_ones(root):
+    train(root, "--epochs", "4", "--ema", "0.9", save="whole")
+    train(root, "--epochs", "4", "--ema", "0.9", "--steps", "3")
+    train(root, "--epochs", "4", "--ema", "0.9")
+    for letter in ("E", "G1", "G2"):
+        name = f"checkpoint_{letter}_00000004.pth"
+        resumed, whole, raw = (
+            checkpoints.load_checkpoint(folder / name)["model_state_dict"]
+            for folder in (models(root) / "ema", models(root, "whole") / "ema", models(root))
+        )
+        assert_same(resumed, whole)
+        assert any(not torch.equal(resumed[key], raw[key]) for key in raw)
+    assert {"kld", "kld_ema"} <= set(rows(root, "test")[0])
+    assert_same(weights(root), weights(root, "whole"))
 
 
 def test_rerun_of_a_complete_run_changes_nothing(root, capsys):

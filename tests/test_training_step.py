@@ -102,6 +102,21 @@ def test_learning_rate_of_the_epoch_reaches_the_optimiser():
     assert model.optimizers["G3"].param_groups[0]["lr"] == pytest.approx(1e-4)
 
 
+def test_moving_average_is_the_weighted_mean_of_all_weights_since_the_start():
+    model = JointModel(tiny_networks(), JointOptions(ema=0.5, joint_start_epoch=9))
+    expected = model.networks["E"].state_dict()["model.0.0.weight"].clone()
+    for step in range(1, 12):
+        run_steps(model, [step], epoch=1)
+        decay = min(0.5, (1 + step) / (10 + step))
+        expected = decay * expected + (1 - decay) * model.networks["E"].state_dict()["model.0.0.weight"]
+    torch.testing.assert_close(model.averages["E"].state_dict()["model.0.0.weight"], expected)
+
+
+def test_adv_every_sets_the_steps_that_have_adversarial_terms():
+    model = JointModel(tiny_networks(), JointOptions(adv_every=2))
+    assert ["adv1" in losses for losses in run_steps(model, range(1, 5), epoch=1)] == [False, True, False, True]
+
+
 def test_randomness_of_a_step_depends_on_seed_and_step_alone():
     def draw(seed, step):
         return draw_step(torch.Size((2, 3, 8, 8)), 3, seed, step, torch.device("cpu"))

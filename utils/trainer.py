@@ -3,6 +3,7 @@
 import math
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Protocol
 
 import torch
@@ -23,7 +24,7 @@ class Trainable(Protocol):
         """Learn from a batch and return its losses as scalars on the device."""
 
     def network_files(self, epoch: int) -> dict[str, dict]:
-        """Contents of the files to publish, by letter."""
+        """Contents of the networks' files, by their names below models/ without epoch and suffix."""
 
     def state_dict(self) -> dict[str, Any]: ...
 
@@ -141,13 +142,14 @@ def save(model: Trainable, run: RunLog, schedule: Schedule, step: int) -> None:
     """
     epoch = schedule.epoch(step)
     files = model.network_files(epoch)
-    for letter, content in files.items():
-        for name, tensor in content["model_state_dict"].items():
+    for name, content in files.items():
+        for key, tensor in content["model_state_dict"].items():
             if not torch.isfinite(tensor).all():
-                raise ValueError(f"weights {letter}.{name} are not finite at step {step}; nothing was saved")
-    for letter, content in files.items():
-        save_checkpoint(run.models / f"checkpoint_{letter}_{epoch:08d}.pth", content)
-        remove_all_but_newest(run.models, f"checkpoint_{letter}_", schedule.keep_checkpoints)
+                raise ValueError(f"weights {key} of {name} are not finite at step {step}; nothing was saved")
+    for name, content in files.items():
+        path = run.models / f"{name}_{epoch:08d}.pth"
+        save_checkpoint(path, content)
+        remove_all_but_newest(path.parent, f"{Path(name).name}_", schedule.keep_checkpoints)
     save_checkpoint(run.models / f"{STATE_PREFIX}{step:010d}.pth", {"step": step, "model": model.state_dict()})
     remove_all_but_newest(run.models, STATE_PREFIX, KEPT_STATES)
 
