@@ -7,7 +7,7 @@ from pathlib import Path
 from torch import nn
 from tqdm import tqdm
 
-from data.test_pairs import NamedPair, find_named_pairs
+from data.named_pairs import NamedPair, find_named_pairs
 from evaluation.alignment import best_shift
 from evaluation.quick_test import draw_panel, draw_z, estimate_gain, noise_statistics, output_images, synthesize
 from models.pretrained import find_checkpoint_folder, load_generators

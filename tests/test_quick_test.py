@@ -232,12 +232,21 @@ def test_option_without_effect_says_so_in_one_line(root, capsys, words, option):
 
 
 @pytest.mark.parametrize("dy, dx", [(1, 0), (-1, 0), (0, 1), (0, -1), (1, -1)])
-def test_pair_that_is_off_by_a_pixel_is_noticed_under_strong_noise(dy, dx):
-    clean = scene(122, 122)
+def test_pair_that_is_off_by_a_pixel_is_noticed_where_noise_hides_it(dy, dx):
+    clean = scene(122, 122) // 6 + 80  # faint squares
     noisy = with_noise(clean, std=30)
     shift = best_shift(noisy[1 + dy : 121 + dy, 1 + dx : 121 + dx], clean[1:121, 1:121])
     assert shift.is_clear
     assert (shift.dy, shift.dx) == (dy, dx)
+    assert shift.improvement < 0.03
+
+
+def test_pair_that_is_off_by_half_a_pixel_is_left_alone():
+    clean = scene(122, 120)
+    halfway = (clean[:-1].astype(float) + clean[1:]) / 2
+    shifts = [best_shift(with_noise(halfway, 10, seed), clean[:-1]) for seed in range(10)]
+    assert any(shift.dy == 1 for shift in shifts)  # by chance it fits a little better
+    assert not any(shift.is_clear for shift in shifts)
 
 
 def test_improvement_is_the_share_of_the_mse_that_the_shift_removes():

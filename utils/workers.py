@@ -27,14 +27,16 @@ def run_jobs(work: Callable[[Any], Any], jobs: list, num_workers: int, **bar: An
     exception, Ctrl-C too, ends everything: jobs not begun are dropped, those at work asked to stop, no process stays.
     """
     if num_workers == 0 or not jobs:
-        return [work(job) for job in tqdm(jobs, **bar)]
+        with tqdm(jobs, **bar) as progress:  # closed before an error is printed
+            return [work(job) for job in progress]
     context = multiprocessing.get_context("spawn")  # forking a process with threads (OpenCV, tqdm) can hang
     stop = context.Event()
     pool = ProcessPoolExecutor(min(num_workers, len(jobs)), context, _begin_worker, (stop,))
     try:
         with _ctrl_c_ignored():  # workers inherit it: Ctrl-C is for the main process alone
             futures = [pool.submit(work, job) for job in jobs]
-        return [future.result() for future in tqdm(as_completed(futures), total=len(jobs), **bar)]
+        with tqdm(as_completed(futures), total=len(jobs), **bar) as progress:
+            return [future.result() for future in progress]
     except BrokenProcessPool:
         raise ValueError("a worker process was killed, perhaps out of memory; use fewer --num_workers") from None
     finally:
