@@ -9,7 +9,7 @@ RUN = $(VENV)/bin/python
 DEMO_DATA = ./Datasets/Demo_Srgb_Parts/
 DEMO_CROPS = ./Datasets/Demo_Crop/
 DEMO_SAVES = ./saves/demo/
-DEMO_STEPS ?= 400
+DEMO_STEPS ?= 500
 
 .PHONY: demo test lint format
 
@@ -26,9 +26,9 @@ demo: $(VENV)/.runtime
 	$(RUN) main_make_demo.py --output_dir $(DEMO_DATA)
 	$(RUN) Crop_SIDD.py --source $(DEMO_DATA) --target $(DEMO_CROPS) --num_workers 2
 	$(RUN) main_train_jointly.py --cam_name DC --train_img_dir $(DEMO_CROPS) --dir_save $(DEMO_SAVES) \
-	  --E_nc 24 --G1_nc 24 --G2_nc 16 --D1_nc 16 --D2_nc 16 --G3_nc 16 --init_type kaiming \
-	  --batch_size 4 --num_workers 1 --steps $(DEMO_STEPS) --test_epoch 100 --keep_checkpoints 1 --not_aug \
-	  --lr_E 1e-3 --lr_G1 1e-3 --joint_start_epoch 2 --separate_train
+	  --steps $(DEMO_STEPS) --test_epoch 1000 --keep_checkpoints 1 --num_workers 1 --patch_size 48 --batch_size 8 \
+	  --E_nc 24 --G1_nc 24 --G2_nc 16 --D1_nc 16 --D2_nc 16 --G3_nc 16 --init_type kaiming --adv_every 2 \
+	  --lr_E 1e-3 --lr_G1 1e-3 --lr_G2 5e-4 --lr_D1 5e-4 --lr_D2 5e-4 --joint_start_epoch 10 --separate_train
 	$(RUN) main_test.py --cam_name DC --NeCA_type W --pretrain_dir $(DEMO_SAVES) --dir_test_save ./test/saves/demo_W/
 	$(RUN) main_test.py --cam_name DC --NeCA_type S --pretrain_dir $(DEMO_SAVES) --dir_test_save ./test/saves/demo_S/
 	@echo "Look at ./test/saves/demo_W/panel.png and ./test/saves/demo_S/panel.png"

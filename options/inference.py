@@ -45,6 +45,23 @@ def quick_test_parser() -> Parser:
     return parser
 
 
+def export_parser() -> Parser:
+    """Build the parser of the command that takes weights out of a training run."""
+    parser = Parser(
+        "Copy the newest E, G1 and G2 of a training run to <output_dir>/<cam_name>/checkpoint_{E,G1,G2}.pth, where the "
+        "quick test finds them."
+    )
+    parser.add_argument("--cam_name", default="DC", help="camera whose weights are taken")
+    parser.add_argument(
+        "--pretrain_dir",
+        default="./saves/noise_syn/",
+        help="a --dir_save of the training, or a folder of checkpoints, such as <dir_save>/<cam_name>/models/ema/",
+    )
+    parser.add_argument("--output_dir", default="./pretrain/", help="folder of the weights")
+    parser.add_argument("--half", action="store_true", help="store half precision; loading makes it float32 again")
+    return parser
+
+
 def needed_networks(args: argparse.Namespace) -> tuple[str, ...]:
     """Letters of the networks that the quick test runs: GENet only where the gain comes from the noisy image."""
     if args.NeCA_type == "S":

@@ -38,14 +38,27 @@ def kld(real_noise: np.ndarray, fake_noise: np.ndarray) -> float:
     return float(np.sum(real[both] * np.log(real[both] / fake[both])))
 
 
+def kld_exact(real_noise: np.ndarray, fake_noise: np.ndarray) -> float:
+    """KL(real || fake) in nats over all 511 grey-level differences, channels pooled, with add-one smoothing.
+
+    Takes integer noise in grey levels, as `kld` does. Never negative, and 0 only for equal histograms.
+    """
+    real, fake = ((count + 1) / (count.sum() + count.size) for count in map(_count_levels, (real_noise, fake_noise)))
+    return float(np.sum(real * np.log(real / fake)))
+
+
 def _kld_histogram(noise: np.ndarray) -> np.ndarray:
     """Integer noise in -255..255 -> (66,) frequencies. Counts whole grey levels first, so nothing is sorted."""
+    return np.histogram(np.arange(-255, 256) / 255.0, KLD_EDGES, weights=_count_levels(noise))[0] / noise.size
+
+
+def _count_levels(noise: np.ndarray) -> np.ndarray:
+    """Integer noise -> (511,) pixels of each difference -255..255."""
     if not np.issubdtype(noise.dtype, np.integer) or noise.size == 0:
         raise ValueError(f"expected integer noise in grey levels, got {noise.dtype} of shape {noise.shape}")
     if noise.min() < -255 or noise.max() > 255:
         raise ValueError(f"noise from {noise.min()} to {noise.max()}, expected grey levels within -255..255")
-    counts = np.bincount(noise.ravel().astype(np.int64) + 255, minlength=511)  # (511,)
-    return np.histogram(np.arange(-255, 256) / 255.0, KLD_EDGES, weights=counts)[0] / noise.size
+    return np.bincount(noise.ravel().astype(np.int64) + 255, minlength=511)
 
 
 def autocorrelation(noise: np.ndarray, max_lag: int = 4) -> np.ndarray:

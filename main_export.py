@@ -1,0 +1,27 @@
+"""Take a generator's networks out of a training run: one small file each, ready for pretrain/<camera>/."""
+
+from pathlib import Path
+
+from models.networks import GENERATORS, network_checkpoint
+from models.pretrained import find_checkpoint_folder, find_checkpoints, load_network
+from options.inference import export_parser
+from utils.checkpoints import load_checkpoint, save_checkpoint
+from utils.runtime import run_command
+
+
+def main(arguments: list[str] | None = None) -> None:
+    args = export_parser().parse_args(arguments)
+    folder = find_checkpoint_folder(args.pretrain_dir, args.cam_name)
+    paths = find_checkpoints(folder, GENERATORS)
+    files = {}
+    for letter, path in paths.items():
+        network = load_network(letter, path)
+        files[letter] = network_checkpoint(network.half() if args.half else network, load_checkpoint(path)["epoch"])
+    for letter, content in files.items():
+        target = Path(args.output_dir) / args.cam_name / f"checkpoint_{letter}.pth"
+        save_checkpoint(target, content)
+        print(f"{paths[letter]} -> {target}, {target.stat().st_size / 2**20:.2f} MiB")
+
+
+if __name__ == "__main__":
+    run_command(main)
