@@ -2,15 +2,8 @@
 
 from pathlib import Path
 
-from data.dataset import (
-    StepBatches,
-    TrainingPatches,
-    check_pairs,
-    fingerprint,
-    steps_per_epoch,
-    training_loader,
-    whole_image_loader,
-)
+from data.dataset import StepBatches, TrainingPatches, check_pairs, fingerprint, steps_per_epoch
+from data.loading import batches_of, training_loader, whole_image_loader
 from data.sidd import find_crops, find_scenes
 from data.splits import resolve_split
 from evaluation.joint_test import test_joint
@@ -63,7 +56,7 @@ def main(arguments: list[str] | None = None) -> None:
 
     def batches_after(step: int):
         order = StepBatches(len(patches), args.batch_size, args.shuffle, args.seed, step, last_step)
-        return training_loader(patches, order, args.num_workers, pin_memory=device.type == "cuda")
+        return batches_of(training_loader(patches, order, args.num_workers, pin_memory=device.type == "cuda"))
 
     def test(step: int) -> dict[str, float]:
         metrics, panel = test_joint(model, test_images, args.seed)

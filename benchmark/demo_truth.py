@@ -1,6 +1,6 @@
 """Print how the shipped weights of the demo camera compare with the simulator, as the README's table.
 
-    python -m benchmark.demo_truth --pretrain_dir ./pretrain/ --seeds 3
+python -m benchmark.demo_truth --pretrain_dir ./pretrain/ --seeds 3
 """
 
 import argparse

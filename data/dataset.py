@@ -1,14 +1,13 @@
 """Training patches and whole test images, as torch datasets. Images travel as uint8 and become float on the device."""
 
 import hashlib
-import signal
 from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import torch
 from PIL import Image
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import Dataset
 
 from data.transforms import crop_patch, dihedral
 from utils.image import read_image
@@ -140,25 +139,3 @@ def steps_per_epoch(count: int, batch_size: int) -> int:
     if count < batch_size:
         raise ValueError(f"--batch_size {batch_size}: there are only {count} training images; choose a smaller one")
     return count // batch_size
-
-
-def training_loader(dataset: TrainingPatches, batches: StepBatches, num_workers: int, pin_memory: bool) -> DataLoader:
-    """Load the batches of a run: clean, noisy (N, 3, P, P) uint8 and the list of names."""
-    return DataLoader(
-        dataset,
-        batch_sampler=batches,
-        num_workers=num_workers,
-        pin_memory=pin_memory,
-        worker_init_fn=_ignore_stop_signals,
-    )
-
-
-def _ignore_stop_signals(worker: int) -> None:
-    """Leave Ctrl-C and SIGTERM, which reach all processes of a terminal, to the training loop."""
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, signal.SIG_IGN)
-
-
-def whole_image_loader(pairs: list[Pair], num_workers: int) -> DataLoader:
-    """Load test images one by one: clean, noisy (1, 3, H, W) uint8 and a list of one name."""
-    return DataLoader(WholePairs(pairs), batch_size=1, num_workers=num_workers, worker_init_fn=_ignore_stop_signals)

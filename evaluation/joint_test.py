@@ -7,6 +7,7 @@ import torch
 from torch.utils.data import DataLoader
 from tqdm import tqdm
 
+from data.loading import batches_of
 from models.model_joint import JointModel
 from utils.image import to_uint8
 from utils.metrics import autocorrelation, channel_correlation, kld, noise_of, psnr
@@ -22,22 +23,30 @@ def test_joint(model: JointModel, loader: DataLoader, seed: int) -> tuple[dict[s
     averaged weights. The white noise of an image follows from (seed, its number), so tests of one run are comparable.
     """
     rows, picture = [], None
-    for number, batch in enumerate(tqdm(loader, desc="test", unit="image", position=2, leave=False, disable=None)):
-        clean, noisy = (_to_hwc(batch[name]) for name in ("clean", "noisy"))
-        generator = torch.Generator().manual_seed(random.Random(f"{seed} test {number}").getrandbits(63))
-        z = torch.randn(batch["clean"].shape, generator=generator).to(model.device)
-        images = model.to_float(batch["clean"]), model.to_float(batch["noisy"])
-        denoised = to_uint8(_to_hwc(model.denoise(images[1])))
-        rows.append({"psnr": psnr(denoised, clean)})
-        for averaged in (False, True) if model.averages else (False,):
-            synthesis = model.synthesize(*images, z, averaged)
-            fake = to_uint8(_to_hwc(synthesis.fake))
-            suffix = "_ema" if averaged else ""
-            rows[-1] |= {f"{k}{suffix}": v for k, v in compare(noise_of(noisy, clean), noise_of(fake, clean)).items()}
-        if picture is None:
-            sdnu, sdnc = (_to_hwc(noise) * 255 for noise in (synthesis.sdnu, synthesis.sdnc))
-            picture = _panel(clean, noisy, fake, denoised, sdnu, sdnc)
+    bar = {"desc": "test", "unit": "image", "position": 2, "leave": False, "disable": None}
+    with batches_of(loader) as batches:
+        for number, batch in enumerate(tqdm(batches, total=len(loader), **bar)):
+            generator = torch.Generator().manual_seed(random.Random(f"{seed} test {number}").getrandbits(63))
+            z = torch.randn(batch["clean"].shape, generator=generator).to(model.device)
+            row, tiles = _test_image(model, batch, z)
+            rows.append(row)
+            picture = picture if picture is not None else _panel(*tiles)
     return {name: float(np.mean([row[name] for row in rows])) for name in rows[0]}, picture
+
+
+def _test_image(model: JointModel, batch: dict, z: torch.Tensor) -> tuple[dict[str, float], tuple[np.ndarray, ...]]:
+    """Measure one image -> metrics, and the images of its panel; with averaged weights, these make the pictures."""
+    clean, noisy = (_to_hwc(batch[name]) for name in ("clean", "noisy"))
+    images = model.to_float(batch["clean"]), model.to_float(batch["noisy"])
+    denoised = to_uint8(_to_hwc(model.denoise(images[1])))
+    row = {"psnr": psnr(denoised, clean)}
+    for averaged in (False, True) if model.averages else (False,):
+        synthesis = model.synthesize(*images, z, averaged)
+        fake = to_uint8(_to_hwc(synthesis.fake))
+        metrics = compare(noise_of(noisy, clean), noise_of(fake, clean))
+        row |= {name + "_ema" * averaged: value for name, value in metrics.items()}
+    sdnu, sdnc = (_to_hwc(noise) * 255 for noise in (synthesis.sdnu, synthesis.sdnc))
+    return row, (clean, noisy, fake, denoised, sdnu, sdnc)
 
 
 def compare(real: np.ndarray, fake: np.ndarray) -> dict[str, float]:

@@ -1,11 +1,14 @@
 """Patches, batches and images."""
 
+import multiprocessing
+
 import cv2
 import numpy as np
 import pytest
 import torch
 
-from data.dataset import StepBatches, TrainingPatches, check_pairs, steps_per_epoch, training_loader, whole_image_loader
+from data.dataset import StepBatches, TrainingPatches, check_pairs, steps_per_epoch
+from data.loading import batches_of, training_loader, whole_image_loader
 from data.transforms import dihedral
 from utils.image import read_image, to_uint8, write_image
 
@@ -100,6 +103,17 @@ def test_loader_workers_change_nothing(pairs):
     for first, second in zip(alone, helped):
         assert torch.equal(first["noisy"], second["noisy"])
         assert first["name"] == second["name"]
+
+
+def test_workers_end_with_the_block_although_the_exception_is_still_held(pairs):
+    patches = TrainingPatches(pairs, 16, augment=True, seed=0)
+    loader = training_loader(patches, StepBatches(5, 2, True, 0, 0, 100), 2, pin_memory=False)
+    with pytest.raises(ValueError) as held, batches_of(loader) as batches:
+        next(batches)
+        workers = multiprocessing.active_children()
+        raise ValueError
+    assert held and len(workers) == 2
+    assert not [worker for worker in workers if worker.is_alive()]
 
 
 def test_whole_images_come_in_order_and_uncut(pairs):

@@ -13,7 +13,14 @@ from tests.camera import CAMERA, command, make_camera
 def test_exported_weights_are_the_runs_newest_rounded_only_with_half(tmp_path, half):
     make_camera(tmp_path)
     main_train_jointly.main(command(tmp_path, "--epochs", "2", "--test_epoch", "1"))
-    words = ["--pretrain_dir", str(tmp_path / "saves"), "--output_dir", str(tmp_path / "pretrain"), "--cam_name", CAMERA]
+    words = [
+        "--pretrain_dir",
+        str(tmp_path / "saves"),
+        "--output_dir",
+        str(tmp_path / "pretrain"),
+        "--cam_name",
+        CAMERA,
+    ]
     main_export.main(words + (["--half"] if half else []))
     exported = load_generators(tmp_path / "pretrain" / CAMERA)
     trained = load_generators(tmp_path / "saves" / CAMERA / "models")

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable, Iterable
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -80,14 +81,14 @@ class LossWindow:
 
 def train(
     model: Trainable,
-    make_batches: Callable[[int], Iterable[dict[str, Any]]],
+    make_batches: Callable[[int], AbstractContextManager[Iterable[dict[str, Any]]]],
     test: Callable[[int], dict[str, float]],
     schedule: Schedule,
     run: RunLog,
 ) -> bool:
     """Train until `schedule.last_step`, or until Ctrl-C or SIGTERM -> whether the run is complete.
 
-    Continues from the run's newest checkpoint. `make_batches(step)` gives the batches after `step`, each with a
+    Continues from the run's newest checkpoint. `make_batches(step)` opens the batches after `step`, each with a
     list of file names under "name"; `test(step)` measures the model.
     """
     step = resume(model, run)
@@ -97,8 +98,8 @@ def train(
     if step >= schedule.last_step:
         run.log.info("complete: %d steps are done; raise --epochs or --steps to go on", step)
         return True
-    with StopSignal() as stop, _Bars(schedule, step) as bars:
-        for batch in make_batches(step):  # the only reference to the loader, so that leaving ends its workers
+    with StopSignal() as stop, _Bars(schedule, step) as bars, make_batches(step) as batches:
+        for batch in batches:
             step += 1
             epoch = schedule.epoch(step)
             # Learn.
