@@ -25,7 +25,9 @@ def main(arguments: list[str] | None = None) -> None:
         log.info(note)
     device = choose_device(args.device, args.gpu_ids)
     letters = needed_networks(args)
-    pairs = find_named_pairs(args.dir_test_img, noisy_needed="E" in letters)
+    pairs, others = find_named_pairs(args.dir_test_img, noisy_needed="E" in letters)
+    for path in others:
+        log.info("note: %s is not used, its name is not that of a clean or noisy image", path)
     weights = find_checkpoint_folder(args.pretrain_dir, args.cam_name, letters)
     networks = {letter: network.to(device) for letter, network in load_generators(weights, letters).items()}
     _claim_folder(args.dir_test_save, args.dir_test_img)

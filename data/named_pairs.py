@@ -38,21 +38,25 @@ class NamedPair:
         return clean, noisy
 
 
-def find_named_pairs(folder: str | Path, noisy_needed: bool) -> list[NamedPair]:
-    """List the pairs in a folder, the one without a name first.
+def find_named_pairs(folder: str | Path, noisy_needed: bool) -> tuple[list[NamedPair], list[Path]]:
+    """List the pairs in a folder, the one without a name first, and the PNGs that belong to none.
 
     Raises ValueError for a missing folder, one without a clean image, a noisy image without its clean one, the
-    reverse where `noisy_needed`, and any other PNG: nothing is left out silently.
+    reverse where `noisy_needed`, and names that are there twice (`clean.png` and `clean.PNG`).
     """
     folder = Path(folder)
     if not folder.is_dir():
         raise ValueError(f"{folder}: {'not a folder' if folder.exists() else 'no such folder'}; change --dir_test_img")
     sides: dict[str, dict[str, Path]] = {"clean": {}, "noisy": {}}
+    others = []
     for path in sorted(folder.iterdir()):
         if path.suffix.lower() != ".png" or path.name.startswith("."):
             continue
         match = NAME_FORM.fullmatch(path.stem)
-        if not match or (match[1] or "") in sides[match[2]]:
+        if not match:
+            others.append(path)
+            continue
+        if (match[1] or "") in sides[match[2]]:
             raise ValueError(f"{path}: expected {EXPECTED}, each once")
         sides[match[2]][match[1] or ""] = path
     for name, path in sides["noisy"].items():
@@ -66,4 +70,4 @@ def find_named_pairs(folder: str | Path, noisy_needed: bool) -> list[NamedPair]:
         if noisy_needed and not pair.noisy:
             expected = folder / pair.file("noisy")
             raise ValueError(f"{pair.clean}: its gain is unknown, expected {expected} or the option --gain")
-    return pairs
+    return pairs, others
