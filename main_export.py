@@ -2,6 +2,8 @@
 
 from pathlib import Path
 
+import torch
+
 from models.networks import GENERATORS, network_checkpoint
 from models.pretrained import find_checkpoint_folder, find_checkpoints, load_network
 from options.inference import export_parser
@@ -16,7 +18,10 @@ def main(arguments: list[str] | None = None) -> None:
     files = {}
     for letter, path in paths.items():
         network = load_network(letter, path)
-        files[letter] = network_checkpoint(network.half() if args.half else network, load_checkpoint(path)["epoch"])
+        epoch = load_checkpoint(path).get("epoch", 0)
+        files[letter] = network_checkpoint(network.half() if args.half else network, epoch)
+        if not all(torch.isfinite(tensor).all() for tensor in files[letter]["model_state_dict"].values()):
+            raise ValueError(f"{path}: has weights too large for half precision; export without --half")
     for letter, content in files.items():
         target = Path(args.output_dir) / args.cam_name / f"checkpoint_{letter}.pth"
         save_checkpoint(target, content)

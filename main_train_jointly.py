@@ -6,13 +6,13 @@ from data.dataset import StepBatches, TrainingPatches, check_pairs, fingerprint,
 from data.loading import batches_of, training_loader, whole_image_loader
 from data.sidd import find_crops, find_scenes
 from data.splits import resolve_split
-from evaluation.joint_test import test_joint
+from evaluation.joint_test import measure_joint
 from models.model_joint import JointModel
 from models.network_ncnet import STRIDE
 from models.networks import build_networks, describe
 from models.pretrained import begin_from
 from options.train_jointly import fixed_options, joint_options, network_configs, train_jointly_parser
-from utils.run_log import RunLog, terminal_log
+from utils.run_log import RunLog, has_state, terminal_log
 from utils.runtime import choose_device, run_command
 from utils.trainer import Schedule, resume, train
 
@@ -34,7 +34,8 @@ def main(arguments: list[str] | None = None) -> None:
 
     # Model.
     networks = build_networks(configs, args.init_type, args.seed)
-    if args.use_pretrained:
+    folder = Path(args.dir_save) / args.cam_name
+    if args.use_pretrained and not has_state(folder):
         names = {letter: getattr(args, f"checkpoint_{letter}_name") for letter in networks}
         begin_from(networks, names, Path("pretrain") / args.cam_name, log)
     if args.verbose:
@@ -43,10 +44,12 @@ def main(arguments: list[str] | None = None) -> None:
 
     # Run.
     recorded = vars(args) | {"training images": fingerprint(train_pairs)}
-    fixed = fixed_options(parser) | {"training images": "crops and lists"}
-    run = RunLog(Path(args.dir_save) / args.cam_name, recorded, fixed, log, args.use_tb)
+    fixed = fixed_options(parser) | {"training images": ("crops and lists", None)}
+    run = RunLog(folder, recorded, fixed, log, args.use_tb)
     last_step = min(args.epochs * per_epoch, args.steps or args.epochs * per_epoch)
     schedule = Schedule(per_epoch, last_step, args.log_step, args.test_epoch, args.val_step, args.keep_checkpoints)
+    if device.type == "cuda" and len(args.gpu_ids) > 1:
+        log.warning("--gpu_ids: one GPU trains, %d; the others are not used", args.gpu_ids[0])
     log.info(
         "camera %s on %s: %d training and %d test crops, %d steps an epoch, %d steps in all; %s",
         *(args.cam_name, device, len(train_pairs), len(test_pairs), per_epoch, last_step, run.folder),
@@ -59,7 +62,7 @@ def main(arguments: list[str] | None = None) -> None:
         return batches_of(training_loader(patches, order, args.num_workers, pin_memory=device.type == "cuda"))
 
     def test(step: int) -> dict[str, float]:
-        metrics, panel = test_joint(model, test_images, args.seed)
+        metrics, panel = measure_joint(model, test_images, args.seed)
         run.picture(f"test_{step:08d}", step, panel)
         return metrics
 

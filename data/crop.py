@@ -2,17 +2,13 @@
 
 import contextlib
 import re
-import struct
 from pathlib import Path
 from typing import NamedTuple
 
 from data.crop_settings import CropSettings
 from data.sidd import find_pairs
-from utils.image import read_image, write_image
+from utils.image import png_size, read_image, write_image
 from utils.workers import stop_requested
-
-PNG_START = b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR"  # width and height follow, 4 bytes each
-PNG_END = b"\0\0\0\0IEND\xaeB`\x82"
 
 
 class CropJob(NamedTuple):
@@ -100,21 +96,6 @@ def is_complete(job: CropJob, settings: CropSettings) -> bool:
             if png_size(path) != expected or path.stat().st_mtime_ns < modified:
                 return False
     return True
-
-
-def png_size(path: Path) -> tuple[int, int] | None:
-    """Read a PNG's (height, width) without decoding it; None when it is no whole PNG."""
-    try:
-        with open(path, "rb") as file:
-            start = file.read(len(PNG_START) + 8)
-            file.seek(max(0, path.stat().st_size - len(PNG_END)))
-            end = file.read()
-    except OSError:
-        return None
-    if not start.startswith(PNG_START) or end != PNG_END:
-        return None
-    width, height = struct.unpack(">II", start[len(PNG_START) :])
-    return height, width
 
 
 def _files_of(source: Path, folder: Path) -> list[Path]:

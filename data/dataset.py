@@ -6,11 +6,11 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from PIL import Image
 from torch.utils.data import Dataset
+from tqdm import tqdm
 
 from data.transforms import crop_patch, dihedral
-from utils.image import read_image
+from utils.image import png_size, read_image
 
 Pair = tuple[Path, Path]  # clean, noisy
 
@@ -71,18 +71,17 @@ def to_chw(image: np.ndarray) -> torch.Tensor:
 
 
 def check_pairs(pairs: list[Pair], smallest: int, option: str) -> None:
-    """Read all file headers and raise ValueError for a pair of unequal sizes or with a side below `smallest` pixels.
+    """Look at both ends of all files and raise ValueError for a truncated one, a pair of unequal sizes, or a side below
+    `smallest` pixels, which `option` asks for.
 
-    A run that would stop at its 3000th step over one bad file stops before its first. `option` is named in the error.
+    A run that would stop at its 3000th step over one bad file stops before its first. Damage in the middle of a file
+    is found when it is read.
     """
-    for pair in pairs:
-        sizes = []
-        for path in pair:
-            try:
-                with Image.open(path) as header:
-                    sizes.append((header.height, header.width))
-            except Exception:  # Pillow raises what it likes on damaged files
-                raise ValueError(f"{path}: not a readable image") from None
+    for pair in tqdm(pairs, desc="check", unit="pair", leave=False, disable=None):
+        sizes = [png_size(path) for path in pair]
+        for path, size in zip(pair, sizes):
+            if size is None:
+                raise ValueError(f"{path}: not a readable image (truncated, damaged or no PNG)")
         if sizes[0] != sizes[1]:
             raise ValueError(f"{pair[1]}: {_size(sizes[1])} pixels, but its clean image has {_size(sizes[0])}")
         if min(sizes[0]) < smallest:

@@ -16,7 +16,7 @@ from utils.plots import magnified_noise, panel
 PANEL_GAIN = 4  # magnification of the noise in the pictures
 
 
-def test_joint(model: JointModel, loader: DataLoader, seed: int) -> tuple[dict[str, float], np.ndarray]:
+def measure_joint(model: JointModel, loader: DataLoader, seed: int) -> tuple[dict[str, float], np.ndarray]:
     """Measure the model on whole test images -> mean metrics, and a panel of the first image, (H, W, 3) uint8.
 
     psnr: of the denoiser on the real noisy image, in dB; the others see `compare`, with `_ema` behind the name for the
@@ -28,13 +28,13 @@ def test_joint(model: JointModel, loader: DataLoader, seed: int) -> tuple[dict[s
         for number, batch in enumerate(tqdm(batches, total=len(loader), **bar)):
             generator = torch.Generator().manual_seed(random.Random(f"{seed} test {number}").getrandbits(63))
             z = torch.randn(batch["clean"].shape, generator=generator).to(model.device)
-            row, tiles = _test_image(model, batch, z)
+            row, tiles = _measure_image(model, batch, z)
             rows.append(row)
             picture = picture if picture is not None else _panel(*tiles)
     return {name: float(np.mean([row[name] for row in rows])) for name in rows[0]}, picture
 
 
-def _test_image(model: JointModel, batch: dict, z: torch.Tensor) -> tuple[dict[str, float], tuple[np.ndarray, ...]]:
+def _measure_image(model: JointModel, batch: dict, z: torch.Tensor) -> tuple[dict[str, float], tuple[np.ndarray, ...]]:
     """Measure one image -> metrics, and the images of its panel; with averaged weights, these make the pictures."""
     clean, noisy = (_to_hwc(batch[name]) for name in ("clean", "noisy"))
     images = model.to_float(batch["clean"]), model.to_float(batch["noisy"])

@@ -56,9 +56,9 @@ def draw_step(shape: torch.Size, pd_stride: int, seed: int, step: int, device: t
     """Draw a step's randomness from (seed, step) alone, so that a resumed run draws what an uninterrupted one does."""
     source = random.Random(f"{seed} step {step}")
     phase = (source.randrange(pd_stride), source.randrange(pd_stride))
-    generator = torch.Generator(device).manual_seed(source.getrandbits(63))
-    z = torch.randn(shape, generator=generator, device=device)
-    mixing = {letter: torch.rand(shape[0], 1, 1, 1, generator=generator, device=device) for letter in CRITICS}
+    generator = torch.Generator().manual_seed(source.getrandbits(63))  # on the CPU: the same numbers for every device
+    z = torch.randn(shape, generator=generator).to(device, non_blocking=True)
+    mixing = {letter: torch.rand(shape[0], 1, 1, 1, generator=generator).to(device) for letter in CRITICS}
     return StepRandomness(z, phase, mixing)
 
 

@@ -67,6 +67,10 @@ def load_generators(folder: str | Path, letters: tuple[str, ...] = GENERATORS) -
     paths = find_checkpoints(folder, letters)
     if not paths:
         raise ValueError(f"{folder}: has no checkpoints of {', '.join(letters)} that belong together")
+    steps = {letter: load_checkpoint(path).get("step") for letter, path in paths.items()}
+    if len(set(steps.values())) > 1:
+        found = ", ".join(f"{letter} of step {step}" for letter, step in steps.items())
+        raise ValueError(f"{folder}: its checkpoints do not belong together ({found}); resume the run to renew them")
     return {letter: load_network(letter, path) for letter, path in paths.items()}
 
 

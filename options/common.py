@@ -5,13 +5,18 @@ import math
 import sys
 
 
+class _DefaultsHelp(argparse.ArgumentDefaultsHelpFormatter):
+    """Shows defaults, but not those of switches, which are off, nor a missing one."""
+
+    def _get_help_string(self, action):
+        return action.help if action.nargs == 0 or action.default is None else super()._get_help_string(action)
+
+
 class Parser(argparse.ArgumentParser):
     """ArgumentParser without abbreviations, with defaults in `--help` and one line for an error."""
 
     def __init__(self, description: str):
-        super().__init__(
-            description=description, formatter_class=argparse.ArgumentDefaultsHelpFormatter, allow_abbrev=False
-        )
+        super().__init__(description=description, formatter_class=_DefaultsHelp, allow_abbrev=False)
 
     def error(self, message: str):
         print(f"error: {message} (see {self.prog} --help)", file=sys.stderr)
@@ -31,6 +36,13 @@ def natural_int(text: str) -> int:
 def non_negative_float(text: str) -> float:
     """Argparse type: a finite number from 0."""
     return _bounded(text, float, 0, "a number from 0")
+
+
+def _seed(text: str) -> int:
+    value = natural_int(text)
+    if value >= 2**32:
+        raise argparse.ArgumentTypeError(f"{text!r}, expected a whole number from 0 to 2^32 - 1")
+    return value
 
 
 def _bounded(text, kind, lowest, expected):
@@ -55,4 +67,4 @@ def add_device_options(parser: argparse.ArgumentParser) -> None:
 
 def add_seed_option(parser: argparse.ArgumentParser) -> None:
     """`--seed`, from which all randomness follows."""
-    parser.add_argument("--seed", type=natural_int, default=0, help="all randomness follows from it")
+    parser.add_argument("--seed", type=_seed, default=0, help="all randomness follows from it")

@@ -1,6 +1,7 @@
 """Options of main_train_jointly.py: the published flags with the published defaults, and ours."""
 
 import argparse
+from typing import Any
 
 from models.blocks import ACT_MODES
 from models.init import INIT_TYPES
@@ -161,10 +162,10 @@ def _add_optimisation_options(group) -> None:
         group.add_argument(f"--lambda_{name}", type=non_negative_float, default=default, help=f"weight: {meaning}")
 
 
-def fixed_options(parser: argparse.ArgumentParser) -> dict[str, str]:
-    """Options that a resumed run must not change, {name: flag}."""
+def fixed_options(parser: argparse.ArgumentParser) -> dict[str, tuple[str, Any]]:
+    """Options that a resumed run must not change, {name: (flag, default)}."""
     return {
-        action.dest: action.option_strings[0]
+        action.dest: (action.option_strings[0], action.default)
         for action in parser._actions
         if action.option_strings and action.dest not in CHANGEABLE
     }

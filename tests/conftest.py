@@ -5,13 +5,15 @@ import sys
 from pathlib import Path
 
 import pytest
+
+os.environ["CUDA_VISIBLE_DEVICES"] = ""  # the suite is for the CPU; before torch looks
+os.environ["OMP_NUM_THREADS"] = "1"  # tiny networks gain nothing from more, and the suite runs in a process per core
 import torch
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 SHARED = ROOT.parent / "shared"
-torch.set_num_threads(1)  # tiny networks gain nothing from more, and the suite runs in a process per core
-os.environ["OMP_NUM_THREADS"] = "1"  # the same for the commands that tests start
+torch.set_num_threads(1)
 
 
 def pytest_addoption(parser):
@@ -22,4 +24,3 @@ def pytest_addoption(parser):
 def quiet_environment(monkeypatch):
     """Keep a user's settings out of the tests."""
     monkeypatch.delenv("NECA_TRACEBACK", raising=False)
-    os.environ.setdefault("CUDA_VISIBLE_DEVICES", "")

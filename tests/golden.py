@@ -44,5 +44,7 @@ def fingerprint(tensor: torch.Tensor) -> np.ndarray:
 
 
 def assert_close(actual, expected, name: str) -> None:
-    """Compare with the golden tolerance; the message names what differs."""
-    np.testing.assert_allclose(np.asarray(actual), np.asarray(expected), rtol=RTOL, atol=0, err_msg=name)
+    """Compare shape and values with the golden tolerance; the message names what differs. NaN equals nothing."""
+    actual, expected = np.asarray(actual), np.asarray(expected)
+    assert actual.shape == expected.shape, f"{name}: shape {actual.shape}, expected {expected.shape}"
+    np.testing.assert_allclose(actual, expected, rtol=RTOL, atol=0, equal_nan=False, err_msg=name)

@@ -14,6 +14,7 @@ import torch
 
 import main_train_jointly
 from models.networks import LETTERS
+from models.pretrained import load_generators
 from tests.camera import CAMERA, command, make_camera
 from tests.conftest import ROOT
 from utils import checkpoints
@@ -70,7 +71,7 @@ def test_run_writes_checkpoints_logs_options_and_pictures(root):
     for letter in LETTERS:
         content = checkpoints.load_checkpoint(models(root) / f"checkpoint_{letter}_00000004.pth")
         assert content["epoch"] == 4
-        assert set(content) == {"epoch", "model_state_dict", "config"}
+        assert set(content) == {"epoch", "step", "model_state_dict", "config"}
     assert json.loads((run / "options.json").read_text())["patch_size"] == 32
     assert [row["step"] for row in rows(root, "train")] == list(range(1, 9))  # 4 crops in batches of 2, 4 epochs
     assert [row["step"] for row in rows(root, "test")] == [4, 8]
@@ -145,26 +146,63 @@ def test_stop_signal_finishes_the_step_saves_and_exits_cleanly(root, number):
     assert_same(weights(root), weights(root, "whole"))
 
 
-def test_kill_at_any_moment_leaves_a_resumable_run(root):
-    arguments = ("--epochs", "12", "--num_workers", "1", "--test_epoch", "1")
-    begun = time.monotonic()
+def test_kill_at_random_moments_leaves_a_resumable_run(root):
+    arguments = ("--epochs", "40", "--num_workers", "1", "--test_epoch", "1", "--ema", "0.9", "--keep_checkpoints", "1")
     assert start(root, *arguments, save="whole").wait(timeout=300) == 0
-    duration = time.monotonic() - begun
     moments = random.Random(0)
-    for _ in range(KILLS):
+    logged = root / "saves" / CAMERA / "logs" / "metrics.jsonl"
+    for kill in range(KILLS):
         process = start(root, *arguments)
-        try:
-            process.wait(timeout=moments.uniform(0.3, 1.0) * duration)
-        except subprocess.TimeoutExpired:
-            process.kill()
+        # Let it make some progress, so that every kill strikes a run at work, then strike at any point of a step.
+        reached = len(logged.read_text().splitlines()) if logged.exists() else 0
+        wanted = min(reached + moments.randint(1, 4), 119)
+        wait_until(lambda: logged.exists() and len(logged.read_text().splitlines()) >= wanted, process)  # noqa: B023
+        time.sleep(moments.uniform(0, 0.05))
+        process.kill()
         process.communicate()
+        assert process.returncode == -signal.SIGKILL, f"kill {kill} came too late"
     finished = start(root, *arguments)
     output, _ = finished.communicate(timeout=300)
     assert finished.returncode == 0, output
     assert_same(weights(root), weights(root, "whole"))
     assert rows(root, "train") == rows(root, "train", "whole")
     assert rows(root, "test") == rows(root, "test", "whole")
-    assert not list(models(root).glob(".*"))
+    assert not list((root / "saves").rglob(".*.tmp*"))
+
+
+class Killed(BaseException):
+    """Stands for a kill: no handler of ours catches it."""
+
+
+def test_kill_between_any_two_files_leaves_a_resumable_run_and_usable_networks(root, monkeypatch):
+    arguments = ("--epochs", "4", "--ema", "0.9", "--keep_checkpoints", "1")
+    train(root, *arguments, save="whole")
+    replace, done = os.replace, []
+
+    def count_and_kill(source, target):
+        if len(done) == kill_at:
+            raise Killed
+        done.append(target)
+        replace(source, target)
+
+    monkeypatch.setattr(os, "replace", count_and_kill)
+    for kill_at in range(1000):
+        done.clear()
+        save = f"killed_{kill_at}"
+        try:
+            train(root, *arguments, save=save)
+        except Killed:
+            if list(models(root, save).glob("training_state_*")):
+                load_generators(models(root, save))
+        else:
+            break
+        done = []
+        monkeypatch.undo()
+        train(root, *arguments, save=save)
+        assert_same(weights(root, save), weights(root, "whole"))
+        assert rows(root, "test", save) == rows(root, "test", "whole")
+        monkeypatch.setattr(os, "replace", count_and_kill)
+    assert kill_at > 15, "two saves of ten files each, pictures and options"
 
 
 def wait_until(condition, process, seconds: float = 60) -> None:

@@ -1,6 +1,5 @@
 """Checkpoints: dicts of tensors and plain values, written atomically, read without unpickling objects."""
 
-import hashlib
 import logging
 import pickle
 import re
@@ -45,11 +44,6 @@ def load_checkpoint(path: str | Path) -> dict[str, Any]:
     return content
 
 
-def file_hash(path: str | Path) -> str:
-    """First 12 hexadecimal digits of the file's SHA-256, to name a checkpoint in a report."""
-    return hashlib.sha256(Path(path).read_bytes()).hexdigest()[:12]
-
-
 def numbered_files(folder: Path, prefix: str, suffix: str = ".pth") -> list[Path]:
     """Files `<prefix><digits><suffix>` of a folder, lowest number first."""
     pattern = re.compile(re.escape(prefix) + r"(\d+)" + re.escape(suffix))
@@ -66,7 +60,10 @@ def load_newest_state(folder: Path, log: logging.Logger) -> dict[str, Any] | Non
     files = numbered_files(folder, STATE_PREFIX)
     for path in reversed(files):
         try:
-            return load_checkpoint(path)
+            state = load_checkpoint(path)
+            if isinstance(state.get("step"), int) and isinstance(state.get("model"), dict):
+                return state
+            raise ValueError(f"{path}: not a training state")
         except ValueError as error:
             log.warning("%s; trying the one before it", error)
     if files:

@@ -1,6 +1,7 @@
 """Images on disk and as arrays. On disk 8-bit sRGB, in memory (H, W, 3) RGB `uint8`."""
 
 import io
+import struct
 import warnings
 from pathlib import Path
 
@@ -9,6 +10,9 @@ import numpy as np
 from PIL import Image
 
 from utils.atomic import write_bytes
+
+PNG_START = b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR"  # width and height follow, 4 bytes each
+PNG_END = b"\0\0\0\0IEND\xaeB`\x82"
 
 
 def read_image(path: str | Path) -> np.ndarray:
@@ -64,3 +68,18 @@ def write_image(path: str | Path, image: np.ndarray) -> None:
 def to_uint8(image: np.ndarray) -> np.ndarray:
     """Clip an image in [0, 1] and round it to 8 bit, as files and servers do (never truncate)."""
     return np.round(np.clip(image, 0.0, 1.0) * 255.0).astype(np.uint8)
+
+
+def png_size(path: Path) -> tuple[int, int] | None:
+    """Read a PNG's (height, width) without decoding it; None when it is no whole PNG."""
+    try:
+        with open(path, "rb") as file:
+            start = file.read(len(PNG_START) + 8)
+            file.seek(max(0, path.stat().st_size - len(PNG_END)))
+            end = file.read()
+    except OSError:
+        return None
+    if not start.startswith(PNG_START) or end != PNG_END:
+        return None
+    width, height = struct.unpack(">II", start[len(PNG_START) :])
+    return height, width

@@ -1,5 +1,6 @@
 """What a training run writes down: options.json, train.log, metrics.jsonl, pictures, TensorBoard."""
 
+import errno
 import json
 import logging
 import sys
@@ -11,6 +12,16 @@ from tqdm import tqdm
 
 from utils.atomic import write_json, write_text
 from utils.image import write_image
+
+
+class LogFile(logging.FileHandler):
+    """A log file that does not go on when it cannot be written."""
+
+    def handleError(self, record: logging.LogRecord) -> None:
+        error = sys.exc_info()[1]
+        if isinstance(error, OSError):
+            raise OSError(error.errno, error.strerror, self.baseFilename) from None
+        super().handleError(record)
 
 
 class TqdmHandler(logging.StreamHandler):
@@ -34,14 +45,15 @@ class RunLog:
     """A run's folder `<dir_save>/<camera>/` with logs/, imgs/, models/ and tb/.
 
     `options` are plain values, all that the run is made with. `fixed` maps those that a resumed run must not change
-    to what users call them. Raises ValueError when one has changed, or when the folder cannot be written.
+    to what users call them and to the default, which a run has that is older than the option. Raises ValueError when
+    one has changed, when the folder cannot be written, or another process trains in it.
     """
 
     def __init__(
         self,
         folder: str | Path,
         options: dict[str, Any],
-        fixed: dict[str, str],
+        fixed: dict[str, tuple[str, Any]],
         log: logging.Logger,
         use_tb: bool = False,
     ):
@@ -53,34 +65,40 @@ class RunLog:
         self._metrics_file = self.folder / "logs" / "metrics.jsonl"
         for name in ("logs", "imgs", "models"):
             _make_folder(self.folder / name)
+        self._lock = _lock(self.folder)
         self._check_options(options, fixed)
         self._remove_leftovers()
         write_json(self._options_file, options)
         self._tensorboard_folder = self.folder / "tb" if use_tb else None
         self._tensorboard = None
-        to_file = logging.FileHandler(self.folder / "logs" / "train.log", encoding="utf-8")
+        to_file = LogFile(self.folder / "logs" / "train.log", encoding="utf-8")
         to_file.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
         log.addHandler(to_file)
 
-    def _check_options(self, options: dict[str, Any], fixed: dict[str, str]) -> None:
-        if not self.has_state() or not self._options_file.exists():
+    def _check_options(self, options: dict[str, Any], fixed: dict[str, tuple[str, Any]]) -> None:
+        if not has_state(self.folder):
             return  # a run that was killed before its first checkpoint starts over
-        before = json.loads(self._options_file.read_text())
+        try:
+            before = json.loads(self._options_file.read_text())
+            wrong = not isinstance(before, dict)
+        except (OSError, ValueError):
+            wrong = True
+        if wrong:
+            raise ValueError(
+                f"{self._options_file}: missing or damaged, so that nobody knows what this run was begun with; "
+                f"restore it, or choose another --dir_save"
+            )
         now = json.loads(json.dumps(options))
-        for name, flag in fixed.items():
-            if before.get(name) != now[name]:
+        for name, (flag, default) in fixed.items():
+            if before.get(name, default) != now[name]:
                 raise ValueError(
-                    f"{self.folder}: this run was begun with {name} {before.get(name)}, now it is {now[name]}; "
-                    f"resume with the same {flag}, or choose another --dir_save"
+                    f"{self.folder}: this run was begun with {name} {before.get(name, default)}, now it is "
+                    f"{now[name]}; resume with the same {flag}, or choose another --dir_save"
                 )
-
-    def has_state(self) -> bool:
-        """Whether there is a checkpoint to resume from."""
-        return any(self.models.glob("training_state_*.pth"))
 
     def _remove_leftovers(self) -> None:
         """Delete temporary files that a killed process has left (see `utils.atomic`)."""
-        for path in (*self.folder.glob(".*.tmp*"), *self.folder.glob("*/.*.tmp*")):
+        for path in self.folder.rglob(".*.tmp*"):
             path.unlink(missing_ok=True)
 
     def begin(self, step: int) -> None:
@@ -104,8 +122,11 @@ class RunLog:
 
     def metrics(self, kind: str, step: int, epoch: int, values: dict[str, float]) -> None:
         """Record numbers: a line of metrics.jsonl, a line of the log, TensorBoard scalars."""
-        with open(self._metrics_file, "a", encoding="utf-8") as file:
-            file.write(json.dumps({"kind": kind, "step": step, "epoch": epoch, **values}) + "\n")
+        try:
+            with open(self._metrics_file, "a", encoding="utf-8") as file:
+                file.write(json.dumps({"kind": kind, "step": step, "epoch": epoch, **values}) + "\n")
+        except OSError as error:
+            raise OSError(error.errno, error.strerror, str(self._metrics_file)) from None
         numbers = "  ".join(f"{name} {value:.4g}" for name, value in values.items())
         self.log.info("%s  epoch %d  step %d  %s", kind, epoch, step, numbers)
         if self._tensorboard:
@@ -124,6 +145,28 @@ class RunLog:
             self._tensorboard.close()
         for handler in self.log.handlers:
             handler.close()
+        if self._lock:
+            self._lock.close()
+
+
+def has_state(folder: Path) -> bool:
+    """Whether a run has a checkpoint to resume from."""
+    return any((folder / "models").glob("training_state_*.pth"))
+
+
+def _lock(folder: Path):
+    """Keep other processes out of a run; the system lifts the lock when this one ends, however it does -> open file."""
+    try:
+        import fcntl
+    except ImportError:  # Windows
+        return None
+    file = open(folder / ".lock", "w")  # noqa: SIM115 - as long as the run
+    try:
+        fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)  # of this process alone, loader workers do not inherit it
+    except OSError as error:
+        if error.errno in (errno.EACCES, errno.EAGAIN):
+            raise ValueError(f"{folder}: another process trains there; wait, or choose another --dir_save") from None
+    return file
 
 
 def _make_folder(path: Path) -> None:

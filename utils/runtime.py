@@ -29,6 +29,9 @@ def run_command(main: Callable[[], int | None]) -> None:
         # A DataLoader worker's error arrives with the worker's whole traceback; its last line is the message.
         message = (str(error).strip() or type(error).__name__).splitlines()[-1]
         print(f"error: {message.removeprefix('ValueError: ')}", file=sys.stderr)
+    except torch.cuda.OutOfMemoryError:
+        code = 1
+        print("error: the GPU is out of memory; use a smaller --batch_size or --device cpu", file=sys.stderr)
     except Exception:
         code = 1
         traceback.print_exc()
@@ -47,6 +50,7 @@ def choose_device(name: str, gpu_ids: list[int]) -> torch.device:
         raise ValueError("--device cuda: this machine or this build of PyTorch has no CUDA; use --device cpu or auto")
     if not gpu_ids or not 0 <= gpu_ids[0] < torch.cuda.device_count():
         raise ValueError(f"--gpu_ids {gpu_ids}: this machine has GPUs 0 to {torch.cuda.device_count() - 1}")
+    torch.cuda.set_device(gpu_ids[0])  # for the parts of PyTorch that take the current GPU, such as pinned memory
     return torch.device("cuda", gpu_ids[0])
 
 

@@ -93,7 +93,7 @@ def train(
     """
     step = resume(model, run)
     window = LossWindow()
-    if step and schedule.tests_at(step) and not run.recorded("test", step):  # stopped between a step and its test
+    if step and schedule.tests_at(step) and not run.recorded("test", step):  # stopped before or in a test
         run.metrics("test", step, schedule.epoch(step), test(step))
     if step >= schedule.last_step:
         run.log.info("complete: %d steps are done; raise --epochs or --steps to go on", step)
@@ -105,22 +105,23 @@ def train(
             # Learn.
             window.add(step, model.train_batch(batch, step, epoch), batch["name"])
             bars.advance(step)
+            stopping = stop.received
             due = schedule.tests_at(step)
             # Log.
-            if step % schedule.log_step == 0 or due or stop.received:
+            if step % schedule.log_step == 0 or due or stopping:
                 losses = window.means()
                 run.metrics("train", step, epoch, losses)
                 bars.show(losses)
-            # Test.
-            if due and not stop.received:
-                run.metrics("test", step, epoch, test(step))
             # Save.
-            if due or stop.received:
+            if due or stopping:
                 save(model, run, schedule, step)
             # Stop.
-            if stop.received:
-                run.log.info("%s: saved at step %d; run the same command again to continue", stop.received, step)
+            if stopping:
+                run.log.info("%s: saved at step %d; run the same command again to continue", stopping, step)
                 return False
+            # Test.
+            if due:
+                run.metrics("test", step, epoch, test(step))
     run.log.info("complete: %d steps", step)
     return True
 
@@ -148,10 +149,11 @@ def save(model: Trainable, run: RunLog, schedule: Schedule, step: int) -> None:
             if not torch.isfinite(tensor).all():
                 raise ValueError(f"weights {key} of {name} are not finite at step {step}; nothing was saved")
     for name, content in files.items():
-        path = run.models / f"{name}_{epoch:08d}.pth"
-        save_checkpoint(path, content)
-        remove_all_but_newest(path.parent, f"{Path(name).name}_", schedule.keep_checkpoints)
+        save_checkpoint(run.models / f"{name}_{epoch:08d}.pth", content | {"step": step})
     save_checkpoint(run.models / f"{STATE_PREFIX}{step:010d}.pth", {"step": step, "model": model.state_dict()})
+    # Only now, so that a kill in between leaves a whole set of files.
+    for name in files:
+        remove_all_but_newest((run.models / name).parent, f"{Path(name).name}_", schedule.keep_checkpoints)
     remove_all_but_newest(run.models, STATE_PREFIX, KEPT_STATES)
 
 
