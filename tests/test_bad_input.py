@@ -169,14 +169,28 @@ def test_not_train_without_anything_to_test(root, capsys):
     assert "--not_train" in refuse(root, capsys, "--not_train")
 
 
-@pytest.mark.parametrize("file", ["metrics.jsonl", "train.log"])
-def test_log_that_cannot_be_written_stops_the_run_and_is_named(root, capsys, file):
+def test_log_on_a_full_disk_stops_the_run_and_is_named(root, capsys):
     logs = root / "saves" / CAMERA / "logs"
     logs.mkdir(parents=True)
-    (logs / file).symlink_to("/dev/full")  # every write to it fails as on a full disk
+    (logs / "train.log").symlink_to("/dev/full")  # every write to it fails
     message = refuse(root, capsys, "--epochs", "2")
     assert "No space left" in message
+    assert "train.log" in message
     assert nothing_trained(root)
+
+
+def test_metrics_that_cannot_be_written_stop_the_run_and_are_named(root, capsys, monkeypatch):
+    real_open = open
+
+    def full(file, mode="r", **options):
+        if Path(file).name == "metrics.jsonl" and "a" in mode:
+            raise OSError(28, "No space left on device")
+        return real_open(file, mode, **options)
+
+    monkeypatch.setattr("builtins.open", full)
+    message = refuse(root, capsys, "--epochs", "2")
+    assert "No space left" in message
+    assert "metrics.jsonl" in message
 
 
 def test_truncated_test_image_costs_no_training(root, capsys):
