@@ -6,9 +6,11 @@
 PYTHON ?= python3
 VENV ?= .venv
 RUN = $(VENV)/bin/python
-DEMO_DATA = ./Datasets/Demo_Srgb_Parts/
-DEMO_CROPS = ./Datasets/Demo_Crop/
+# The tour has folders of its own: half the scenes of main_make_demo.py's default set, and lists beside the run.
+DEMO_DATA = ./Datasets/Tour_Srgb_Parts/
+DEMO_CROPS = ./Datasets/Tour_Crop/
 DEMO_SAVES = ./saves/demo/
+DEMO_LISTS = ./saves/demo/lists/
 DEMO_STEPS ?= 500
 
 .PHONY: demo test lint format
@@ -23,9 +25,10 @@ $(VENV)/.development: requirements-dev.txt requirements.txt $(VENV)/.runtime
 	touch $@
 
 demo: $(VENV)/.runtime
-	$(RUN) main_make_demo.py --output_dir $(DEMO_DATA)
+	$(RUN) main_make_demo.py --output_dir $(DEMO_DATA) --data_prep_dir $(DEMO_LISTS) --num_scenes 12
 	$(RUN) Crop_SIDD.py --source $(DEMO_DATA) --target $(DEMO_CROPS) --num_workers 2
-	$(RUN) main_train_jointly.py --cam_name DC --train_img_dir $(DEMO_CROPS) --dir_save $(DEMO_SAVES) \
+	$(RUN) main_train_jointly.py --cam_name DC --train_img_dir $(DEMO_CROPS) --data_prep_dir $(DEMO_LISTS) \
+	  --dir_save $(DEMO_SAVES) \
 	  --steps $(DEMO_STEPS) --test_epoch 1000 --keep_checkpoints 1 --num_workers 1 --patch_size 48 --batch_size 8 \
 	  --E_nc 24 --G1_nc 24 --G2_nc 16 --D1_nc 16 --D2_nc 16 --G3_nc 16 --init_type kaiming --adv_every 2 \
 	  --lr_E 1e-3 --lr_G1 1e-3 --lr_G2 5e-4 --lr_D1 5e-4 --lr_D2 5e-4 --joint_start_epoch 10 --separate_train

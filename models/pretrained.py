@@ -95,11 +95,6 @@ def find_checkpoints(folder: str | Path, letters: tuple[str, ...]) -> dict[str, 
     return found
 
 
-def find_checkpoint(folder: str | Path, letter: str) -> Path | None:
-    """Find a network's file in a folder: `checkpoint_<letter>.pth`, or else the one of the newest epoch."""
-    return find_checkpoints(folder, (letter,)).get(letter)
-
-
 def find_checkpoint_folder(pretrain_dir: str | Path, camera: str, letters: tuple[str, ...] = GENERATORS) -> Path:
     """Find the folder that holds a camera's networks: released weights, a training run's, or `pretrain_dir` itself.
 

@@ -11,7 +11,6 @@ import torch
 from models.networks import NETWORK_CLASSES, network_checkpoint
 from models.pretrained import (
     begin_from,
-    find_checkpoint,
     find_checkpoint_folder,
     find_checkpoints,
     load_generators,
@@ -160,17 +159,17 @@ def test_truncated_checkpoint_is_named(tmp_path):
 
 def test_file_without_an_epoch_comes_before_those_of_a_run(tmp_path):
     save_tiny(tmp_path, "G2", "G2_00000005")
-    assert find_checkpoint(tmp_path, "G2") == tmp_path / "checkpoint_G2.pth"
+    assert find_checkpoints(tmp_path, ("G2",))["G2"] == tmp_path / "checkpoint_G2.pth"
 
 
 def test_newest_epoch_of_a_run_is_taken(tmp_path):
     save_tiny(tmp_path, "G2_00000005", "G2_00000010", "G2_00000009")
-    assert find_checkpoint(tmp_path, "G2").name == "checkpoint_G2_00000010.pth"
+    assert find_checkpoints(tmp_path, ("G2",))["G2"].name == "checkpoint_G2_00000010.pth"
 
 
 def test_network_without_a_file_is_not_found(tmp_path):
     save_tiny(tmp_path, "G2")
-    assert find_checkpoint(tmp_path, "E") is None
+    assert find_checkpoints(tmp_path, ("E",)) == {}
 
 
 def test_run_killed_while_saving_gives_the_newest_epoch_that_all_networks_have(tmp_path):
