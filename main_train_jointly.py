@@ -14,7 +14,7 @@ from models.pretrained import begin_from
 from options.train_jointly import fixed_options, joint_options, network_configs, train_jointly_parser
 from utils.run_log import RunLog, has_state, terminal_log
 from utils.runtime import choose_device, run_command
-from utils.trainer import Schedule, resume, train
+from utils.trainer import Schedule, load_state, train
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -35,6 +35,8 @@ def main(arguments: list[str] | None = None) -> None:
     # Model.
     networks = build_networks(configs, args.init_type, args.seed)
     folder = Path(args.dir_save) / args.cam_name
+    if not args.train and not args.use_pretrained and not has_state(folder):
+        raise ValueError(f"--not_train: {folder} has no checkpoint to test; train first or use --use_pretrained")
     if args.use_pretrained and not has_state(folder):
         names = {letter: getattr(args, f"checkpoint_{letter}_name") for letter in networks}
         begin_from(networks, names, Path("pretrain") / args.cam_name, log)
@@ -70,11 +72,7 @@ def main(arguments: list[str] | None = None) -> None:
         if args.train:
             train(model, batches_after, test, schedule, run)
         else:
-            step = resume(model, run)
-            if not step and not args.use_pretrained:
-                raise ValueError(
-                    f"--not_train: {run.folder} has no checkpoint to test; train first or --use_pretrained"
-                )
+            step = load_state(model, run)
             run.metrics("test", step, schedule.epoch(step), test(step))
     finally:
         run.close()

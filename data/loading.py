@@ -34,6 +34,10 @@ def batches_of(loader: DataLoader) -> Iterator[Iterator[dict]]:
     iterator = iter(loader)
     try:
         yield iterator
+    except RuntimeError as error:
+        if "DataLoader worker" not in str(error):
+            raise
+        raise ValueError("a loader process was killed, perhaps out of memory; use fewer --num_workers") from None
     finally:
         if shut_down := getattr(iterator, "_shutdown_workers", None):  # PyTorch has no public name for it
             shut_down()
@@ -44,5 +48,7 @@ def _outlive_stop_signals(worker: int) -> None:
 
     The second SIGTERM ends the worker: that is Python taking its last processes down.
     """
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    for name in ("SIGINT", "SIGHUP"):
+        if hasattr(signal, name):  # Windows has no SIGHUP
+            signal.signal(getattr(signal, name), signal.SIG_IGN)
     signal.signal(signal.SIGTERM, lambda number, frame: signal.signal(number, signal.SIG_DFL))

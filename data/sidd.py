@@ -103,6 +103,10 @@ def find_crops(folder: str | Path) -> list[Pair]:
     Raises ValueError that names the first unpaired file, or the scene when it is not cropped or empty.
     """
     folder = Path(folder)
+    for side, word in (("clean", "GT"), ("noisy", "NOISY")):
+        for path in _visible_pngs(folder / side):
+            if word not in path.name:
+                raise ValueError(f"{path}: expected {word} in the names of {side}/; is it in the wrong folder?")
     clean = {path.name.replace("GT", "NOISY", 1): path for path in _visible_pngs(folder / "clean")}  # by partner
     noisy = {path.name: path for path in _visible_pngs(folder / "noisy")}
     for name in sorted(clean.keys() ^ noisy.keys()):

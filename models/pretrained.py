@@ -139,5 +139,13 @@ def begin_from(networks: dict[str, nn.Module], names: dict[str, str], folder: Pa
         if path is None:
             log.info("%s begins afresh: no checkpoint %s", letter, names[letter])
             continue
-        networks[letter].load_state_dict(fitting_weights(letter, networks[letter], load_checkpoint(path), path))
+        content = load_checkpoint(path)
+        for name, value in content.get("config", {}).items():
+            if networks[letter].config.get(name) != value:
+                here = networks[letter].config.get(name)
+                raise ValueError(
+                    f"{path}: its {letter} was built with {name} {value}, not {here}; change --{letter}_{name} to it "
+                    f"(patch_size, halvings: --patch_size, --pd_stride)"
+                )
+        networks[letter].load_state_dict(fitting_weights(letter, networks[letter], content, path))
         log.info("%s begins from %s", letter, path)

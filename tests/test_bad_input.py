@@ -91,6 +91,12 @@ def test_unpaired_file(root, capsys, side):
     assert other.name in refuse(root, capsys)
 
 
+def test_noisy_file_among_the_clean_ones_is_named(root, capsys):
+    noisy = one_file(root, "noisy")
+    shutil.copy(noisy, noisy.parent.parent / "clean")
+    assert f"clean/{noisy.name}" in refuse(root, capsys)
+
+
 def test_uncropped_scenes_name_the_cropper(root, capsys):
     scene = f"0001_001_{CAMERA}_00800_00100_5500_N"
     for folder in ("clean", "noisy"):
@@ -258,6 +264,26 @@ def test_bad_checkpoint_is_named_and_runs_no_code(root, capsys, write):
     assert "bad.pth" in message
     assert not (root / "executed").exists()
     assert not (root / "saves").exists()
+
+
+def test_pretrained_network_of_another_kind_names_the_option(root, capsys):
+    main_train_jointly.main(command(root, "--epochs", "2", "--G2_final_act", "exp", save="first"))
+    given = root / "first" / CAMERA / "models" / "checkpoint_G2_00000002.pth"
+    assert "--G2_final_act" in refuse(root, capsys, "--use_pretrained", "--checkpoint_G2_name", str(given))
+
+
+def test_state_that_does_not_fit_is_named(root, capsys):
+    main_train_jointly.main(command(root, "--epochs", "2"))
+    state = next((root / "saves").glob("**/training_state_*.pth"))
+    content = torch.load(state, weights_only=True)
+    del content["model"]["optimizers"]["E"]
+    torch.save(content, state)
+    assert "does not fit" in refuse(root, capsys, "--epochs", "4")
+
+
+def test_killed_loader_process_ends_in_one_line(root, capsys, monkeypatch):
+    monkeypatch.setattr("data.dataset.TrainingPatches.__getitem__", lambda self, key: os.kill(os.getpid(), 9))
+    assert "--num_workers" in refuse(root, capsys, "--num_workers", "1")
 
 
 def test_use_pretrained_without_any_checkpoint(root, capsys):

@@ -130,7 +130,7 @@ def test_other_seed_gives_other_weights(root):
     assert not torch.equal(weights(root)["E.model.0.0.weight"], weights(root, "other")["E.model.0.0.weight"])
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_stop_signal_finishes_the_step_saves_and_exits_cleanly(root, number):
     process = start(root, "--epochs", "1000", "--num_workers", "1", "--test_epoch", "1000", start_new_session=True)
     log = root / "saves" / CAMERA / "logs" / "metrics.jsonl"
@@ -270,6 +270,23 @@ def test_not_train_only_tests_the_newest_checkpoint(root):
     assert_same(weights(root), before)
     first, second = rows(root, "test")
     assert first == second
+
+
+def test_not_train_drops_no_recorded_rows(root):
+    train(root, "--epochs", "4")
+    checkpoints.numbered_files(models(root), "training_state_")[-1].unlink()
+    before = rows(root, "train")
+    train(root, "--epochs", "4", "--not_train")
+    assert rows(root, "train") == before
+
+
+@pytest.mark.parametrize("line", ['{"kind": "train", "step": "x"}', '{"step": 3}', "[]", '{"kind": "tr'])
+def test_odd_lines_in_the_metrics_do_not_stop_a_resume(root, line):
+    train(root, "--epochs", "2")
+    with (root / "saves" / CAMERA / "logs" / "metrics.jsonl").open("a") as file:
+        file.write(line)
+    train(root, "--epochs", "4")
+    assert [row["step"] for row in rows(root, "test")] == [4, 8]
 
 
 def test_use_pretrained_begins_from_the_given_networks(root):

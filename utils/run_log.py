@@ -28,8 +28,13 @@ class TqdmHandler(logging.StreamHandler):
     """Logs to the terminal without tearing the progress bars."""
 
     def emit(self, record: logging.LogRecord) -> None:
-        tqdm.write(self.format(record), file=sys.stdout)
-        sys.stdout.flush()
+        if sys.stdout is None:
+            return
+        try:
+            tqdm.write(self.format(record), file=sys.stdout)
+            sys.stdout.flush()
+        except (OSError, ValueError):  # the terminal is gone, or cannot show a name: no reason to lose a run
+            pass
 
 
 def terminal_log() -> logging.Logger:
@@ -104,8 +109,8 @@ class RunLog:
     def begin(self, step: int) -> None:
         """Drop what a killed run has recorded beyond `step`, where this one continues."""
         if self._metrics_file.exists():
-            kept = [line for line in self._metrics_file.read_text().splitlines() if _step_of(line) <= step]
-            write_text(self._metrics_file, "".join(f"{line}\n" for line in kept))
+            kept = [json.dumps(row) + "\n" for row in self._rows() if row["step"] <= step]
+            write_text(self._metrics_file, "".join(kept))
         if self._tensorboard_folder:
             try:
                 from torch.utils.tensorboard import SummaryWriter
@@ -115,10 +120,20 @@ class RunLog:
 
     def recorded(self, kind: str, step: int) -> bool:
         """Whether a row of this kind was written at `step`."""
-        if not self._metrics_file.exists():
-            return False
-        rows = (json.loads(line) for line in self._metrics_file.read_text().splitlines())
-        return any(row["kind"] == kind and row["step"] == step for row in rows)
+        return any(row["kind"] == kind and row["step"] == step for row in self._rows())
+
+    def _rows(self) -> list[dict[str, Any]]:
+        """Rows of metrics.jsonl, without lines that a kill has cut short or that are not ours."""
+        rows = []
+        text = self._metrics_file.read_text(encoding="utf-8", errors="replace") if self._metrics_file.exists() else ""
+        for line in text.splitlines():
+            try:
+                row = json.loads(line)
+            except json.JSONDecodeError:
+                continue
+            if isinstance(row, dict) and isinstance(row.get("step"), int) and "kind" in row:
+                rows.append(row)
+        return rows
 
     def metrics(self, kind: str, step: int, epoch: int, values: dict[str, float]) -> None:
         """Record numbers: a line of metrics.jsonl, a line of the log, TensorBoard scalars."""
@@ -177,11 +192,3 @@ def _make_folder(path: Path) -> None:
         probe.unlink()
     except OSError as error:
         raise ValueError(f"{path}: cannot be written ({error.strerror}); change --dir_save") from None
-
-
-def _step_of(line: str) -> float:
-    """Step of a line of metrics.jsonl; infinite for a line that a kill cut short."""
-    try:
-        return json.loads(line)["step"]
-    except (json.JSONDecodeError, KeyError, TypeError):
-        return float("inf")

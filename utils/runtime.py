@@ -55,7 +55,7 @@ def choose_device(name: str, gpu_ids: list[int]) -> torch.device:
 
 
 class StopSignal:
-    """Context manager that turns Ctrl-C and SIGTERM into a flag, so that a loop can finish its step and save.
+    """Context manager that turns Ctrl-C, SIGTERM and SIGHUP into a flag, so that a loop can finish its step and save.
 
     A second Ctrl-C interrupts at once. Outside the main thread, where Python allows no handlers, nothing is caught.
     """
@@ -66,8 +66,9 @@ class StopSignal:
 
     def __enter__(self) -> "StopSignal":
         if threading.current_thread() is threading.main_thread():
-            for number in (signal.SIGINT, signal.SIGTERM):
-                self._previous[number] = signal.signal(number, self._receive)
+            for number in (signal.SIGINT, signal.SIGTERM, getattr(signal, "SIGHUP", signal.SIGTERM)):
+                if signal.getsignal(number) not in (signal.SIG_IGN, self._receive):  # nohup ignores SIGHUP
+                    self._previous[number] = signal.signal(number, self._receive)
         return self
 
     def _receive(self, number, frame):

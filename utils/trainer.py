@@ -91,7 +91,10 @@ def train(
     Continues from the run's newest checkpoint. `make_batches(step)` opens the batches after `step`, each with a
     list of file names under "name"; `test(step)` measures the model.
     """
-    step = resume(model, run)
+    step = load_state(model, run)
+    if step:
+        run.log.info("resuming after step %d", step)
+    run.begin(step)
     window = LossWindow()
     if step and schedule.tests_at(step) and not run.recorded("test", step):  # stopped before or in a test
         run.metrics("test", step, schedule.epoch(step), test(step))
@@ -126,15 +129,23 @@ def train(
     return True
 
 
-def resume(model: Trainable, run: RunLog) -> int:
-    """Load the run's newest training state into the model -> the step it was saved at, 0 for a new run."""
+def load_state(model: Trainable, run: RunLog) -> int:
+    """Load the run's newest training state into the model -> the step it was saved at, 0 for a new run.
+
+    Raises ValueError for a state that does not fit the model.
+    """
     state = load_newest_state(run.models, run.log)
-    step = state["step"] if state else 0
-    if state:
+    if not state:
+        return 0
+    try:
         model.load_state_dict(state["model"])
-        run.log.info("resuming after step %d", step)
-    run.begin(step)
-    return step
+    except (KeyError, TypeError, ValueError, RuntimeError) as error:
+        reason = str(error).strip().splitlines()[0]
+        raise ValueError(
+            f"{run.models}: the training state of step {state['step']} does not fit these networks ({reason}); delete "
+            f"that file to resume from the one before, or choose another --dir_save"
+        ) from None
+    return state["step"]
 
 
 def save(model: Trainable, run: RunLog, schedule: Schedule, step: int) -> None:
