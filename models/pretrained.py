@@ -16,6 +16,10 @@ PAPER_SIZES = {
     "D2": {"patch_size": 32, "halvings": HALVINGS["D2"]},
 }
 
+# RGB images in, and out of all but GENet, which gives the gain, and the critics, which score.
+CHANNELS = {"E": {"in_nc": 3, "out_nc": 1}, "D1": {"in_nc": 3}, "D2": {"in_nc": 3}}
+CHANNELS |= {letter: {"in_nc": 3, "out_nc": 3} for letter in ("G1", "G2", "G3")}
+
 
 def load_network(letter: str, path: str | Path) -> nn.Module:
     """Build a network from its checkpoint file: -> module on the CPU, float32, in eval mode.
@@ -26,10 +30,16 @@ def load_network(letter: str, path: str | Path) -> nn.Module:
     """
     content = load_checkpoint(path)
     config = content.get("config", PAPER_SIZES.get(letter, {}))
+    weights = content.get("model_state_dict")
     try:
+        # Before building, for a hostile number of layers would fill the memory.
+        if isinstance(weights, dict) and config.get("nb", 0) > len(weights):
+            raise ValueError(f"{config['nb']} layers, but weights for fewer")
+        if any(config.get(name, channels) != channels for name, channels in CHANNELS[letter].items()):
+            raise ValueError(f"expected {CHANNELS[letter]}")
         with torch.device("meta"):  # no memory and no random numbers for weights that are replaced at once
             network = NETWORK_CLASSES[letter](**config)
-    except (TypeError, ValueError, RuntimeError) as error:
+    except (TypeError, ValueError, RuntimeError, AttributeError) as error:
         reason = str(error).splitlines()[0]
         raise ValueError(f"{path}: its config does not build {PAPER_NAMES[letter]} ({letter}): {reason}") from None
     network.load_state_dict(fitting_weights(letter, network, content, path), assign=True)
@@ -54,6 +64,8 @@ def fitting_weights(letter: str, network: nn.Module, content: dict[str, Any], pa
         if weights[key].shape != expected[key].shape:
             shapes = [tuple(tensor.shape) for tensor in (weights[key], expected[key])]
             raise ValueError(f"{misfit}: {key} has the shape {shapes[0]}, expected {shapes[1]}")
+        if weights[key].layout != torch.strided or weights[key].is_meta or weights[key].is_quantized:
+            raise ValueError(f"{misfit}: {key} is a {weights[key].layout} tensor, expected plain numbers")
         if not torch.isfinite(weights[key]).all():
             raise ValueError(f"{path}: {key} of {name} holds values that are not finite")
     return {key: tensor.detach().to(expected[key].dtype) for key, tensor in weights.items()}

@@ -34,8 +34,11 @@ def natural_int(text: str) -> int:
 
 
 def non_negative_float(text: str) -> float:
-    """Argparse type: a finite number from 0."""
-    return _bounded(text, float, 0, "a number from 0")
+    """Argparse type: a number from 0 that single precision can hold."""
+    value = _bounded(text, float, 0, "a number from 0")
+    if value > 3e38:
+        raise argparse.ArgumentTypeError(f"{text!r}, expected at most 3e38")
+    return value
 
 
 def _seed(text: str) -> int:

@@ -60,7 +60,16 @@ def test_right_spelling_is_accepted_beside_the_published_one():
 
 @pytest.mark.parametrize(
     "words",
-    ["--gan_mode hinge", "--patch_size 0", "--lr_E -1", "--lr_E nan", "--epoch 3", "--E_nc x", "--img_channels 1"],
+    [
+        "--gan_mode hinge",
+        "--patch_size 0",
+        "--lr_E -1",
+        "--lr_E nan",
+        "--lr_E 1e308",
+        "--epoch 3",
+        "--E_nc x",
+        "--img_channels 1",
+    ],
 )
 def test_wrong_option_ends_in_one_line_that_names_it(words, capsys):
     with pytest.raises(SystemExit) as stop:

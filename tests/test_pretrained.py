@@ -238,3 +238,22 @@ def test_given_checkpoint_of_other_sizes_is_refused(tmp_path):
     save_checkpoint(tmp_path / "E.pth", released("E"))
     with pytest.raises(ValueError, match=r"E\.pth: no checkpoint of GENet"):
         begin_from(tiny_networks(), {"E": "E.pth"}, tmp_path, logging.getLogger())
+
+
+@pytest.mark.parametrize(
+    "letter, config",
+    [("E", {"nb": 10**9}), ("E", {"in_nc": 1}), ("E", {"out_nc": 3}), ("G1", {"out_nc": 1}), ("G2", {"in_nc": 1})],
+)
+def test_config_that_is_not_necas_is_refused_before_anything_is_built(tmp_path, letter, config):
+    path = tmp_path / f"checkpoint_{letter}.pth"
+    torch.save({"epoch": 1, "model_state_dict": {}, "config": config}, path)
+    with pytest.raises(ValueError, match=rf"checkpoint_{letter}\.pth: its config does not build"):
+        load_network(letter, path)
+
+
+def test_tensor_that_is_not_plain_is_named(tmp_path):
+    network = NETWORK_CLASSES["G1"](nc=4)
+    weights = network.state_dict() | {"conv5.bias": torch.zeros(3).to_sparse()}
+    torch.save({"epoch": 1, "model_state_dict": weights, "config": network.config}, tmp_path / "checkpoint_G1.pth")
+    with pytest.raises(ValueError, match=r"conv5\.bias"):
+        load_network("G1", tmp_path / "checkpoint_G1.pth")

@@ -86,7 +86,7 @@ def train(
     schedule: Schedule,
     run: RunLog,
 ) -> bool:
-    """Train until `schedule.last_step`, or until Ctrl-C or SIGTERM -> whether the run is complete.
+    """Train until `schedule.last_step`, or until Ctrl-C, SIGTERM or SIGHUP -> whether the run is complete.
 
     Continues from the run's newest checkpoint. `make_batches(step)` opens the batches after `step`, each with a
     list of file names under "name"; `test(step)` measures the model.
@@ -142,8 +142,8 @@ def load_state(model: Trainable, run: RunLog) -> int:
     except (KeyError, TypeError, ValueError, RuntimeError) as error:
         reason = str(error).strip().splitlines()[0]
         raise ValueError(
-            f"{run.models}: the training state of step {state['step']} does not fit these networks ({reason}); delete "
-            f"that file to resume from the one before, or choose another --dir_save"
+            f"{_state_file(run, state['step'])}: does not fit these networks ({reason}); delete it to resume from the "
+            f"one before, or choose another --dir_save"
         ) from None
     return state["step"]
 
@@ -161,11 +161,15 @@ def save(model: Trainable, run: RunLog, schedule: Schedule, step: int) -> None:
                 raise ValueError(f"weights {key} of {name} are not finite at step {step}; nothing was saved")
     for name, content in files.items():
         save_checkpoint(run.models / f"{name}_{epoch:08d}.pth", content | {"step": step})
-    save_checkpoint(run.models / f"{STATE_PREFIX}{step:010d}.pth", {"step": step, "model": model.state_dict()})
+    save_checkpoint(_state_file(run, step), {"step": step, "model": model.state_dict()})
     # Only now, so that a kill in between leaves a whole set of files.
     for name in files:
         remove_all_but_newest((run.models / name).parent, f"{Path(name).name}_", schedule.keep_checkpoints)
     remove_all_but_newest(run.models, STATE_PREFIX, KEPT_STATES)
+
+
+def _state_file(run: RunLog, step: int) -> Path:
+    return run.models / f"{STATE_PREFIX}{step:010d}.pth"
 
 
 class _Bars:
