@@ -6,7 +6,7 @@ from pathlib import Path
 
 from data.crop import crop_pair, find_jobs
 from data.crop_settings import CropSettings, claim_target
-from data.sidd import find_scenes
+from data.sidd import find_misnamed, find_scenes
 from options.crop import crop_parser
 from utils.workers import run_jobs
 
@@ -17,6 +17,7 @@ def main(arguments: list[str] | None = None) -> int:
     scenes = find_scenes(args.source, option="--source")
     claim_target(Path(args.source), Path(args.target), settings)
     jobs, failures = find_jobs(scenes, Path(args.target))
+    failures += find_misnamed(args.source)
 
     results = run_jobs(partial(crop_pair, settings=settings), jobs, args.num_workers, desc="crop", unit="pair")
 

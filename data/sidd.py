@@ -71,6 +71,22 @@ def find_scenes(root: str | Path, camera: str | None = None, option: str = "--so
     return [path for path in scenes if parse_scene(path.name).camera == camera]
 
 
+def find_misnamed(root: str | Path) -> list[str]:
+    """Tell, a line each, what looks like a scene of a data set and is none: `find_scenes` passes over it.
+
+    That is a scene's name without a folder (a file, a broken link), and a folder of SRGB images of another name.
+    """
+    problems = []
+    for folder in (Path(root), Path(root) / "Data"):
+        for path in sorted(folder.iterdir()) if folder.is_dir() else []:
+            if SCENE_FORM.fullmatch(path.name):
+                if not path.is_dir():
+                    problems.append(f"{path}: no folder, though named as a scene")
+            elif path.is_dir() and any("SRGB" in image.name.upper() for image in _visible_pngs(path)):
+                problems.append(f"{path}: holds SRGB images, but is not named as a scene, such as {EXAMPLE_SCENE}")
+    return problems
+
+
 def find_pairs(folder: str | Path) -> tuple[list[Pair], list[str]]:
     """List the (clean, noisy) pairs of an uncropped scene, sorted, and what is wrong with its other images.
 

@@ -518,3 +518,17 @@ def test_the_published_defaults():
         "threshold": 800,
         "num_workers": 4,
     }
+
+
+def test_what_only_looks_like_a_scene_is_named_while_the_rest_is_done(tmp_path, capsys):
+    make_pair(tmp_path / "source" / SCENE)
+    misspelt = SCENE.replace("00100", "0100")
+    make_pair(tmp_path / "source" / misspelt)
+    (tmp_path / "source" / OTHER_SCENE).symlink_to(tmp_path / "absent")
+    (tmp_path / "source" / "notes").mkdir()
+    assert run(tmp_path) == 1
+    told = capsys.readouterr().err
+    assert misspelt in told
+    assert OTHER_SCENE in told
+    assert "notes" not in told
+    assert len(find_crops(tmp_path / "target" / SCENE)) == 15
