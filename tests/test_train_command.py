@@ -200,6 +200,7 @@ def test_kill_between_any_two_files_leaves_a_resumable_run_and_usable_networks(r
         monkeypatch.undo()
         train(root, *arguments, save=save)
         assert_same(weights(root, save), weights(root, "whole"))
+        assert rows(root, "train", save) == rows(root, "train", "whole")
         assert rows(root, "test", save) == rows(root, "test", "whole")
         monkeypatch.setattr(os, "replace", count_and_kill)
     assert kill_at > 15, "two saves of ten files each, pictures and options"
