@@ -1,7 +1,6 @@
 """Quick test: put a camera's noise on clean images and set it beside the real noise."""
 
 import argparse
-import tempfile
 from pathlib import Path
 
 from torch import nn
@@ -12,6 +11,7 @@ from evaluation.alignment import best_shift
 from evaluation.quick_test import draw_panel, draw_z, estimate_gain, noise_statistics, output_images, synthesize
 from models.pretrained import find_checkpoint_folder, load_generators
 from options.inference import needed_networks, quick_test_parser, without_effect
+from utils.atomic import claim_folder
 from utils.image import write_image
 from utils.metrics import noise_of
 from utils.run_log import terminal_log
@@ -30,7 +30,9 @@ def main(arguments: list[str] | None = None) -> None:
         log.info("note: %s is not used, its name is not that of a clean or noisy image", path)
     weights = find_checkpoint_folder(args.pretrain_dir, args.cam_name, letters)
     networks = {letter: network.to(device) for letter, network in load_generators(weights, letters).items()}
-    _claim_folder(args.dir_test_save, args.dir_test_img)
+    if Path(args.dir_test_save).resolve() == Path(args.dir_test_img).resolve():
+        raise ValueError(f"--dir_test_save {args.dir_test_save} is --dir_test_img; expected another folder")
+    claim_folder(args.dir_test_save, "--dir_test_save")
     log.info("NeCA-%s with the weights of %s on %s", args.NeCA_type, weights, device)
 
     for pair in tqdm(pairs, desc="quick test", unit="image", disable=None if len(pairs) > 1 else True):
@@ -67,17 +69,6 @@ def noise_and_compare(pair: NamedPair, networks: dict[str, nn.Module], args: arg
     for path, image in zip(paths, images.values()):
         write_image(path, image)
     return lines + [f"  written: {' '.join(map(str, paths))}"]
-
-
-def _claim_folder(folder: str, images: str) -> None:
-    """Make the folder for the results, before the work begins."""
-    if Path(folder).resolve() == Path(images).resolve():
-        raise ValueError(f"--dir_test_save {folder} is --dir_test_img; expected another folder")
-    try:
-        Path(folder).mkdir(parents=True, exist_ok=True)
-        tempfile.TemporaryFile(dir=folder).close()
-    except OSError as error:
-        raise ValueError(f"{folder}: cannot be written ({error.strerror}); change --dir_test_save") from None
 
 
 if __name__ == "__main__":

@@ -6,7 +6,7 @@ from data.dataset import StepBatches, TrainingPatches, check_pairs, fingerprint,
 from data.loading import batches_of, training_loader, whole_image_loader
 from data.sidd import find_crops, find_scenes
 from data.splits import resolve_split
-from evaluation.joint_test import measure_joint
+from evaluation.joint_test import keep_best, measure_joint
 from models.model_joint import JointModel
 from models.network_ncnet import STRIDE
 from models.networks import build_networks, describe
@@ -64,8 +64,11 @@ def main(arguments: list[str] | None = None) -> None:
         return batches_of(training_loader(patches, order, args.num_workers, pin_memory=device.type == "cuda"))
 
     def test(step: int) -> dict[str, float]:
-        metrics, panel = measure_joint(model, test_images, args.seed)
-        run.picture(f"test_{step:08d}", step, panel)
+        metrics, pictures = measure_joint(model, test_images, args.seed, with_plots=args.use_tb)
+        for name, picture in pictures.items():
+            run.picture(f"test_{step:08d}" + (f"_{name}" if name != "panel" else ""), name, step, picture)
+        if args.keep_best and args.train:
+            keep_best(model, run.models / "best", metrics, step, schedule.epoch(step))
         return metrics
 
     try:

@@ -15,8 +15,8 @@ class _DefaultsHelp(argparse.ArgumentDefaultsHelpFormatter):
 class Parser(argparse.ArgumentParser):
     """ArgumentParser without abbreviations, with defaults in `--help` and one line for an error."""
 
-    def __init__(self, description: str):
-        super().__init__(description=description, formatter_class=_DefaultsHelp, allow_abbrev=False)
+    def __init__(self, description: str, **more):
+        super().__init__(description=description, formatter_class=_DefaultsHelp, allow_abbrev=False, **more)
 
     def error(self, message: str):
         print(f"error: {message} (see {self.prog} --help)", file=sys.stderr)

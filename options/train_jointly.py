@@ -21,8 +21,9 @@ from options.common import (
 # A run may be resumed with other values of these: the weights of a step do not depend on them. (On another device, or
 # on a machine with other cores, they do in the last bits.) The images are compared by name, whatever their folder.
 CHANGEABLE = {
-    "help", "epochs", "steps", "log_step", "test_epoch", "val_step", "keep_checkpoints", "num_workers", "verbose",
-    "use_tb", "device", "gpu_ids", "train", "generate_data_lists", "dir_save", "train_img_dir", "data_prep_dir",
+    "help", "epochs", "steps", "log_step", "test_epoch", "val_step", "keep_checkpoints", "keep_best", "num_workers",
+    "verbose", "use_tb", "device", "gpu_ids", "train", "generate_data_lists", "dir_save", "train_img_dir",
+    "data_prep_dir",
 }  # fmt: skip
 WIDTHS = {"E": 96, "G1": 96, "G2": 64, "D1": 64, "D2": 64, "G3": 64}
 ACTIVATIONS = {"E": "R", "G2": "R", "D1": "L", "D2": "L", "G3": "BR"}
@@ -61,9 +62,14 @@ def _add_run_options(group) -> None:
     group.add_argument(
         "--keep_checkpoints", type=natural_int, default=0, help="newest checkpoints kept of each network; 0: all"
     )
+    group.add_argument(
+        "--keep_best",
+        action="store_true",
+        help="keep the generators of the test with the lowest structure-aware score in models/best/, beside the newest",
+    )
     group.add_argument("--not_train", dest="train", action="store_false", help="only test the newest checkpoint")
     group.add_argument("--verbose", action="store_true", help="print the networks")
-    group.add_argument("--use_tb", action="store_true", help="write TensorBoard files to tb/")
+    group.add_argument("--use_tb", action="store_true", help="write TensorBoard files to tb/, with plots of each test")
     group.add_argument(
         "--use_pretrained",
         action="store_true",

@@ -75,8 +75,11 @@ def test_run_writes_checkpoints_logs_options_and_pictures(root):
     assert json.loads((run / "options.json").read_text())["patch_size"] == 32
     assert [row["step"] for row in rows(root, "train")] == list(range(1, 9))  # 4 crops in batches of 2, 4 epochs
     assert [row["step"] for row in rows(root, "test")] == [4, 8]
-    assert set(rows(root, "test")[0]) == {"kind", "step", "epoch", "kld", "psnr", "std", "lag1", "xcorr"}
-    assert {path.name for path in (run / "imgs").iterdir()} == {"test_00000004.png", "test_00000008.png"}
+    metrics = {"psnr", "kld", "kld_exact", "acf", "xcorr", "nlf", "std", "lag1", "score"}
+    assert set(rows(root, "test")[0]) == {"kind", "step", "epoch"} | metrics
+    plots = {"", "_noises", "_autocorrelation", "_spectra", "_noise_levels", "_histograms"}
+    expected = {f"test_{step:08d}{plot}.png" for step in (4, 8) for plot in plots}
+    assert {path.name for path in (run / "imgs").iterdir()} == expected
     assert "step 8" in (run / "logs" / "train.log").read_text()
     assert list((run / "tb").glob("events*"))
 

@@ -2,6 +2,7 @@
 
 import json
 import os
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -46,3 +47,12 @@ def write_text(path: str | Path, content: str) -> None:
 def write_json(path: str | Path, content: Any) -> None:
     """Write `content` to `path` atomically, as indented JSON."""
     write_text(path, json.dumps(content, indent=2) + "\n")
+
+
+def claim_folder(folder: str | Path, option: str) -> None:
+    """Make a folder for results before the work begins. Raises ValueError, naming `option`, if it cannot be."""
+    try:
+        Path(folder).mkdir(parents=True, exist_ok=True)
+        tempfile.TemporaryFile(dir=folder).close()
+    except OSError as error:
+        raise ValueError(f"{folder}: cannot be written ({error.strerror}); change {option}") from None

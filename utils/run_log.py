@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
-from utils.atomic import write_json, write_text
+from utils.atomic import claim_folder, write_json, write_text
 from utils.image import write_image
 
 
@@ -69,7 +69,7 @@ class RunLog:
         self._options_file = self.folder / "options.json"
         self._metrics_file = self.folder / "logs" / "metrics.jsonl"
         for name in ("logs", "imgs", "models"):
-            _make_folder(self.folder / name)
+            claim_folder(self.folder / name, "--dir_save")
         self._lock = _lock(self.folder)
         self._check_options(options, fixed)
         self._remove_leftovers()
@@ -148,11 +148,11 @@ class RunLog:
             for name, value in values.items():
                 self._tensorboard.add_scalar(f"{kind}/{name}", value, step)
 
-    def picture(self, name: str, step: int, image: np.ndarray) -> None:
-        """Record a picture, (H, W, 3) uint8: imgs/<name>.png and TensorBoard."""
+    def picture(self, name: str, tag: str, step: int, image: np.ndarray) -> None:
+        """Record a picture, (H, W, 3) uint8: imgs/<name>.png, and TensorBoard under `tag`."""
         write_image(self.images / f"{name}.png", image)
         if self._tensorboard:
-            self._tensorboard.add_image("panel", image, step, dataformats="HWC")
+            self._tensorboard.add_image(tag, image, step, dataformats="HWC")
 
     def close(self) -> None:
         """Flush and close the files."""
@@ -182,13 +182,3 @@ def _lock(folder: Path):
         if error.errno in (errno.EACCES, errno.EAGAIN):
             raise ValueError(f"{folder}: another process trains there; wait, or choose another --dir_save") from None
     return file
-
-
-def _make_folder(path: Path) -> None:
-    try:
-        path.mkdir(parents=True, exist_ok=True)
-        probe = path / ".writable.tmp"
-        probe.touch()
-        probe.unlink()
-    except OSError as error:
-        raise ValueError(f"{path}: cannot be written ({error.strerror}); change --dir_save") from None

@@ -1,0 +1,51 @@
+"""A small data set in SIDD's layout whose noise is known, cropped or not, and weights for its camera ZZ."""
+
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from models.networks import network_checkpoint
+from tests.tiny import tiny_networks
+from utils.checkpoints import save_checkpoint
+from utils.image import write_image
+
+CAMERA = "ZZ"
+SIDE = 96
+STD = {800: 8, 3200: 16}  # grey levels by ISO
+
+
+def make_set(root: Path, cropped: bool = True, scenes: int = 6, frames: int = 2) -> tuple[Path, Path]:
+    """Write scenes of two ISO levels with white noise -> (data folder, folder of lists); the last two scenes test."""
+    names = []
+    for instance in range(1, scenes + 1):
+        iso = list(STD)[instance % 2]
+        names.append(f"{instance:04d}_{instance:03d}_{CAMERA}_{iso:05d}_00100_5500_N")
+        random = np.random.default_rng(instance)
+        clean = random.integers(60, 190, (SIDE // 8, SIDE // 8, 3)).repeat(8, 0).repeat(8, 1).astype(np.uint8)
+        for frame in range(frames):
+            noisy = np.clip(clean + random.normal(0, STD[iso], clean.shape), 0, 255).round().astype(np.uint8)
+            for kind, image in (("GT", clean), ("NOISY", noisy)):
+                stem = f"{instance:04d}_{kind}_SRGB_{10 + frame:03d}"
+                side = {"GT": "clean", "NOISY": "noisy"}[kind]
+                name = f"{side}/{stem}_00001.png" if cropped else f"{stem}.PNG"
+                write_image(root / "data" / names[-1] / name, image)
+    lists = root / "lists"
+    lists.mkdir()
+    (lists / f"{CAMERA}_train.txt").write_text("\n".join(names[:-2]) + "\n")
+    (lists / f"{CAMERA}_test.txt").write_text("\n".join(names[-2:]) + "\n")
+    return root / "data", lists
+
+
+def make_weights(root: Path) -> Path:
+    """Write tiny weights with a gain and a noise level as of a camera -> --pretrain_dir."""
+    networks = tiny_networks(dtype=torch.float32)
+    with torch.no_grad():
+        networks["E"].linear[0][0].bias.fill_(0.06)
+        networks["E"].linear[0][0].weight.mul_(0.01)
+        networks["G1"].conv5.bias.fill_(0.25)
+        networks["G1"].conv5.weight.mul_(0.1)
+    for letter in ("E", "G1", "G2"):
+        path = root / "pretrain" / CAMERA / f"checkpoint_{letter}.pth"
+        save_checkpoint(path, network_checkpoint(networks[letter], 1))
+    return root / "pretrain"

@@ -1,0 +1,88 @@
+"""Which images an evaluation takes, and what it cuts of them."""
+
+import numpy as np
+import pytest
+
+from data.crop import CropJob, crop_pair
+from data.image_sets import PUBLISHED_CROPS, find_frames, read_samples
+from data.sidd import find_crops
+from options.crop import crop_parser
+from tests.noisy_set import make_set
+from utils.image import read_image, write_image
+
+SCENE = "0001_001_ZZ_00800_00100_5500_N"
+
+
+def write_frames(folder, shape, frames=("010", "011"), clean=None):
+    random = np.random.default_rng(0)
+    clean = random.integers(0, 256, (*shape, 3), dtype=np.uint8) if clean is None else clean
+    for frame in frames:
+        write_image(folder / f"0001_GT_SRGB_{frame}.PNG", clean)
+        write_image(folder / f"0001_NOISY_SRGB_{frame}.PNG", random.integers(0, 256, clean.shape, dtype=np.uint8))
+
+
+def test_evaluation_cuts_as_the_cropper_does_by_default():
+    args = crop_parser().parse_args([])
+    assert (args.size, args.overlap, args.threshold) == (
+        PUBLISHED_CROPS.size,
+        PUBLISHED_CROPS.overlap,
+        PUBLISHED_CROPS.threshold,
+    )
+
+
+def test_uncropped_frames_give_the_same_samples_as_their_crops(tmp_path):
+    parts, crops = tmp_path / "parts" / SCENE, tmp_path / "crops" / SCENE
+    write_frames(parts, (810, 1000))
+    for frame in ("010", "011"):
+        paths = [parts / f"0001_{kind}_SRGB_{frame}.PNG" for kind in ("GT", "NOISY")]
+        crop_pair(CropJob(*paths, crops), PUBLISHED_CROPS)
+    cut, read = (
+        [sample for frame in find_frames([folder]) for sample in read_samples(frame, with_other=True)]
+        for folder in (parts, crops)
+    )
+    assert [sample.name for sample in cut] == [sample.name for sample in read]
+    assert len(cut) == 2 * len(PUBLISHED_CROPS.boxes(810, 1000)) == len(find_crops(crops))
+    for one, other in zip(cut, read):
+        for name in ("clean", "noisy", "other_noise"):
+            assert np.array_equal(getattr(one, name), getattr(other, name))
+
+
+def test_other_frame_is_the_same_place_of_the_same_scene(tmp_path):
+    data, _ = make_set(tmp_path, scenes=1)
+    samples = [sample for frame in find_frames([*data.iterdir()]) for sample in read_samples(frame, with_other=True)]
+    images = {path.stem: read_image(path).astype(int) for path in data.rglob("*.png")}
+    clean = images["0001_GT_SRGB_010_00001"]
+    assert np.array_equal(samples[0].other_noise, images["0001_NOISY_SRGB_011_00001"] - clean)
+    assert np.array_equal(samples[1].other_noise, images["0001_NOISY_SRGB_010_00001"] - clean)
+
+
+def test_frames_that_show_something_else_are_no_other_frames(tmp_path):
+    random = np.random.default_rng(1)
+    for frame in ("010", "011"):
+        content = random.integers(0, 256, (64, 64, 3), dtype=np.uint8)
+        write_frames(tmp_path / SCENE, (64, 64), (frame,), content)
+    samples = [sample for frame in find_frames([tmp_path / SCENE]) for sample in read_samples(frame, with_other=True)]
+    assert [sample.other_noise for sample in samples] == [None, None]
+
+
+def test_limited_number_is_spread_evenly_over_all_pieces(tmp_path):
+    write_frames(tmp_path / SCENE, (900, 900), ("010",))
+    everything = [sample.name for frame in find_frames([tmp_path / SCENE]) for sample in read_samples(frame, False)]
+    chosen = [sample.name for frame in find_frames([tmp_path / SCENE], 3) for sample in read_samples(frame, False)]
+    positions = np.linspace(0, len(everything) - 1, 3).round().astype(int)
+    assert chosen == [everything[position] for position in positions]
+
+
+def test_image_without_its_partner_is_named(tmp_path):
+    write_frames(tmp_path / SCENE, (64, 64))
+    (tmp_path / SCENE / "0001_GT_SRGB_011.PNG").unlink()
+    with pytest.raises(ValueError, match=r"0001_NOISY_SRGB_011\.PNG: unpaired"):
+        find_frames([tmp_path / SCENE])
+
+
+def test_truncated_image_is_named_before_anything_is_decoded(tmp_path):
+    write_frames(tmp_path / SCENE, (64, 64))
+    path = tmp_path / SCENE / "0001_NOISY_SRGB_011.PNG"
+    path.write_bytes(path.read_bytes()[:-20])
+    with pytest.raises(ValueError, match=r"0001_NOISY_SRGB_011\.PNG: not a readable image"):
+        find_frames([tmp_path / SCENE])

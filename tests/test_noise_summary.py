@@ -1,0 +1,111 @@
+"""From rows to means, spreads, ranks and intervals."""
+
+import math
+
+import numpy as np
+import pytest
+
+from data.image_sets import find_frames, read_samples
+from evaluation.noise import METRICS, Reference, Results, measure
+from evaluation.noise_report import summary_table
+from evaluation.noise_summary import MARKED, add_scores, best_models, differences, is_ranked, summarise
+from tests.noisy_set import make_set
+
+
+def row(model: str, image: str, draw: int = 0, **values) -> dict:
+    base = dict.fromkeys((*METRICS, "nlf_mean", "score"), 1.0)
+    return {"image": image, "camera": "ZZ", "iso": 800, "model": model, "draw": draw} | base | values
+
+
+def test_mean_and_spreads_are_over_images_and_over_draws():
+    values = {("s1/a", 0): 1.0, ("s1/a", 1): 3.0, ("s2/b", 0): 6.0, ("s2/b", 1): 4.0}
+    rows = [row("m", image, draw, acf=value) for (image, draw), value in values.items()]
+    found = summarise(rows)["m"]["acf"]
+    assert found["mean"] == 3.5
+    assert found["over_images"] == pytest.approx(np.std([2, 5], ddof=1))
+    assert found["over_draws"] == pytest.approx(np.std([3.5, 3.5], ddof=1))
+
+
+def test_unknown_values_are_left_out_of_the_mean():
+    rows = [row("m", "s/a", nlf=math.nan), row("m", "s/b", nlf=2.0)]
+    assert summarise(rows)["m"]["nlf"]["mean"] == 2
+    assert math.isnan(summarise(rows[:1])["m"]["nlf"]["mean"])
+
+
+def test_models_are_sorted_by_score():
+    rows = [row(name, "s/a", score=score) for name, score in (("poor", 2.0), ("good", 0.1), ("fair", 1.0))]
+    assert list(summarise(rows)) == ["good", "fair", "poor"]
+
+
+@pytest.fixture(scope="module")
+def rows_with_a_fake_without_noise(tmp_path_factory) -> list[dict]:
+    """Real rows of three fakes: no noise, far too strong noise, white noise a little off."""
+    data, _ = make_set(tmp_path_factory.mktemp("set"))
+    results, random = Results(), np.random.default_rng(0)
+    for frame in find_frames(sorted(data.iterdir())):
+        for sample in read_samples(frame, with_other=False):
+            reference = Reference(sample.clean, sample.noisy)
+            fakes = {
+                "nothing": np.zeros(sample.clean.shape),
+                "loud": random.normal(0, 4 * reference.noise.std(), sample.clean.shape),
+                "white": 3 + random.normal(0, 1.3 * reference.noise.std(), sample.clean.shape),
+            }
+            for name, noise in fakes.items():
+                results.rows.append(row(name, f"{sample.scene.name}/{sample.name}") | measure(reference, noise)[0])
+    add_scores(results)
+    return results.rows
+
+
+def test_fake_without_noise_comes_first_in_nothing(rows_with_a_fake_without_noise):
+    summary = summarise(rows_with_a_fake_without_noise)
+    assert next(iter(summary)) == "white"
+    # Without the rule it would: white noise has no structure to lose, and here the other fakes are biased.
+    assert summary["nothing"]["bias"]["mean"] < summary["white"]["bias"]["mean"]
+    assert summary["nothing"]["kld"]["mean"] < summary["white"]["kld"]["mean"]
+    assert not is_ranked(summary["nothing"]) and not is_ranked(summary["loud"])
+    for metric in MARKED:
+        assert best_models(summary, metric) == ["white"], metric
+    table = summary_table(summary)
+    assert {name for row, _ in table.best for name in [table.rows[row][0]]} == {"white"}
+    assert [cells[0] for cells in table.rows if "not ranked" in cells[0]] == [
+        f"{name} (not ranked)" for name in list(summary)[1:]
+    ]
+
+
+def test_nothing_is_ranked_by_the_divergences_that_drop_bins(rows_with_a_fake_without_noise):
+    summary = summarise(rows_with_a_fake_without_noise)
+    assert best_models(summary, "kld") == best_models(summary, "kld_naflow") == []
+
+
+def test_floor_is_no_competitor():
+    rows = [row("real", "s/a", acf=0.0), row("m", "s/a", acf=0.5)]
+    assert best_models(summarise(rows), "acf") == ["m"]
+
+
+def test_std_is_best_at_one():
+    rows = [row("low", "s/a", std=0.8), row("near", "s/a", std=1.1)]
+    assert best_models(summarise(rows), "std") == ["near"]
+
+
+def test_difference_is_paired_and_its_interval_that_of_resampled_scenes():
+    random = np.random.default_rng(0)
+    rows, deltas = [], []
+    for scene in range(60):
+        level, delta = random.normal(0, 10), random.normal(0.3, 1)  # images differ far more than the models do
+        deltas.append(delta)
+        for image in range(3):
+            rows += [row("a", f"s{scene}/{image}", acf=level), row("b", f"s{scene}/{image}", acf=level + delta)]
+    found = differences(rows, "a", "acf", seed=0)["b"]
+    error = np.std(deltas) / math.sqrt(60)  # of a mean over scenes; the images of one are copies
+    assert found["difference"] == pytest.approx(np.mean(deltas))
+    assert found["low"] == pytest.approx(np.mean(deltas) - 1.96 * error, abs=0.2 * error)
+    assert found["high"] == pytest.approx(np.mean(deltas) + 1.96 * error, abs=0.2 * error)
+    assert found["scenes"] == 60
+
+
+def test_difference_takes_only_images_that_both_have():
+    rows = [row("a", "s/1", acf=1.0), row("a", "s/2", acf=5.0), row("b", "s/1", acf=1.5), row("c", "t/9")]
+    found = differences(rows, "a", "acf", seed=0)
+    assert found["b"]["difference"] == 0.5
+    assert math.isnan(found["b"]["low"])  # a single scene tells nothing about others
+    assert "c" not in found
