@@ -55,6 +55,10 @@ def rows(root: Path, kind: str, save: str = "saves") -> list[dict]:
     return [row for row in map(json.loads, text.splitlines()) if row["kind"] == kind]
 
 
+def best(root: Path, save: str = "saves") -> dict:
+    return json.loads((models(root, save) / "best" / "best.json").read_text())
+
+
 def train(root: Path, *more: str, save: str = "saves") -> None:
     main_train_jointly.main(command(root, *more, save=save))
 
@@ -173,12 +177,30 @@ def test_kill_at_random_moments_leaves_a_resumable_run(root):
     assert not list((root / "saves").rglob(".*.tmp*"))
 
 
+@pytest.mark.parametrize("ema", ["0", "0.9"])
+def test_best_generators_are_those_of_the_test_with_the_lowest_score(root, ema):
+    for epochs in ("3", "8"):  # resumed: the best of the first part may stay the best
+        train(root, "--keep_best", "--test_epoch", "1", "--ema", ema, "--epochs", epochs, "--lr_G1", "0.003")
+    names = ["score"] + ["score_ema"] * (ema != "0")
+    scores = {(row["epoch"], name): row[name] for row in rows(root, "test") for name in names}
+    epoch, name = min(scores, key=scores.get)
+    assert len(set(scores.values())) > 1
+    record = best(root)
+    assert (record["epoch"], record["score"]) == (epoch, scores[epoch, name])
+    assert record["weights"] == ("averaged" if name == "score_ema" else "raw")
+    folder = models(root) / "ema" if name == "score_ema" else models(root)
+    for letter in ("E", "G1", "G2"):
+        kept = checkpoints.load_checkpoint(models(root) / "best" / f"checkpoint_{letter}.pth")
+        numbered = checkpoints.load_checkpoint(folder / f"checkpoint_{letter}_{epoch:08d}.pth")
+        assert_same(kept["model_state_dict"], numbered["model_state_dict"])
+
+
 class Killed(BaseException):
     """Stands for a kill: no handler of ours catches it."""
 
 
 def test_kill_between_any_two_files_leaves_a_resumable_run_and_usable_networks(root, monkeypatch):
-    arguments = ("--epochs", "4", "--ema", "0.9", "--keep_checkpoints", "1")
+    arguments = ("--epochs", "4", "--ema", "0.9", "--keep_checkpoints", "1", "--keep_best")
     train(root, *arguments, save="whole")
     replace, done = os.replace, []
 
@@ -205,6 +227,8 @@ def test_kill_between_any_two_files_leaves_a_resumable_run_and_usable_networks(r
         assert_same(weights(root, save), weights(root, "whole"))
         assert rows(root, "train", save) == rows(root, "train", "whole")
         assert rows(root, "test", save) == rows(root, "test", "whole")
+        assert best(root, save) == best(root, "whole")
+        load_generators(models(root, save) / "best")
         monkeypatch.setattr(os, "replace", count_and_kill)
     assert kill_at > 15, "two saves of ten files each, pictures and options"
 
