@@ -36,7 +36,7 @@ def judge_noise(args: argparse.Namespace) -> None:
     frames = find_frames([scenes[name] for name in chosen], args.max_images)
     claim_folder(folder, "--output_dir")
     models, weights = build_models(args, scenes, training, frames, device, log)
-    log.info("%d scenes of %s; models: %s", len(chosen), args.data_dir, ", ".join(model.name for model in models))
+    log.info("scenes of %s: %d; models: %s", args.data_dir, len(chosen), ", ".join(model.name for model in models))
 
     # Evaluate.
     results = evaluate(frames, models, args.draws, args.num_workers)
@@ -45,9 +45,9 @@ def judge_noise(args: argparse.Namespace) -> None:
     # Report.
     count = len({row["image"] for row in results.rows})
     remarks = [
-        f"{count} images of {len(chosen)} scenes, split {args.scene_list or args.split}, of {args.data_dir}; "
-        f"{args.draws} draw{'s' if args.draws > 1 else ''} a model; seed {args.seed}. Fakes are clipped and rounded to "
-        "8 bit, unless a metric's definition says otherwise."
+        f"Images: {count}, of {len(chosen)} scenes of {args.data_dir}, split {args.scene_list or args.split}; draws of "
+        f"each random model: {args.draws}; seed: {args.seed}. Fakes are clipped and rounded to 8 bit, unless a "
+        "metric's definition says otherwise."
     ]
     if args.cam_name in ("G4", "GP", "IP", "N6", "S6"):
         remarks.append("In SIDD's published split every test scene is also seen in training, under another exposure.")

@@ -52,8 +52,8 @@ def fit_baselines(
     The models' noise has, once clipped and rounded, the measured moments; without that correction dark scenes, whose
     measured noise has lost its negative half, would get too little. Memory does not grow with the pairs, and the
     result does not depend on `num_workers` (threads; 0: the caller's). `read` turns an entry of the lists, whatever it
-    is, into (file, clean, noisy), the images (H, W, 3) uint8. Raises ValueError when an ISO has no pairs, for images with a side
-    of no more than MAX_LAG pixels and as `read_pair`.
+    is, into (file, clean, noisy), the images (H, W, 3) uint8. Raises ValueError when an ISO has no pairs, for images
+    with a side of no more than MAX_LAG pixels and as `read_pair`.
     """
     empty = [iso for iso, of in images.items() if not of]
     if empty or not images:

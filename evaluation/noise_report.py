@@ -80,12 +80,13 @@ def _difference_table(found: dict[str, dict[str, dict]], models: list[str], refe
         value = found[metric].get(model)
         if value is None:
             return "-"
-        return f"{value['difference']:+.3f} [{value['low']:+.3f}, {value['high']:+.3f}]"
+        interval = "" if math.isnan(value["low"]) else f" [{value['low']:+.3f}, {value['high']:+.3f}]"
+        return f"{value['difference']:+.3f}{interval}"
 
     rows = [[model, *(cell(metric, model) for metric in DIFFERENCES)] for model in models if model != reference]
     caption = (
         f"Difference to {reference}, positive: worse than it; in brackets its {CONFIDENCE:.0%} interval, a paired "
-        "bootstrap over scenes. An interval that contains 0 decides nothing."
+        "bootstrap over scenes (none for a single scene). An interval that contains 0 decides nothing."
     )
     return Table(["model", *DIFFERENCES], rows, caption)
 

@@ -49,7 +49,7 @@ def test_results_are_written_for_people_and_for_programs(root, capsys):
     files = {f"{name}.png" for name in pictures} | {"report.md", "report.html", "results.csv", "results.json"}
     assert {path.name for path in (root / "out").iterdir()} == files
     report = (root / "out" / "report.md").read_text()
-    for text in (*MODEL_NAMES, "ISO 800", "ISO 3200", "split test", "1 draw", "noises.png"):
+    for text in (*MODEL_NAMES, "ISO 800", "ISO 3200", "split test", "each random model: 1", "noises.png"):
         assert text in report, text
     content = json.loads((root / "out" / "results.json").read_text(), parse_constant=lambda name: 1 / 0)  # no NaN
     assert {"summary", "by_iso", "differences", "definitions", "provenance"} <= set(content)
