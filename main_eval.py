@@ -1,24 +1,20 @@
 """Judge noise models: their fakes against the real noise of the same images."""
 
 import argparse
-import platform
-import sys
-from importlib.metadata import version
 from pathlib import Path
 
 from data.image_sets import find_frames
 from evaluation.noise import evaluate
+from evaluation.noise_candidates import find_candidates
 from evaluation.noise_models import MODEL_NAMES
 from evaluation.noise_report import write_report
-from evaluation.noise_setup import build_models, choose_scenes
+from evaluation.noise_setup import check_apart, choose_scenes, describe_run
 from evaluation.noise_summary import add_scores
 from options.evaluate import evaluate_parser
 from utils.atomic import claim_folder
 from utils.report import to_terminal
 from utils.run_log import terminal_log
 from utils.runtime import choose_device, run_command
-
-PACKAGES = ("torch", "numpy", "scipy", "opencv-python", "scikit-image", "matplotlib")
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -34,31 +30,19 @@ def judge_noise(args: argparse.Namespace) -> None:
     # Images and models.
     scenes, chosen, training = choose_scenes(args)
     frames = find_frames([scenes[name] for name in chosen], args.max_images)
+    check_apart(folder, args.data_dir, args.fake_dir)
+    candidates = find_candidates(args, scenes, training, frames, device)
     claim_folder(folder, "--output_dir")
-    models, weights = build_models(args, scenes, training, frames, device, log)
-    log.info("scenes of %s: %d; models: %s", args.data_dir, len(chosen), ", ".join(model.name for model in models))
+    for remark in candidates.remarks:
+        log.info("note: %s", remark)
+    log.info("scenes: %d; models: %s", len(chosen), ", ".join(model.name for model in candidates.models))
+    info = describe_run(args, len(chosen), candidates)
 
     # Evaluate.
-    results = evaluate(frames, models, args.draws, args.num_workers)
+    results = evaluate(frames, candidates.models, args.draws, args.num_workers)
     add_scores(results)
 
     # Report.
-    count = len({row["image"] for row in results.rows})
-    remarks = [
-        f"Images: {count}, of {len(chosen)} scenes of {args.data_dir}, split {args.scene_list or args.split}; draws of "
-        f"each random model: {args.draws}; seed: {args.seed}. Fakes are clipped and rounded to 8 bit, unless a "
-        "metric's definition says otherwise."
-    ]
-    if args.cam_name in ("G4", "GP", "IP", "N6", "S6"):
-        remarks.append("In SIDD's published split every test scene is also seen in training, under another exposure.")
-    provenance = {
-        "command": "python " + " ".join(sys.argv),
-        "options": {name: value for name, value in vars(args).items() if name != "command"},
-        "weights (SHA-256)": weights,
-        "versions": {"python": platform.python_version()} | {name: version(name) for name in PACKAGES},
-        "device": str(device),
-    }
-    info = {"title": f"Noise models, camera {args.cam_name}", "remarks": remarks, "provenance": provenance}
     table = write_report(results, info, folder, args.seed, args.html)
     log.info("\n%s\n\nwritten: %s", to_terminal(table), folder / ("report.html" if args.html else "report.md"))
 

@@ -3,12 +3,12 @@
 import argparse
 from pathlib import Path
 
-from torch import nn
 from tqdm import tqdm
 
 from data.named_pairs import NamedPair, find_named_pairs
 from evaluation.alignment import best_shift
-from evaluation.quick_test import draw_panel, draw_z, estimate_gain, noise_statistics, output_images, synthesize
+from evaluation.quick_test import draw_panel, noise_statistics, output_images
+from models.generator import NoiseGenerator
 from models.pretrained import find_checkpoint_folder, load_generators
 from options.inference import needed_networks, quick_test_parser, without_effect
 from utils.atomic import claim_folder
@@ -29,30 +29,30 @@ def main(arguments: list[str] | None = None) -> None:
     for path in others:
         log.info("note: %s is not used, its name is not that of a clean or noisy image", path)
     weights = find_checkpoint_folder(args.pretrain_dir, args.cam_name, letters)
-    networks = {letter: network.to(device) for letter, network in load_generators(weights, letters).items()}
+    generator = NoiseGenerator(load_generators(weights, letters)).to(device)
     if Path(args.dir_test_save).resolve() == Path(args.dir_test_img).resolve():
         raise ValueError(f"--dir_test_save {args.dir_test_save} is --dir_test_img; expected another folder")
     claim_folder(args.dir_test_save, "--dir_test_save")
     log.info("NeCA-%s with the weights of %s on %s", args.NeCA_type, weights, device)
 
     for pair in tqdm(pairs, desc="quick test", unit="image", disable=None if len(pairs) > 1 else True):
-        for line in noise_and_compare(pair, networks, args):
+        for line in noise_and_compare(pair, generator, args):
             log.info(line)
 
 
-def noise_and_compare(pair: NamedPair, networks: dict[str, nn.Module], args: argparse.Namespace) -> list[str]:
+def noise_and_compare(pair: NamedPair, generator: NoiseGenerator, args: argparse.Namespace) -> list[str]:
     """Synthesise one image's noise, then write all its files: -> the lines to print."""
     clean, noisy = pair.read()
     lines = [str(pair.clean)]
     # Gain: the noisy image's, or the chosen one.
-    gain, title = None, f"NeCA-S, level {args.noise_level:g}"
+    strength, title = {"noise_level": args.noise_level}, f"NeCA-S, level {args.noise_level:g}"
     if args.NeCA_type == "W":
-        gain = estimate_gain(networks["E"], noisy) if args.gain is None else args.gain
+        gain = generator.estimate_gain(noisy) if args.gain is None else args.gain
+        strength = {"gain": gain}
         title = f"NeCA-W, gain {gain:.4f}"
         lines.append(f"  gain {gain:.4f}, {255 * gain:.2f} grey levels")
     # Synthesise.
-    z = draw_z(*clean.shape[:2], args.seed, pair.name)
-    synthesis = synthesize(networks, clean, z, gain, args.noise_level)
+    synthesis = generator.synthesize(clean, seed=args.seed, key=pair.name, maps=True, **strength)
     images = output_images(synthesis, args.NeCA_type)
     # Compare.
     if noisy is not None:

@@ -7,7 +7,7 @@ import argparse
 
 from data.demo_options import DemoOptions, parse_size
 from evaluation.demo_truth import STRUCTURE, compare_with_truth, mean_of
-from models.pretrained import find_checkpoint_folder, load_generators
+from models import load_neca
 from options.make_demo import make_demo_parser
 
 
@@ -19,8 +19,7 @@ def main() -> None:
     defaults = make_demo_parser().parse_args([])
     options = DemoOptions(defaults.num_scenes, parse_size(defaults.size), tuple(defaults.iso), defaults.seed)
 
-    networks = load_generators(find_checkpoint_folder(args.pretrain_dir, "DC"))
-    rows = list(compare_with_truth(networks, options, range(args.seeds)))
+    rows = list(compare_with_truth(load_neca(args.pretrain_dir, "DC"), options, range(args.seeds)))
     columns = ("std", *STRUCTURE, "kld_exact")
     print("| ISO | noise | " + " | ".join(columns) + " |")
     print("|---:|---|" + "---:|" * len(columns))

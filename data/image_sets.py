@@ -18,6 +18,7 @@ PUBLISHED_CROPS = CropSettings(size=512, overlap=128, threshold=800)  # what Cro
 FILE_FORM = re.compile(r"(.*)NOISY_SRGB_(\d+)(_\d{5})?", re.ASCII)
 # Mean absolute difference, in grey levels, of two clean frames of one scene: SIDD's differ by less than 1.
 SAME_SCENE = 2.0
+SMALLEST, LARGEST = 16, 10**9  # pixels a side, pixels: what the metrics can measure, and a memory hold
 
 
 @dataclass(frozen=True)
@@ -70,7 +71,7 @@ def _with_pieces(frame: Frame, pieces: list[int]) -> Frame:
 def _frames_of(folder: Path) -> list[Frame]:
     scene = parse_scene(folder.name)
     if (folder / "clean").is_dir() or (folder / "noisy").is_dir():
-        pairs, cropped = find_crops(folder), True
+        pairs, cropped = find_crops(folder, "--data_dir"), True
     else:
         (pairs, problems), cropped = find_pairs(folder), False
         if problems:
@@ -78,12 +79,23 @@ def _frames_of(folder: Path) -> list[Frame]:
     others = _other_frames(pairs)
     frames = []
     for pair in pairs:
-        size = png_size(pair[1])
-        if size is None:
-            raise ValueError(f"{pair[1]}: not a readable image (truncated, damaged or no PNG)")
+        size = _checked_size(pair[1])
         count = len(PUBLISHED_CROPS.boxes(*size))
         frames.append(Frame(scene, pair, others.get(pair), None if cropped else tuple(range(1, count + 1))))
     return frames
+
+
+def _checked_size(path: Path) -> tuple[int, int]:
+    size = png_size(path)
+    if size is None:
+        raise ValueError(f"{path}: not a readable image (truncated, damaged or no PNG)")
+    if min(size) < SMALLEST or size[0] * size[1] > LARGEST:
+        raise ValueError(f"{path}: {size[0]}x{size[1]} pixels, expected sides from {SMALLEST} and at most a gigapixel")
+    try:
+        str(path).encode()
+    except UnicodeEncodeError:
+        raise ValueError(f"{path}: its name is not valid UTF-8; rename it") from None
+    return size
 
 
 def _other_frames(pairs: list[Pair]) -> dict[Pair, Pair]:

@@ -113,7 +113,7 @@ def find_pairs(folder: str | Path) -> tuple[list[Pair], list[str]]:
     return pairs, sorted(problems)
 
 
-def find_crops(folder: str | Path) -> list[Pair]:
+def find_crops(folder: str | Path, option: str = "--train_img_dir") -> list[Pair]:
     """List the (clean, noisy) pairs of crops of a cropped scene, sorted: clean/*GT*.png with noisy/*NOISY*.png.
 
     Raises ValueError that names the first unpaired file, or the scene when it is not cropped or empty.
@@ -128,12 +128,10 @@ def find_crops(folder: str | Path) -> list[Pair]:
     for name in sorted(clean.keys() ^ noisy.keys()):
         path, side = (clean[name], "noisy") if name in clean else (noisy[name], "clean")
         partner = name if side == "noisy" else name.replace("NOISY", "GT", 1)
-        raise ValueError(
-            f"{path}: has no partner {folder / side / partner}; run Crop_SIDD.py again or change --train_img_dir"
-        )
+        raise ValueError(f"{path}: has no partner {folder / side / partner}; run Crop_SIDD.py again or change {option}")
     if not clean:
         what = "the scene is not cropped" if _visible_pngs(folder) else "no crops in its clean/ and noisy/"
-        raise ValueError(f"{folder}: {what}; run Crop_SIDD.py and give its --target as --train_img_dir")
+        raise ValueError(f"{folder}: {what}; run Crop_SIDD.py and give its --target as {option}")
     return [(clean[name], noisy[name]) for name in sorted(clean)]
 
 

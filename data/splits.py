@@ -15,7 +15,7 @@ TRAIN_SHARE = 0.8
 Split = tuple[list[str], list[str]]  # (train, test) scene names
 
 
-def read_list(path: str | Path) -> list[str]:
+def read_list(path: str | Path, option: str = "--data_prep_dir") -> list[str]:
     """Read scene names, one a line; blank lines and white space around names are ignored.
 
     Raises ValueError that names the file, and the line where there is one, when it cannot be read, is empty, has a
@@ -25,7 +25,7 @@ def read_list(path: str | Path) -> list[str]:
     try:
         lines = path.read_text(encoding="utf-8-sig").splitlines()  # editors on Windows put a mark first
     except OSError as error:
-        raise ValueError(f"{path}: cannot be read ({error.strerror}); change --data_prep_dir") from None
+        raise ValueError(f"{path}: cannot be read ({error.strerror}); change {option}") from None
     except UnicodeDecodeError:
         raise ValueError(f"{path}: not a text file, expected scene names, one a line") from None
     for number, name in enumerate(map(str.strip, lines), start=1):

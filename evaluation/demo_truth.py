@@ -4,12 +4,11 @@ from collections.abc import Iterator
 
 import numpy as np
 import torch
-from torch import nn
 
 from data.demo import all_scenes
 from data.demo_options import DemoOptions
 from data.demo_statistics import noise_statistics
-from evaluation.quick_test import draw_z, estimate_gain, synthesize
+from models.generator import NoiseGenerator
 from utils.image import to_uint8
 from utils.metrics import kld_exact, noise_of
 
@@ -17,7 +16,7 @@ STRUCTURE = ("lag-1 h", "lag-1 v", "lag-(1,1)", "rg", "gb", "rb")
 
 
 def compare_with_truth(
-    networks: dict[str, nn.Module], options: DemoOptions, seeds: range, side: int | None = None
+    generator: NoiseGenerator, options: DemoOptions, seeds: range, side: int | None = None
 ) -> Iterator[dict]:
     """Synthesise noise on the demo camera's test scenes -> rows {iso, seed, model, std, lag-1 h, ..., kld_exact}.
 
@@ -28,13 +27,12 @@ def compare_with_truth(
         if scene.half != "test":
             continue
         clean, real, redraw = (_middle(image, side) for image in (scene.clean(), scene.noisy(0), scene.noisy(1)))
-        gain = estimate_gain(networks["E"], real)
+        gain = generator.estimate_gain(real)
         truth = noise_of(real, clean)
         for seed in seeds:
-            z = draw_z(*clean.shape[:2], seed, scene.name)
-            fake = synthesize(networks, clean, z, gain, 0).fake[0].permute(1, 2, 0).cpu().numpy()
+            fake = generator.synthesize(clean, gain, seed=seed, key=scene.name)
             white = clean / 255 + truth.std() / 255 * torch.randn(clean.shape, generator=_generator(seed)).numpy()
-            made = {"real": real, "redraw": redraw, "NeCA-W": to_uint8(fake), "white": to_uint8(white)}
+            made = {"real": real, "redraw": redraw, "NeCA-W": fake, "white": to_uint8(white)}
             for model, image in made.items():
                 noise = noise_of(image, clean)
                 divergence = {"kld_exact": kld_exact(truth, noise)}

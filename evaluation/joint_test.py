@@ -1,6 +1,7 @@
 """The test that runs during joint training."""
 
 import json
+import math
 import random
 from pathlib import Path
 
@@ -12,7 +13,7 @@ from tqdm import tqdm
 from data.loading import batches_of
 from data.sidd import parse_scene
 from evaluation.noise import REAL, Evidence, describe
-from evaluation.noise_report import draw_pictures
+from evaluation.noise_pictures import draw_pictures
 from models.model_joint import JointModel
 from models.networks import GENERATORS
 from utils import metrics
@@ -32,7 +33,8 @@ def measure_joint(
     """Measure the model on whole test images -> mean metrics, and pictures of the first image, (H, W, 3) uint8.
 
     psnr: of the denoiser on the real noisy image, in dB; the others see `compare`, with `_ema` behind the name for the
-    averaged weights; what is unknown for all images (nlf of small ones) is left out. The white noise of an image
+    averaged weights; values that are unknown (nlf of small images, psnr of
+    equal ones) are left out of the means. The white noise of an image
     follows from (seed, its number), so tests of one run are comparable. Pictures: `panel`, and `with_plots` those of
     the evaluation (`draw_pictures`).
     """
@@ -48,7 +50,7 @@ def measure_joint(
                 pictures = {"panel": _panel(*tiles)}
                 pictures |= _plots(batch["name"][0], *tiles[:2], fakes) if with_plots else {}
     values = {name: np.array([row[name] for row in rows]) for name in rows[0]}
-    known = {name: value[~np.isnan(value)] for name, value in values.items()}
+    known = {name: value[np.isfinite(value)] for name, value in values.items()}
     return {name: float(value.mean()) for name, value in known.items() if value.size}, pictures
 
 
@@ -118,10 +120,10 @@ def keep_best(model: JointModel, folder: Path, values: dict[str, float], step: i
     """
     suffix = min(("", "_ema") if model.averages else ("",), key=lambda suffix: values["score" + suffix])
     try:
-        lowest = json.loads((folder / BEST_RECORD).read_text())["score"]
+        lowest = float(json.loads((folder / BEST_RECORD).read_text())["score"])
     except (OSError, ValueError, KeyError, TypeError):
-        lowest = float("inf")
-    if not values["score" + suffix] < lowest:
+        lowest = math.inf
+    if values["score" + suffix] >= lowest:  # nan, of a damaged record, is no bar
         return False
     files = model.network_files(epoch)
     for letter in GENERATORS:

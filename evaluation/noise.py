@@ -109,10 +109,6 @@ class Results:
     rows: list[dict] = field(default_factory=list)
     evidence: dict[tuple[int, str], Evidence] = field(default_factory=dict)
 
-    def models(self) -> list[str]:
-        """Names of the models that have rows, in the order of their first."""
-        return list(dict.fromkeys(row["model"] for row in self.rows))
-
 
 class Fake(NamedTuple):
     """One fake to be measured."""
@@ -142,6 +138,8 @@ def evaluate(frames: list[Frame], models: list[NoiseModel], draws: int, num_work
             for key, description, noise in evidence:
                 results.evidence.setdefault(key, Evidence()).add(description, noise)
             bar.update(len(evidence) - 1)  # two pieces: the sample's first row
+    if not results.rows:
+        raise ValueError(f"{', '.join(model.name for model in models)}: no noise for any of the images; add --models")
     return results
 
 

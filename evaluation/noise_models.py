@@ -6,13 +6,12 @@ from typing import Protocol
 
 import numpy as np
 import torch
-from torch import nn
 
-from data.image_sets import Sample
+from data.image_sets import Frame, Sample
 from evaluation.fitting import Baselines, nearest_iso
-from evaluation.quick_test import draw_z, estimate_gain, synthesize
 from models.baselines import Gaussian
-from utils.image import read_image
+from models.generator import NoiseGenerator
+from utils.image import png_size, read_image
 from utils.metrics import noise_of
 
 FITTED = {
@@ -50,19 +49,25 @@ class Neca:
 
     random = True
 
-    def __init__(self, networks: dict[str, nn.Module], neca_type: str, seed: int, noise_level: float | None = None):
+    def __init__(self, generator: NoiseGenerator, neca_type: str, seed: int, noise_level: float | None = None):
         self.name = f"NeCA-{neca_type}"
-        self.networks, self.seed, self.noise_level = networks, seed, noise_level
-        self.needs_gain = neca_type == "W"
+        self.generator, self.seed, self.noise_level = generator, seed, noise_level
+        self.strength = self._gain if neca_type == "W" else self._level
+        self.last: tuple[Sample | None, dict[str, float]] = (None, {})  # the draws of a sample share its strength
 
     def noise(self, sample: Sample, draw: int) -> np.ndarray:
-        gain, level = None, self.noise_level
-        if self.needs_gain:
-            gain = estimate_gain(self.networks["E"], sample.noisy)
-        elif level is None:
-            level = float(noise_of(sample.noisy, sample.clean).std())
-        z = draw_z(*sample.clean.shape[:2], self.seed, f"{sample.scene.name} {sample.name} {draw}")
-        return synthesize(self.networks, sample.clean, z, gain, level).sdnc[0].permute(1, 2, 0).cpu().numpy() * 255
+        if self.last[0] is not sample:
+            self.last = (sample, self.strength(sample))
+        key = f"{sample.scene.name} {sample.name} {draw}"
+        made = self.generator.synthesize(sample.clean, **self.last[1], seed=self.seed, key=key, maps=True)
+        return made.sdnc * 255
+
+    def _gain(self, sample: Sample) -> dict[str, float]:
+        return {"gain": self.generator.estimate_gain(sample.noisy)}
+
+    def _level(self, sample: Sample) -> dict[str, float]:
+        level = self.noise_level
+        return {"noise_level": float(noise_of(sample.noisy, sample.clean).std()) if level is None else level}
 
 
 class Fitted:
@@ -110,34 +115,40 @@ class OtherFrame:
 class FromFolder:
     """Fake noisy images that somebody else has made, named as the real noisy ones: 8-bit, so rounded already.
 
-    They are looked for as <folder>/<scene>/noisy/<name>, <folder>/<scene>/<name> and <folder>/<name>.
+    They are looked for as <folder>/<scene>/noisy/<name>, <folder>/<scene>/<name> and, unless two scenes have a file of
+    that name, <folder>/<name>: all of them, before the work begins. Raises ValueError that says where it has looked,
+    and for an image of another size.
     """
 
     random = False
 
-    def __init__(self, name: str, folder: str | Path):
+    def __init__(self, name: str, folder: str | Path, frames: list[Frame]):
         self.name, self.folder = name, Path(folder)
-        if not self.folder.is_dir():
-            raise ValueError(f"{self.folder}: no such folder; change --fake_dir")
+        scenes: dict[str, set[str]] = {}
+        for frame in frames:
+            scenes.setdefault(frame.pair[1].name, set()).add(frame.scene.name)
+        self.files = {frame.pair[1]: self._find(frame, len(scenes[frame.pair[1].name]) == 1) for frame in frames}
+        self.last: tuple[Path | None, np.ndarray | None] = (None, None)  # a whole frame gives many samples
 
-    def find(self, sample: Sample) -> Path:
-        """Locate the fake of an image. Raises ValueError that says where it was looked for."""
-        file = sample.noisy_file.name
-        places = [self.folder / sample.scene.name / "noisy", self.folder / sample.scene.name, self.folder]
-        for place in places:
-            if (place / file).is_file():
-                return place / file
-        raise ValueError(
-            f"{self.folder}: has no {file} (scene {sample.scene.name}); expected it there, in {places[1].name}/ or in "
-            f"{places[1].name}/noisy/; make it, or change --fake_dir, --split or --max_images"
-        )
+    def _find(self, frame: Frame, flat: bool) -> Path:
+        file, scene = frame.pair[1].name, frame.scene.name
+        places = [self.folder / scene / "noisy", self.folder / scene, *([self.folder] if flat else [])]
+        found = next((place / file for place in places if (place / file).is_file()), None)
+        if found is None:
+            raise ValueError(
+                f"{self.folder}: has no {file} of scene {scene}; expected it in {scene}/"
+                + (" or in the folder itself" if flat else "; several scenes have a file of this name")
+                + "; make it, or change --fake_dir, --split or --max_images"
+            )
+        sizes = [png_size(path) for path in (found, frame.pair[1])]
+        if sizes[0] != sizes[1]:
+            shown = ["no whole PNG" if size is None else f"{size[0]}x{size[1]} pixels" for size in sizes]
+            raise ValueError(f"{found}: {shown[0]}, but the real noisy image has {shown[1]}; change --fake_dir")
+        return found
 
     def noise(self, sample: Sample, draw: int) -> np.ndarray:
-        path = self.find(sample)
-        image = read_image(path)
-        if sample.box is not None:
-            image = image[sample.box]
-        if image.shape != sample.clean.shape:
-            sizes = [f"{shape[0]}x{shape[1]}" for shape in (image.shape, sample.clean.shape)]
-            raise ValueError(f"{path}: {sizes[0]} pixels, but {sample.noisy_file.name} has {sizes[1]}")
+        path = self.files[sample.noisy_file]
+        if self.last[0] != path:
+            self.last = (path, read_image(path))
+        image = self.last[1] if sample.box is None else self.last[1][sample.box]
         return noise_of(image, sample.clean)

@@ -7,25 +7,18 @@ import math
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
-from evaluation.noise import COLUMNS, METRICS, REAL, Evidence, Results, pooled
+from evaluation.noise import COLUMNS, METRICS, Results
 from evaluation.noise_models import DESCRIPTIONS
+from evaluation.noise_pictures import CAPTIONS, draw_pictures, draw_scores
 from evaluation.noise_summary import CONFIDENCE, STD_RANGE, best_models, differences, is_ranked, summarise
-from utils import charts
 from utils.atomic import write_json, write_text
 from utils.image import write_image
-from utils.metrics import noise_level_function, spectrum_frequencies
 from utils.metrics.score import WHITE_NOISE
-from utils.metrics.structure import NLF_BINS
-from utils.plots import magnified_noise, panel
 from utils.report import Block, Heading, Picture, Table, Text, to_markdown
 from utils.report_html import to_html
 
 SHOWN = ("score", *METRICS)
 DIFFERENCES = ("score", "kld_exact", "akld", "acf", "xcorr", "nlf")
-PANEL_STD = 40  # grey levels to which the strongest real noise of the panel is magnified
-EXAMPLE_ISOS = 3  # rows of the panel of noises
 
 DEFINITIONS = {
     "score": "structure-aware score: mean of "
@@ -98,52 +91,75 @@ def _number(value: float) -> str:
 
 
 def write_report(results: Results, info: dict[str, Any], folder: Path, seed: int, html: bool) -> Table:
-    """Write everything into `folder`: -> the summary table, for the terminal.
+    """Write everything into `folder`, the numbers first: -> the summary table, for the terminal.
 
     info: what to record of the run, plain values: title, remarks (a list of lines), provenance (a dict).
     """
     rows = results.rows
     summary = summarise(rows)
-    reference = "NeCA-W" if "NeCA-W" in summary else next(iter(summary))
+    reference = "NeCA-W" if "NeCA-W" in summary and is_ranked(summary["NeCA-W"]) else next(iter(summary))
     found = {metric: differences(rows, reference, metric, seed) for metric in DIFFERENCES}
     by_iso = {
         iso: summarise([row for row in rows if row["iso"] == iso]) for iso in sorted({row["iso"] for row in rows})
     }
-    table = summary_table(summary, "Means over images and draws; lower is better, but for std, whose best is 1.")
-
-    blocks: list[Block] = [Heading(info["title"], 1), *(Text(line) for line in info["remarks"])]
-    blocks += [Heading("Summary"), table]
-    unranked = [name for name, values in summary.items() if not is_ranked(values)]
-    if unranked:
-        blocks.append(
-            Text(
-                f"Not ranked, since the std is beyond {STD_RANGE[0]} to {STD_RANGE[1]} times the real one's: "
-                f"{', '.join(unranked)}."
-            )
-        )
-    pictures = _write_pictures(results, list(summary), summary, folder)
-    blocks += [pictures["scores"], Heading("Noise, magnified"), pictures["noises"]]
-    blocks += [Heading("Structure"), *(pictures[name] for name in ("autocorrelation", "spectra"))]
-    blocks += [Heading("Intensity and histogram"), *(pictures[name] for name in ("noise_levels", "histograms"))]
-    if len(by_iso) > 1:
-        blocks += [Heading("By ISO"), *(summary_table(part, f"ISO {iso}") for iso, part in by_iso.items())]
-    blocks += [Heading("Spread and differences"), _spread_table(summary)]
-    if any(found.values()):
-        blocks.append(_difference_table(found, list(summary), reference))
-    blocks += [Heading("Models"), _described(summary), Heading("Definitions")]
-    blocks.append(Table(["name", "definition"], [[name, text] for name, text in DEFINITIONS.items()]))
-    provenance = [
-        [name, value if isinstance(value, str) else json.dumps(value)] for name, value in info["provenance"].items()
-    ]
-    blocks += [Heading("Provenance"), Table(["what", "value"], provenance)]
+    info = info | {"remarks": [*info["remarks"], *_counts(rows)]}
+    images = draw_pictures(results.evidence, list(summary)) | {"scores": draw_scores(summary)}
 
     _write_csv(folder / "results.csv", rows)
     content = {"summary": summary, "by_iso": by_iso, "differences": {"reference": reference, **found}}
     write_json(folder / "results.json", _without_nan(info | content | {"definitions": DEFINITIONS}))
+    for name, image in images.items():
+        write_image(folder / f"{name}.png", image)
+    pictures = {name: Picture(folder / f"{name}.png", caption) for name, caption in CAPTIONS.items()}
+    table = summary_table(summary, "Means over images and draws; lower is better, but for std, whose best is 1.")
+    blocks = _blocks(info, table, pictures, summary, by_iso)
+    blocks += [Heading("Spread and differences"), _spread_table(summary)]
+    if any(found.values()):
+        blocks.append(_difference_table(found, list(summary), reference))
+    blocks += _appendix(info, summary)
     write_text(folder / "report.md", to_markdown(blocks))
     if html:
         write_text(folder / "report.html", to_html(info["title"], blocks))
+    else:
+        (folder / "report.html").unlink(missing_ok=True)  # of an earlier evaluation
     return table
+
+
+def _counts(rows: list[dict]) -> list[str]:
+    """Remark on models that have no noise for some of the images."""
+    models = dict.fromkeys(row["model"] for row in rows)
+    images = {model: len({row["image"] for row in rows if row["model"] == model}) for model in models}
+    total = len({row["image"] for row in rows})
+    return [f"{model} has noise for {count} of {total} images." for model, count in images.items() if count < total]
+
+
+def _blocks(info: dict, table: Table, pictures: dict[str, Picture], summary: dict, by_iso: dict) -> list[Block]:
+    blocks: list[Block] = [Heading(info["title"], 1), *(Text(line) for line in info["remarks"])]
+    blocks += [Heading("Summary"), table]
+    if unranked := [name for name, values in summary.items() if not is_ranked(values)]:
+        low, high = STD_RANGE
+        reason = f"since the median std is not within {low} to {high} times the real one's"
+        blocks.append(Text(f"Not ranked, {reason}: {', '.join(unranked)}."))
+    blocks += [pictures["scores"], Heading("Noise, magnified"), pictures["noises"]]
+    blocks += [Heading("Structure"), pictures["autocorrelation"], pictures["spectra"]]
+    blocks += [Heading("Intensity and histogram"), pictures["noise_levels"], pictures["histograms"]]
+    if len(by_iso) > 1:
+        blocks += [Heading("By ISO"), *(summary_table(part, f"ISO {iso}") for iso, part in by_iso.items())]
+    return blocks
+
+
+def _appendix(info: dict, summary: dict[str, dict]) -> list[Block]:
+    provenance = [
+        [name, value if isinstance(value, str) else json.dumps(value)] for name, value in info["provenance"].items()
+    ]
+    return [
+        Heading("Models"),
+        _described(summary),
+        Heading("Definitions"),
+        Table(["name", "definition"], [[name, text] for name, text in DEFINITIONS.items()]),
+        Heading("Provenance"),
+        Table(["what", "value"], provenance),
+    ]
 
 
 def _described(summary: dict[str, dict]) -> Table:
@@ -166,63 +182,3 @@ def _without_nan(content: Any) -> Any:
     if isinstance(content, (list, tuple)):
         return [_without_nan(value) for value in content]
     return None if isinstance(content, float) and not math.isfinite(content) else content
-
-
-def _write_pictures(results: Results, models: list[str], summary: dict, folder: Path) -> dict[str, Picture]:
-    captions = {
-        "scores": "Structure-aware score with the spread between images (one standard deviation).",
-        "noises": "Noise of one image per ISO, its middle, around grey; all noises of a row magnified alike.",
-        "autocorrelation": "Autocorrelation of the noise, mean of channels and images; the middle, lag (0, 0), is 1.",
-        "spectra": "Radial power spectra, mean of channels and images.",
-        "noise_levels": "Noise level functions: standard deviation by clean intensity.",
-        "histograms": "Histograms of the noise, channels pooled.",
-    }
-    images = draw_pictures(results.evidence, models)
-    names = {name: summary[name]["score"] for name in models}
-    intervals = {
-        name: (score["mean"], *(score["mean"] + sign * np.nan_to_num(score["over_images"]) for sign in (-1, 1)))
-        for name, score in names.items()
-    }
-    images["scores"] = charts.scores([REAL, *models], intervals)
-    for name, image in images.items():
-        write_image(folder / f"{name}.png", image)
-    return {name: Picture(folder / f"{name}.png", captions[name]) for name in captions}
-
-
-def draw_pictures(evidence: dict[tuple[int, str], Evidence], models: list[str]) -> dict[str, np.ndarray]:
-    """Draw the plots: -> {name: (H, W, 3) uint8}. The real noise comes first in each."""
-    isos = sorted({iso for iso, _ in evidence})
-
-    def by_iso(value) -> dict[str, dict[str, np.ndarray]]:
-        return {
-            f"ISO {iso}": {name: value(evidence[iso, name]) for name in (REAL, *models) if (iso, name) in evidence}
-            for iso in isos
-        }
-
-    maps = {}
-    for name in (REAL, *models):
-        parts = list(pooled(evidence, name))
-        maps[name] = sum(part.autocorrelation for part in parts) / sum(part.images for part in parts)
-    intensity = (np.arange(NLF_BINS) + 0.5) * (256 / NLF_BINS)
-    return {
-        "autocorrelation": charts.autocorrelation_maps(maps),
-        "spectra": charts.spectra(spectrum_frequencies(), by_iso(lambda part: part.spectrum / part.images)),
-        "noise_levels": charts.noise_level_functions(
-            intensity, by_iso(lambda part: noise_level_function(part.level_sums)[1])
-        ),
-        "histograms": charts.histograms(by_iso(lambda part: part.counts)),
-        "noises": _noise_panel(evidence, isos, models),
-    }
-
-
-def _noise_panel(evidence: dict[tuple[int, str], Evidence], isos: list[int], models: list[str]) -> np.ndarray:
-    chosen = [isos[index] for index in sorted({0, len(isos) // 2, len(isos) - 1})][:EXAMPLE_ISOS]
-    rows = []
-    for iso in chosen:
-        factor = max(1, round(PANEL_STD / max(evidence[iso, REAL].example.std(), 1)))
-        tiles = [(name, evidence[iso, name].example) for name in (REAL, *models) if (iso, name) in evidence]
-        first = f"ISO {iso}, x{factor}\n"
-        rows.append(
-            [((first if name == REAL else "\n") + name, magnified_noise(noise, factor)) for name, noise in tiles]
-        )
-    return panel(rows)

@@ -1,30 +1,18 @@
-"""What to evaluate, from the options: scenes, frames and noise models, with what could not be had and why."""
+"""Which scenes of a camera to evaluate on and which to fit references on, from the options; a record of the run."""
 
 import argparse
-import hashlib
-import logging
+import platform
+import shlex
+import sys
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from typing import Any
 
-import torch
+from data.sidd import find_scenes
+from data.splits import published_instances, published_split, read_list
+from evaluation.noise_candidates import Candidates, split_name
 
-from data.image_sets import Frame, find_frames, read_samples
-from data.sidd import find_scenes, parse_scene
-from data.splits import published_split, read_list
-from evaluation.fitting import NamedPair, fit_baselines
-from evaluation.noise_models import (
-    FITTED,
-    MODEL_NAMES,
-    NECA,
-    Fitted,
-    FromFolder,
-    GaussianOfImage,
-    Neca,
-    NoiseModel,
-    OtherFrame,
-)
-from models.pretrained import find_checkpoint_folder, find_checkpoints, load_generators
-
-OWN_NAMES = "another name, as --fake_dir NAME=DIR"
+PACKAGES = ("torch", "numpy", "scipy", "opencv-python", "opencv-python-headless", "scikit-image", "matplotlib")
 
 
 def choose_scenes(args: argparse.Namespace) -> tuple[dict[str, Path], list[str], list[str]]:
@@ -36,7 +24,7 @@ def choose_scenes(args: argparse.Namespace) -> tuple[dict[str, Path], list[str],
     train, test = _split(args, list(scenes))
     origin = f"{args.data_prep_dir} ({args.cam_name}_{args.split}.txt) or the published split"
     if args.scene_list:
-        chosen, origin = read_list(args.scene_list), args.scene_list
+        chosen, origin = read_list(args.scene_list, "--scene_list"), args.scene_list
     elif args.split == "all":
         chosen = sorted(scenes)
     else:
@@ -64,72 +52,37 @@ def _split(args: argparse.Namespace, names: list[str]) -> tuple[list[str], list[
     return published_split(args.cam_name, names) or ([], [])
 
 
-def build_models(
-    args: argparse.Namespace,
-    scenes: dict[str, Path],
-    training: list[str],
-    frames: list[Frame],
-    device: torch.device,
-    log: logging.Logger,
-) -> tuple[list[NoiseModel], dict[str, str]]:
-    """Make the noise models: -> models, and the weights' files with their hashes.
+def check_apart(output_dir: Path, data_dir: str, fake_dirs: list[str]) -> None:
+    """Raise ValueError when the results would come to lie among the images that are read."""
+    for folder in (data_dir, *(split_name(given)[1] for given in fake_dirs)):
+        if output_dir.resolve().is_relative_to(Path(folder).resolve()):
+            raise ValueError(f"--output_dir {output_dir} lies in {folder}, which is read; choose another")
 
-    Without --models what cannot be had is left out, and the log says why; with it that is a ValueError.
-    """
-    wanted = list(dict.fromkeys(args.models or MODEL_NAMES))
-    models, weights = [], {}
-    for names, build in (
-        (NECA, lambda names: _generators(args, names, device, weights)),
-        (tuple(FITTED), lambda names: _fitted(args, scenes, training, names)),
-        (("AWGN-image",), lambda names: [GaussianOfImage(args.seed)]),
-        (("real",), lambda names: _other_frames(frames)),
-    ):
-        chosen = [name for name in wanted if name in names]
-        if not chosen:
-            continue
+
+def describe_run(args: argparse.Namespace, scenes: int, candidates: Candidates) -> dict[str, Any]:
+    """What a report says of its run: title, remarks, provenance; plain values."""
+    remarks = [
+        f"Scenes of {args.data_dir}: {scenes}, split {args.scene_list or args.split}; draws of each random model: "
+        f"{args.draws}; seed: {args.seed}. Fakes are clipped and rounded to 8 bit, unless a metric's definition says "
+        "otherwise.",
+        *candidates.remarks,
+    ]
+    if args.cam_name in published_instances():
+        remarks.append("In SIDD's published split every test scene is also seen in training, under another exposure.")
+    provenance = {
+        "command": shlex.join(["python", *sys.argv]),
+        "options": {name: value for name, value in vars(args).items() if name != "command"},
+        "weights (SHA-256)": candidates.weights,
+        "versions": {"python": platform.python_version(), **_versions()},
+    }
+    return {"title": f"Noise models, camera {args.cam_name}", "remarks": remarks, "provenance": provenance}
+
+
+def _versions() -> dict[str, str]:
+    found = {}
+    for name in PACKAGES:
         try:
-            models += build(chosen)
-        except ValueError as error:
-            if args.models:
-                raise
-            log.info("without %s: %s", ", ".join(chosen), error)
-    for given in args.fake_dir:
-        name, folder = given.split("=", 1) if "=" in given else (Path(given).resolve().name, given)
-        if not name or name in [model.name for model in models] or name in MODEL_NAMES:
-            raise ValueError(f"--fake_dir {given}: a model is called {name!r} already; expected {OWN_NAMES}")
-        models.append(FromFolder(name, folder))
-    if not models:
-        raise ValueError("no noise model can be had; see above for why, or give --fake_dir")
-    return models, weights
-
-
-def _generators(args, names: list[str], device: torch.device, weights: dict[str, str]) -> list[NoiseModel]:
-    letters = ("E", "G1", "G2") if "NeCA-W" in names else ("G2",)
-    folder = find_checkpoint_folder(args.pretrain_dir, args.cam_name, letters)
-    networks = {letter: network.to(device) for letter, network in load_generators(folder, letters).items()}
-    for path in find_checkpoints(folder, letters).values():
-        weights[str(path)] = hashlib.sha256(path.read_bytes()).hexdigest()
-    return [Neca(networks, name[-1], args.seed, args.noise_level) for name in names]
-
-
-def _fitted(args, scenes: dict[str, Path], training: list[str], names: list[str]) -> list[NoiseModel]:
-    if not training:
-        raise ValueError(
-            f"{args.data_dir} has no scenes of {args.cam_name} that are in the training list and not evaluated on"
-        )
-    by_iso: dict[int, list[Path]] = {}
-    for name in training:
-        by_iso.setdefault(parse_scene(name).iso, []).append(scenes[name])
-    frames = {iso: find_frames(folders, args.fit_images) for iso, folders in sorted(by_iso.items())}
-    fitted = fit_baselines(frames, args.num_workers, _image_pairs)
-    return [Fitted(name, fitted, args.seed) for name in names]
-
-
-def _image_pairs(frame: Frame) -> list[NamedPair]:
-    return [(sample.noisy_file, sample.clean, sample.noisy) for sample in read_samples(frame, with_other=False)]
-
-
-def _other_frames(frames: list[Frame]) -> list[NoiseModel]:
-    if not any(frame.other for frame in frames):
-        raise ValueError("no scene has a second frame")
-    return [OtherFrame()]
+            found[name] = version(name)
+        except PackageNotFoundError:
+            continue
+    return found

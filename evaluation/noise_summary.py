@@ -27,7 +27,8 @@ def summarise(rows: list[dict]) -> dict[str, dict[str, dict[str, float]]]:
     """Average rows by model: -> {model: {metric: {"mean", "over_images", "over_draws"}}}, best score first.
 
     over_images: standard deviation between images, of the mean over draws; over_draws: between draws, of the mean over
-    images; nan where there is only one. Models that are not ranked (`is_ranked`) come last.
+    images; nan where there is only one. std has a "median" too, over images and draws. Models that are not ranked
+    (`is_ranked`) come last, by how far their std is off.
     """
     summary = {}
     for model in dict.fromkeys(row["model"] for row in rows):
@@ -40,8 +41,16 @@ def summarise(rows: list[dict]) -> dict[str, dict[str, dict[str, float]]]:
             }
             for metric in SUMMARISED
         }
-    order = sorted(summary, key=lambda model: (not is_ranked(summary[model]), summary[model]["score"]["mean"]))
-    return {model: summary[model] for model in order}
+        stds = [row["std"] for row in own if np.isfinite(row["std"])]
+        summary[model]["std"]["median"] = float(np.median(stds)) if stds else float("nan")
+    return {model: summary[model] for model in sorted(summary, key=lambda model: _rank(summary[model]))}
+
+
+def _rank(model: dict[str, dict[str, float]]) -> tuple[bool, float]:
+    if is_ranked(model):
+        return False, model["score"]["mean"]
+    median = model["std"]["median"]
+    return True, abs(np.log(max(median, 1e-9))) if np.isfinite(median) else np.inf
 
 
 def _spread(rows: list[dict], metric: str, by: str) -> float:
@@ -58,9 +67,12 @@ def _mean(values: list[float]) -> float:
 
 
 def is_ranked(model: dict[str, dict[str, float]]) -> bool:
-    """Whether a model's noise is strong enough, and not too strong, for a comparison to mean anything."""
+    """Whether a model's noise is strong enough, and not too strong, for a comparison to mean anything.
+
+    By the median std over images: crops that are nearly free of noise have wild ratios.
+    """
     low, high = STD_RANGE
-    return low <= model["std"]["mean"] <= high
+    return low <= model["std"]["median"] <= high
 
 
 def best_models(summary: dict[str, dict], metric: str) -> list[str]:

@@ -1,14 +1,11 @@
 """The quick test: put a camera's noise on clean images and set it beside the real noise."""
 
-import random
 from typing import NamedTuple
 
 import cv2
 import numpy as np
-import torch
-from torch import Tensor, nn
 
-from models.neca import Synthesis, synthesize_s, synthesize_w
+from models.neca import Synthesis
 from utils.image import to_uint8
 from utils.metrics import autocorrelation, noise_of
 from utils.plots import magnified_noise, panel
@@ -17,61 +14,14 @@ TILE_SIDE = 512  # pixels of a panel's tile: larger images show their middle, sm
 PANEL_STD = 40  # grey levels to which the panel magnifies the noise
 
 
-def draw_z(height: int, width: int, seed: int, name: str) -> Tensor:
-    """Draw a pair's white noise, (1, 3, H, W), from (seed, name); on the CPU, so that every device gets the same."""
-    generator = torch.Generator().manual_seed(random.Random(f"{seed} quick test {name}").getrandbits(63))
-    return torch.randn(1, 3, height, width, generator=generator)
-
-
-@torch.inference_mode()
-def estimate_gain(genet: nn.Module, noisy_uint8: np.ndarray) -> float:
-    """Gain of a real noisy image, (H, W, 3) uint8 -> about the noise's standard deviation in [0, 1] units."""
-    with _exact():
-        return genet(_to_tensor(noisy_uint8, genet)).item()
-
-
-@torch.inference_mode()
-def synthesize(
-    networks: dict[str, nn.Module], clean_uint8: np.ndarray, z: Tensor, gain: float | None, noise_level: float
-) -> Synthesis:
-    """Put noise on a clean image, (H, W, 3) uint8: by NeCA-W with this gain, or without one by NeCA-S.
-
-    z: (1, 3, H, W). Raises ValueError when the networks give numbers that are not finite.
-    """
-    ncnet = networks["G2"]
-    clean = _to_tensor(clean_uint8, ncnet)
-    with _exact():
-        if gain is None:
-            synthesis = synthesize_s(ncnet, clean, noise_level, z.to(clean.device))
-        else:
-            beta = clean.new_full((1, 1, 1, 1), gain)
-            synthesis = synthesize_w(networks["G1"], ncnet, clean, beta, z.to(clean.device))
-    if not torch.isfinite(synthesis.fake).all():
-        raise ValueError("the networks give noise that is not finite; check their weights (--pretrain_dir)")
-    return synthesis
-
-
-def _exact():
-    """Convolve in full float32 on CUDA too: with TF32, cuDNN's default, the noise would differ from the CPU's."""
-    return torch.backends.cudnn.flags(enabled=True, deterministic=True, allow_tf32=False)
-
-
-def _to_tensor(image_uint8: np.ndarray, network: nn.Module) -> Tensor:
-    """(H, W, 3) uint8 -> (1, 3, H, W) float32 in [0, 1], where the network is."""
-    device = next(network.parameters()).device
-    return torch.from_numpy(image_uint8).to(device).permute(2, 0, 1)[None].float().div_(255)
-
-
 def output_images(synthesis: Synthesis, neca_type: str) -> dict[str, np.ndarray]:
-    """What the quick test writes, by kind: -> {"fake_noisy": (H, W, 3) uint8, ...}; noises lie around mid-grey."""
+    """What the quick test writes, by kind: -> {"fake_noisy": (H, W, 3) uint8, ...}; noises lie around mid-grey.
+
+    `synthesis` holds (H, W, 3) arrays in [0, 1] units.
+    """
     noises = {"sdnc": synthesis.sdnc, "sdnu": synthesis.sdnu} if neca_type == "W" else {"sinc": synthesis.sdnc}
-    return {"fake_noisy": to_uint8(_to_hwc(synthesis.fake))} | {
-        f"{name}_noise": to_uint8(_to_hwc(noise) + 0.5) for name, noise in noises.items()
-    }
-
-
-def _to_hwc(image: Tensor) -> np.ndarray:
-    return image[0].permute(1, 2, 0).cpu().numpy()
+    images = {f"{name}_noise": to_uint8(noise + 0.5) for name, noise in noises.items()}
+    return {"fake_noisy": to_uint8(synthesis.fake)} | images
 
 
 class NoiseStatistics(NamedTuple):
@@ -92,12 +42,12 @@ def noise_statistics(noise: np.ndarray) -> NoiseStatistics:
 
 
 def draw_panel(
-    clean: np.ndarray, noisy: np.ndarray | None, fake: np.ndarray, uncorrelated: Tensor, title: str
+    clean: np.ndarray, noisy: np.ndarray | None, fake: np.ndarray, uncorrelated: np.ndarray, title: str
 ) -> np.ndarray:
     """Draw the quick test's panel, each noise below its image, all magnified alike: -> (H', W', 3) uint8.
 
-    clean, noisy, fake: (H, W, 3) uint8; uncorrelated: the noise before NCNet, (1, 3, H, W) in [0, 1] units; title:
-    what made the fake image.
+    clean, noisy, fake: (H, W, 3) uint8; uncorrelated: the noise before NCNet, (H, W, 3) in [0, 1] units; title: what
+    made the fake image.
     """
     noises = {"fake": noise_of(fake, clean)} | ({} if noisy is None else {"real": noise_of(noisy, clean)})
     strongest = max(noise.std() for noise in noises.values())
@@ -107,7 +57,7 @@ def draw_panel(
         magnified = _tile(magnified_noise(noise, factor))
         return (label, _tile(image)), (f"{noise_label} noise x{factor}\n{statistics}", magnified)
 
-    columns = [column("clean", clean, "uncorrelated", 255 * _to_hwc(uncorrelated), "before NCNet")]
+    columns = [column("clean", clean, "uncorrelated", 255 * uncorrelated, "before NCNet")]
     if noisy is not None:
         columns.append(column("real noisy", noisy, "real", noises["real"], noise_statistics(noises["real"])))
     columns.append(column(f"fake noisy, {title}", fake, "fake", noises["fake"], noise_statistics(noises["fake"])))

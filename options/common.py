@@ -33,6 +33,14 @@ def natural_int(text: str) -> int:
     return _bounded(text, int, 0, "a whole number from 0")
 
 
+def thread_count(text: str) -> int:
+    """Argparse type: a number of threads, 0 to 64; each keeps images in memory."""
+    value = natural_int(text)
+    if value > 64:
+        raise argparse.ArgumentTypeError(f"{text!r}, expected at most 64")
+    return value
+
+
 def non_negative_float(text: str) -> float:
     """Argparse type: a number from 0 that single precision can hold."""
     value = _bounded(text, float, 0, "a number from 0")

@@ -2,7 +2,15 @@
 
 import argparse
 
-from options.common import Parser, add_device_options, add_seed_option, natural_int, non_negative_float, positive_int
+from options.common import (
+    Parser,
+    add_device_options,
+    add_seed_option,
+    natural_int,
+    non_negative_float,
+    positive_int,
+    thread_count,
+)
 
 
 def evaluate_parser(model_names: tuple[str, ...]) -> Parser:
@@ -89,5 +97,5 @@ def _add_output_options(parser: argparse.ArgumentParser) -> None:
     )
     group.add_argument("--html", action="store_true", help="also write report.html, one file with all of it")
     group.add_argument(
-        "--num_workers", type=natural_int, default=2, help="threads that read and measure; 0: none of their own"
+        "--num_workers", type=thread_count, default=2, help="threads that read and measure; 0: none of their own"
     )

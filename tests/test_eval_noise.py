@@ -24,6 +24,7 @@ def root(tmp_path):
 
 
 def evaluate(root, *more):
+    more = [root / word if word == "data/out" else word for word in more]
     words = ["--data_dir", root / "data", "--data_prep_dir", root / "lists", "--pretrain_dir", root / "pretrain"]
     words += ["--output_dir", root / "out", "--cam_name", CAMERA, "--device", "cpu", *more]
     main_eval.main(["noise", *map(str, words)])
@@ -115,17 +116,107 @@ def test_fakes_from_a_folder_are_scored_as_they_are(root):
     assert all(float(row["kld_exact"]) > 0.01 for row in rows if row["model"] == "poor")
 
 
-def test_missing_fake_is_named(root):
-    (root / "fakes").mkdir()
-    with pytest.raises(ValueError, match=r"fakes: has no 0005_NOISY_SRGB_010_00001\.png .*--fake_dir"):
+def write_fakes(root, change=lambda image: image, name="{path.name}"):
+    for path in sorted((root / "data").rglob("*NOISY*")):
+        write_image(root / "fakes" / name.format(path=path), change(read_image(path)))
+    return root / "fakes"
+
+
+def test_missing_fake_is_named_before_the_work_begins(root, monkeypatch):
+    (write_fakes(root) / "0006_NOISY_SRGB_011_00001.png").unlink()
+    monkeypatch.setattr(main_eval, "evaluate", None)  # is not reached
+    with pytest.raises(ValueError, match=r"fakes: has no 0006_NOISY_SRGB_011_00001\.png .*--fake_dir"):
         evaluate(root, "--models", "AWGN-image", "--fake_dir", root / "fakes")
 
 
 def test_fake_of_another_size_is_named(root):
-    for path in (root / "data").rglob("*NOISY*.png"):
-        write_image(root / "fakes" / path.name, read_image(path)[:-8])
+    fakes = write_fakes(root, lambda image: image[:-8])
     with pytest.raises(ValueError, match=r"0005_NOISY_SRGB_010_00001\.png: 88x96 pixels"):
-        evaluate(root, "--models", "AWGN-image", "--fake_dir", root / "fakes")
+        evaluate(root, "--models", "AWGN-image", "--fake_dir", fakes)
+
+
+def test_fake_with_a_border_around_an_uncropped_frame_is_no_fit(root):
+    for folder in ("data", "lists"):
+        shutil.rmtree(root / folder)
+    make_set(root, cropped=False)
+    fakes = write_fakes(root, lambda image: np.pad(image, ((5, 5), (5, 5), (0, 0))))
+    with pytest.raises(ValueError, match="106x106 pixels, but the real noisy image has 96x96"):
+        evaluate(root, "--models", "AWGN-image", "--fake_dir", fakes)
+
+
+def test_one_fake_is_not_taken_for_the_same_name_in_several_scenes(root):
+    """SIDD-Small's names lack the instance."""
+    for path in sorted((root / "data").rglob("*.png")):
+        path.rename(path.with_name(path.name[5:]))
+    with pytest.raises(ValueError, match="several scenes have a file of this name"):
+        evaluate(root, "--models", "AWGN-image", "--fake_dir", write_fakes(root))
+    rows = evaluate(
+        root, "--models", "AWGN-image", "--fake_dir", write_fakes(root, name="{path.parent.parent.name}/{path.name}")
+    )
+    assert rows
+
+
+def test_damaged_weights_end_the_run_though_absent_ones_do_not(root):
+    path = root / "pretrain" / CAMERA / "checkpoint_G2.pth"
+    path.write_bytes(path.read_bytes()[:-100])
+    with pytest.raises(ValueError, match=r"checkpoint_G2\.pth: damaged"):
+        evaluate(root)
+
+
+def test_ncnet_alone_is_enough_for_neca_s(root):
+    (root / "pretrain" / CAMERA / "checkpoint_G1.pth").unlink()
+    models = {row["model"] for row in evaluate(root)}
+    assert "NeCA-S" in models and "NeCA-W" not in models
+
+
+def test_model_with_noise_for_some_images_only_says_so(root):
+    for path in (root / "data").rglob("0006_*_011_*.png"):
+        path.unlink()
+    evaluate(root, "--models", "AWGN-image", "real")
+    assert "real has noise for 2 of 3 images" in (root / "out" / "report.md").read_text()
+
+
+def test_no_noise_for_any_image_is_an_error(root):
+    for path in (root / "data").rglob("*GT*_011_*.png"):  # the second frames show something else
+        write_image(path, 255 - read_image(path))
+    with pytest.raises(ValueError, match="no noise for any of the images"):
+        evaluate(root, "--models", "real")
+
+
+def test_saturated_crops_do_not_spoil_the_rest(root):
+    for path in (root / "data").rglob("0006_*.png"):
+        write_image(path, np.full((96, 96, 3), 255, np.uint8))
+    rows = evaluate(root, "--models", "AWGN-ISO", "AWGN-image")
+    assert {row["std"] for row in rows if row["image"].startswith("0006")} == {"nan"}
+    summary = json.loads((root / "out" / "results.json").read_text())["summary"]
+    assert summary["AWGN-image"]["std"]["mean"] == pytest.approx(1, abs=0.05)
+    overview, by_iso = (root / "out" / "report.md").read_text().split("## By ISO")
+    assert "not ranked" not in overview.lower()
+    assert "AWGN-image (not ranked)" in by_iso  # of the ISO that has no noise at all
+
+
+def test_report_of_an_earlier_evaluation_does_not_stay_beside_a_newer(root):
+    evaluate(root, "--models", "AWGN-image", "--html")
+    evaluate(root, "--models", "AWGN-image")
+    assert not (root / "out" / "report.html").exists()
+
+
+def test_numbers_are_written_before_the_pictures(root, monkeypatch):
+    """A disk that gets full on the way has the numbers."""
+
+    def fail(path, image):
+        raise OSError(28, "No space left on device", str(path))
+
+    monkeypatch.setattr("evaluation.noise_report.write_image", fail)
+    with pytest.raises(OSError, match="No space"):
+        evaluate(root, "--models", "AWGN-image")
+    assert (root / "out" / "results.csv").exists() and (root / "out" / "results.json").exists()
+
+
+@pytest.mark.parametrize("name", ["bad\udcff", "a|b", "<script>", "名前", "x" * 300])
+def test_odd_names_of_models_are_shown_and_harm_nothing(root, name):
+    rows = evaluate(root, "--models", "AWGN-image", "--html", "--fake_dir", f"{name}={write_fakes(root)}")
+    assert len({row["model"] for row in rows}) == 2
 
 
 def test_models_that_cannot_be_had_are_left_out_and_the_reason_told(root, capsys):
@@ -134,8 +225,10 @@ def test_models_that_cannot_be_had_are_left_out_and_the_reason_told(root, capsys
     rows = evaluate(root)
     assert {row["model"] for row in rows} == {"AWGN-image", "real"}
     told = capsys.readouterr().out
-    assert "without NeCA-W, NeCA-S: camera ZZ has no weights" in told
-    assert "without coloured, heteroscedastic, AWGN-ISO" in told
+    report = (root / "out" / "report.md").read_text()
+    for text in ("Without NeCA-W: camera ZZ has no weights", "Without coloured, heteroscedastic, AWGN-ISO"):
+        assert text in told
+        assert text in report.replace("\\", "")
 
 
 @pytest.mark.parametrize(
@@ -147,7 +240,12 @@ def test_models_that_cannot_be_had_are_left_out_and_the_reason_told(root, capsys
         (("--split", "all", "--models", "coloured"), "training list"),
         (("--scene_list", "nowhere.txt"), "nowhere.txt"),
         (("--fake_dir", "nowhere"), "--fake_dir"),
-        (("--fake_dir", "real=."), "called 'real' already"),
+        (("--fake_dir", "real=."), "'real' cannot be its name or is taken"),
+        (("--fake_dir", "real noise=."), "is taken"),
+        (("--fake_dir", " =."), "cannot be its name"),
+        (("--fake_dir", "name="), "nothing is no folder"),
+        (("--noise_level", "3e38", "--models", "NeCA-S"), "noise_level"),
+        (("--output_dir", "data/out"), "--output_dir"),
         (("--data_prep_dir", "nowhere"), "--data_prep_dir"),
     ],
 )

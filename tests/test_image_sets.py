@@ -86,3 +86,20 @@ def test_truncated_image_is_named_before_anything_is_decoded(tmp_path):
     path.write_bytes(path.read_bytes()[:-20])
     with pytest.raises(ValueError, match=r"0001_NOISY_SRGB_011\.PNG: not a readable image"):
         find_frames([tmp_path / SCENE])
+
+
+@pytest.mark.parametrize("shape", [(8, 64), (64, 15)])
+def test_image_too_small_for_the_metrics_is_named(tmp_path, shape):
+    write_frames(tmp_path / SCENE, shape)
+    with pytest.raises(ValueError, match=r"0001_NOISY_SRGB_010\.PNG: .* expected sides from 16"):
+        find_frames([tmp_path / SCENE])
+
+
+def test_header_that_was_damaged_is_told_without_believing_it(tmp_path):
+    write_frames(tmp_path / SCENE, (64, 64))
+    path = tmp_path / SCENE / "0001_NOISY_SRGB_010.PNG"
+    content = bytearray(path.read_bytes())
+    content[17] = 64  # millions of pixels wide, were it true
+    path.write_bytes(content)
+    with pytest.raises(ValueError, match="not a readable image"):
+        find_frames([tmp_path / SCENE])

@@ -180,6 +180,12 @@ def test_std_is_a_ratio_and_bias_the_worst_channel():
     assert metrics.bias(REAL, fake) == pytest.approx(expected)
 
 
+def test_std_against_an_image_without_noise_is_unknown():
+    nothing = np.zeros_like(REAL)
+    assert math.isnan(metrics.std(nothing, nothing))
+    assert math.isnan(metrics.std(nothing, REAL))
+
+
 def test_score_of_white_gaussian_noise_is_one_and_of_the_truth_zero():
     white = {"kld_exact": 0.07, "acf": 0.12, "xcorr": 0.5, "nlf": 0.3}  # measured on SIDD, see utils/metrics/score.py
     assert metrics.structure_score(white) == pytest.approx(1)

@@ -26,6 +26,20 @@ def test_mean_and_spreads_are_over_images_and_over_draws():
     assert found["over_draws"] == pytest.approx(np.std([3.5, 3.5], ddof=1))
 
 
+def test_crops_almost_without_noise_do_not_decide_who_is_ranked():
+    """The std of a fake over that of a nearly black crop is any number."""
+    rows = [row("m", f"s/{image}", std=std) for image, std in enumerate((1.1, 0.9, 40.0))]
+    assert is_ranked(summarise(rows)["m"])
+    nothing = [row("nothing", f"s/{image}", std=std) for image, std in enumerate((0, 0, math.nan))]
+    assert not is_ranked(summarise(nothing)["nothing"])
+
+
+def test_unranked_models_come_last_the_furthest_std_at_the_end():
+    stds = {"silent": 0.0, "loud": 5.0, "fine": 1.0}
+    rows = [row(name, "s/a", std=std, score=0.0 if name == "silent" else 9.0) for name, std in stds.items()]
+    assert list(summarise(rows)) == ["fine", "loud", "silent"]
+
+
 def test_unknown_values_are_left_out_of_the_mean():
     rows = [row("m", "s/a", nlf=math.nan), row("m", "s/b", nlf=2.0)]
     assert summarise(rows)["m"]["nlf"]["mean"] == 2

@@ -12,8 +12,9 @@ import torch
 
 import main_test
 from evaluation.alignment import best_shift
-from evaluation.quick_test import draw_panel, draw_z, noise_statistics
+from evaluation.quick_test import draw_panel, noise_statistics
 from models.networks import network_checkpoint
+from models.white_noise import white_noise
 from options.inference import quick_test_parser
 from tests.conftest import ROOT
 from tests.tiny import tiny_networks
@@ -107,7 +108,7 @@ def test_neca_w_writes_the_noise_of_the_papers_equations(root):
     add_pair(root, height=64, width=80)
     files = run(root, "--seed", "3")
     assert set(files) == {"fake_noisy.png", "sdnc_noise.png", "sdnu_noise.png", "panel.png"}
-    sdnu = NETWORKS["G1"](clean, NETWORKS["E"](noisy)) * draw_z(64, 80, 3, "")
+    sdnu = NETWORKS["G1"](clean, NETWORKS["E"](noisy)) * white_noise(3, "", 64, 80)[None]
     sdnc = NETWORKS["G2"](sdnu) + sdnu
     assert sdnu.std() > 5 / 255
     for name, expected in {"fake_noisy": clean + sdnc, "sdnc_noise": sdnc + 0.5, "sdnu_noise": sdnu + 0.5}.items():
@@ -124,7 +125,7 @@ def test_neca_s_writes_noise_of_the_level_asked_for_without_a_noisy_image(root):
         (root / "pretrain" / "ZZ" / f"checkpoint_{letter}.pth").unlink()
     files = run(root, "--NeCA_type", "S", "--noise_level", "40")
     assert set(files) == {"fake_noisy.png", "sinc_noise.png", "panel.png"}
-    white = 40 / 255 * draw_z(64, 80, 0, "")
+    white = 40 / 255 * white_noise(0, "", 64, 80)[None]
     expected = rounded(to_tensor(scene(64, 80)) + NETWORKS["G2"](white) + white)
     assert np.abs(read_image(root / "saves" / "fake_noisy.png").astype(int) - expected).max() <= 1
 
@@ -318,7 +319,7 @@ def test_magnified_noise_lies_around_mid_grey_and_is_clipped():
 @pytest.mark.parametrize("size", [(20, 30), (700, 90)])
 def test_panel_fits_small_and_large_images(size):
     clean = scene(*size)
-    picture = draw_panel(clean, with_noise(clean), with_noise(clean, seed=2), torch.zeros(1, 3, *size), "title")
+    picture = draw_panel(clean, with_noise(clean), with_noise(clean, seed=2), np.zeros((*size, 3)), "title")
     assert 512 <= picture.shape[0] <= 1200
     assert 100 <= picture.shape[1] <= 1700
 

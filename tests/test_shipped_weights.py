@@ -4,7 +4,7 @@ import pytest
 
 from data.demo_options import DemoOptions, parse_size
 from evaluation.demo_truth import STRUCTURE, compare_with_truth, mean_of
-from models.pretrained import load_generators
+from models import load_neca
 from options.make_demo import make_demo_parser
 from tests.conftest import ROOT
 
@@ -15,7 +15,7 @@ SEEDS = range(3)
 def rows():
     defaults = make_demo_parser().parse_args([])
     options = DemoOptions(defaults.num_scenes, parse_size(defaults.size), tuple(defaults.iso), defaults.seed)
-    return list(compare_with_truth(load_generators(ROOT / "pretrain" / "DC"), options, SEEDS, side=512))
+    return list(compare_with_truth(load_neca(ROOT / "pretrain" / "DC"), options, SEEDS, side=512))
 
 
 def test_correlations_are_within_008_of_the_real_noise(rows):

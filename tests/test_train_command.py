@@ -195,6 +195,24 @@ def test_best_generators_are_those_of_the_test_with_the_lowest_score(root, ema):
         assert_same(kept["model_state_dict"], numbered["model_state_dict"])
 
 
+@pytest.mark.parametrize("content", ['{"score": null}', '{"score": NaN}', "[1]", "damaged"])
+def test_damaged_record_of_the_best_is_replaced(root, content):
+    train(root, "--keep_best", "--test_epoch", "1", "--epochs", "1")
+    (models(root) / "best" / "best.json").write_text(content)
+    train(root, "--keep_best", "--test_epoch", "1", "--epochs", "2")
+    assert best(root)["epoch"] == 2
+
+
+def test_run_that_starts_over_does_not_keep_the_best_of_another(root):
+    train(root, "--keep_best", "--test_epoch", "1", "--epochs", "1")
+    for path in models(root).glob("*.pth"):
+        path.unlink()
+    record = best(root) | {"score": 0.0}
+    (models(root) / "best" / "best.json").write_text(json.dumps(record))
+    train(root, "--keep_best", "--test_epoch", "1", "--epochs", "1", "--seed", "5")
+    assert best(root)["score"] > 0
+
+
 class Killed(BaseException):
     """Stands for a kill: no handler of ours catches it."""
 

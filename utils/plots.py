@@ -10,9 +10,10 @@ MARGIN, GAP = 12, 10  # pixels around the picture, and between two tiles
 def panel(rows: list[list[tuple[str, np.ndarray]]]) -> np.ndarray:
     """Draw rows of labelled tiles on white: [[(label, (H, W, 3) uint8), ...], ...] -> (H', W', 3) uint8.
 
-    A label may have several lines (ASCII: OpenCV's font has nothing else). Tiles start at their column's left and
-    their row's top edge; smaller ones are padded with white.
+    A label may have several lines; what is not ASCII becomes "?", for OpenCV's font has nothing else. Tiles start at
+    their column's left and their row's top edge; smaller ones are padded with white.
     """
+    rows = [[(label.encode("ascii", "replace").decode(), tile) for label, tile in row] for row in rows]
     columns = max(len(row) for row in rows)
     widths = [max(_tile_width(*row[i]) for row in rows if i < len(row)) for i in range(columns)]
     lines = [max(label.count("\n") + 1 for label, _ in row) for row in rows]

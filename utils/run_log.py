@@ -3,6 +3,7 @@
 import errno
 import json
 import logging
+import shutil
 import sys
 from pathlib import Path
 from typing import Any
@@ -64,6 +65,7 @@ class RunLog:
     ):
         self.folder = Path(folder)
         self.models = self.folder / "models"
+        self.best = self.models / "best"
         self.images = self.folder / "imgs"
         self.log = log
         self._options_file = self.folder / "options.json"
@@ -108,6 +110,8 @@ class RunLog:
 
     def begin(self, step: int) -> None:
         """Drop what a killed run has recorded beyond `step`, where this one continues."""
+        if step == 0:
+            shutil.rmtree(self.best, ignore_errors=True)  # of a run whose states somebody has deleted
         if self._metrics_file.exists():
             kept = [json.dumps(row) + "\n" for row in self._rows() if row["step"] <= step]
             write_text(self._metrics_file, "".join(kept))

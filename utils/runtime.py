@@ -17,6 +17,8 @@ def run_command(main: Callable[[], int | None]) -> None:
     environment variable NECA_TRACEBACK=1 to see where it was raised. Anything else is our own fault and keeps its
     traceback.
     """
+    if sys.stderr is None:  # closed; progress bars want one
+        sys.stderr = open(os.devnull, "w")  # noqa: SIM115 - as long as the process
     try:
         code = main() or 0
     except KeyboardInterrupt:
@@ -31,7 +33,7 @@ def run_command(main: Callable[[], int | None]) -> None:
         print(f"error: {message.removeprefix('ValueError: ')}", file=sys.stderr)
     except torch.cuda.OutOfMemoryError:
         code = 1
-        print("error: the GPU is out of memory; use a smaller --batch_size or --device cpu", file=sys.stderr)
+        print("error: the GPU is out of memory; use a smaller --batch_size or --tile, or --device cpu", file=sys.stderr)
     except Exception:
         code = 1
         traceback.print_exc()

@@ -180,9 +180,13 @@ def noise_level_function(sums: np.ndarray) -> np.ndarray:
 
 
 def std(real_noise: np.ndarray, fake_noise: np.ndarray) -> float:
-    """Standard deviation of all noise values, fake over real."""
+    """Standard deviation of all noise values, fake over real; nan where the real noise is less than rounding's, 0.29.
+
+    Such images, black or saturated ones, have no noise to compare with.
+    """
     check_pair(real_noise, fake_noise)
-    return float(fake_noise.std() / max(real_noise.std(), 1e-6))
+    real = real_noise.std()
+    return float(fake_noise.std() / real) if real >= np.sqrt(QUANTISATION) else float("nan")
 
 
 def bias(real_noise: np.ndarray, fake_noise: np.ndarray) -> float:

@@ -1,0 +1,226 @@
+"""The noise generator as a library: load a camera, put its noise on images of any size.
+
+from models import load_neca
+model = load_neca("pretrain/DC")
+noisy = model.synthesize(clean, gain=0.05, seed=1)
+"""
+
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from models.fast import FastGENet, FastNCNet, FastNPNet
+from models.image_batch import NOISY_RANGE, ImageBatch, image_keys, per_image
+from models.neca import Synthesis
+from models.pretrained import find_checkpoint_folder, find_checkpoints, load_generators
+from models.tiled import correlate, estimate_gain
+from models.tiled_npnet import noise_levels
+from models.white_noise import draw_white_noise
+
+TILE = 1024  # pixels of a tile's side: about 1.5 GB; smaller tiles spend more on the surroundings that they share
+LETTERS = (("E", "G1", "G2"), ("G1", "G2"), ("G2",))  # what a folder may hold: all, all but GENet, NeCA-S only
+
+
+class NoiseGenerator(nn.Module):
+    """A camera's noise: GENet, NPNet and NCNet in their inference forms.
+
+    networks: {letter: network}; E and G1 may be absent. tile: side of a tile in pixels, rounded up to a multiple of 8,
+    0 for whole images and batches; it changes memory and speed, not the noise. dtype: what is computed in.
+    channels_last: the memory format, None for the faster one: it on the CPU, the usual one on CUDA.
+    """
+
+    def __init__(
+        self,
+        networks: dict[str, nn.Module],
+        tile: int = TILE,
+        dtype: torch.dtype = torch.float32,
+        channels_last: bool | None = None,
+    ):
+        super().__init__()
+        if isinstance(tile, bool) or not isinstance(tile, int) or tile < 0:
+            raise ValueError(f"tile {tile!r}, expected a number of pixels, or 0 for whole images")
+        if not isinstance(dtype, torch.dtype) or not dtype.is_floating_point:
+            raise ValueError(f"dtype {dtype}, expected a floating-point type to compute in")
+        if "G2" not in networks:
+            raise ValueError(f"networks {', '.join(networks) or 'none'}, expected at least G2 (NCNet)")
+        self.tile, self.dtype, self.channels_last = -(-tile // 8) * 8, dtype, channels_last
+        self.genet = FastGENet(networks["E"]) if "E" in networks else None
+        self.npnet = FastNPNet(networks["G1"]) if "G1" in networks else None
+        self.ncnet = FastNCNet(networks["G2"])
+        self.requires_grad_(False).eval().to(dtype)
+        if self.npnet is not None:
+            self.npnet.to(self._precise)  # it takes little time, and its normalisation suffers from halves
+
+    @property
+    def device(self) -> torch.device:
+        return self.ncnet.head[0].weight.device
+
+    @torch.no_grad()
+    def estimate_gain(self, noisy: Any) -> float | list[float]:
+        """Estimate the gain of a noisy image, about its noise's standard deviation in [0, 1] units, by GENet.
+
+        noisy: as in `synthesize`; floats may lead out of [0, 1] by the noise. One number, for a batch a list of them.
+        Raises ValueError as `synthesize`, and when there is no GENet.
+        """
+        if self.genet is None:
+            raise ValueError("this generator has no GENet (E) to estimate a gain, expected checkpoint_E.pth")
+        images = ImageBatch(noisy, "noisy", NOISY_RANGE)
+        with _exact():
+            parts = [images.pixels[part] for part in self._parts(images.pixels)]
+            gains = [estimate_gain(self.genet, part, self.tile, self.load) for part in parts]
+        numbers = torch.cat(gains).flatten().tolist()
+        return numbers[0] if images.is_single else numbers
+
+    @torch.no_grad()
+    def synthesize(
+        self,
+        clean: Any,
+        gain: float | Sequence[float] | Tensor | None = None,
+        *,
+        noise_level: float | Sequence[float] | Tensor | None = None,
+        gain_of: Any = None,
+        seed: int = 0,
+        key: str | Sequence[str] = "",
+        z: Tensor | None = None,
+        clip: bool = False,
+        as_uint8: bool | None = None,
+        maps: bool = False,
+    ) -> Any:
+        """Put the camera's noise on clean images of any size.
+
+        clean: an (H, W, 3) array or a (3, H, W) or (N, 3, H, W) tensor, uint8 or float in [0, 1]; the answer has the
+        same kind, shape and device. uint8 is clipped and rounded, float is neither, unless `clip`; `as_uint8` asks
+        for the other type. With `maps` the answer is a models.neca.Synthesis of four of the kind, all float.
+
+        Exactly one of: gain, the noise's strength within [0, 1] (NeCA-W); gain_of, a noisy image, or a batch, whose
+        gain GENet estimates; noise_level in grey levels (NeCA-S). A batch may have one for each image.
+
+        (seed, key) determine the white noise, whatever the device and the tile; `key` is any text, such as a file's
+        name and the number of the draw, or one text for each image. z, of clean's shape, replaces them.
+
+        Raises ValueError that says what was wrong and what was expected, also when the noise is not finite.
+        """
+        images = ImageBatch(clean)
+        if not isinstance(seed, int) or isinstance(seed, bool):
+            raise ValueError(f"seed {seed!r}, expected an integer")
+        if maps and as_uint8:
+            raise ValueError("maps are floats, expected as_uint8 without maps")
+        is_uint8 = (images.pixels.dtype == torch.uint8) if as_uint8 is None else as_uint8
+        strength = self._strength(len(images.pixels), gain, gain_of, noise_level)
+        keys = image_keys(key, len(images.pixels))
+        if z is not None and z.shape != (images.pixels[0] if images.is_single else images.pixels).shape:
+            raise ValueError(f"z has the shape {tuple(z.shape)}, expected the clean image's, (N, 3, H, W) or (3, H, W)")
+        out = _outputs(images.pixels, torch.uint8 if is_uint8 else _float_type(images.pixels.dtype), maps)
+        for part in self._parts(images.pixels):
+            noise = torch.empty(images.pixels[part].shape, dtype=self._precise, device=self.device)
+            if z is None:
+                draw_white_noise(noise, seed, keys[part])
+            else:
+                noise.copy_(z.detach().reshape(images.pixels.shape)[part])
+            target = Synthesis(*(None if tensor is None else tensor[part] for tensor in out))
+            with _exact():
+                self._synthesize(images.pixels[part], strength[part], noise_level is None, noise, clip, target)
+        return Synthesis(*map(images.like_given, out)) if maps else images.like_given(out.fake)
+
+    def _synthesize(
+        self, clean: Tensor, strength: Tensor, by_gain: bool, noise: Tensor, clip: bool, out: Synthesis
+    ) -> None:
+        """Fill `out` where it is not None; `noise` holds z and then the uncorrelated noise."""
+        strength = strength.to(self.device, noise.dtype)
+        if by_gain:
+            levels = noise_levels(self.npnet, clean, strength, partial(self.load, dtype=noise.dtype))
+        else:
+            levels = [((slice(None), slice(None)), strength)]
+        for window, level in levels:
+            noise[(..., *window)] *= level
+            if out.noise_level is not None:
+                out.noise_level[(..., *window)] = level
+        if out.sdnu is not None:
+            out.sdnu.copy_(noise)
+        for window, sdnc in correlate(self.ncnet, noise, self.tile, self.load):
+            fake = self.load(clean[(..., *window)], noise.dtype) + sdnc
+            if not torch.isfinite(fake).all():
+                raise ValueError("the networks give noise that is not finite; check their weights (or dtype)")
+            if out.sdnc is not None:
+                out.sdnc[(..., *window)] = sdnc
+            if clip or out.fake.dtype == torch.uint8:
+                fake.clamp_(0, 1)
+            out.fake[(..., *window)] = fake.mul_(255).round_() if out.fake.dtype == torch.uint8 else fake
+
+    def _strength(self, count: int, gain: Any, gain_of: Any, noise_level: Any) -> Tensor:
+        """The gains, or the noise levels in [0, 1] units, of a batch's images: -> (N, 1, 1, 1) float64."""
+        if (gain is not None) + (gain_of is not None) + (noise_level is not None) != 1:
+            raise ValueError("expected exactly one of gain, gain_of (NeCA-W) and noise_level (NeCA-S)")
+        if noise_level is not None:
+            return per_image(noise_level, count, "noise_level", 255.0) / 255
+        if self.npnet is None:
+            raise ValueError("this generator has no NPNet (G1) to follow a gain, expected checkpoint_G1.pth")
+        if gain is not None:
+            return per_image(gain, count, "gain", 1.0)
+        gains = torch.tensor(self.estimate_gain(gain_of), dtype=torch.float64).reshape(-1, 1, 1, 1)
+        if len(gains) not in (1, count):
+            raise ValueError(f"gain_of: {len(gains)} images for {count} clean ones, expected one or {count}")
+        return gains.expand(count, 1, 1, 1)
+
+    def _parts(self, pixels: Tensor) -> list[slice]:
+        """Cut a batch into parts of about a tile's pixels."""
+        size = max(1, self.tile**2 // pixels[0, 0].numel()) if self.tile else len(pixels)
+        return [slice(start, start + size) for start in range(0, len(pixels), size)]
+
+    @property
+    def _precise(self) -> torch.dtype:
+        """What sums, and the noise itself, are kept in."""
+        return torch.float32 if self.dtype.itemsize < 4 else self.dtype
+
+    def load(self, part: Tensor, dtype: torch.dtype | None = None) -> Tensor:
+        """Bring a part of an image to the networks' device, type and memory format, in [0, 1]."""
+        dtype, device = dtype or self.dtype, self.device
+        last = self.channels_last if self.channels_last is not None else device.type == "cpu"
+        part = part.to(device).to(self._precise).div_(255) if part.dtype == torch.uint8 else part.to(device)
+        return part.to(dtype).contiguous(memory_format=torch.channels_last if last else torch.contiguous_format)
+
+
+def load_neca(
+    folder: str | Path,
+    camera: str | None = None,
+    device: str | torch.device = "cpu",
+    tile: int = TILE,
+    dtype: torch.dtype = torch.float32,
+    channels_last: bool | None = None,
+) -> NoiseGenerator:
+    """Load a camera's noise generator from a folder of checkpoints, released or of a training run.
+
+    camera: the folder is one of cameras (pretrain, saves), and this its name. What the folder lacks, the generator
+    cannot do: without GENet estimate gains, with NCNet alone more than NeCA-S. Raises ValueError that names the folder
+    and what is missing, and as NoiseGenerator.
+    """
+    for letters in LETTERS:
+        try:
+            place = Path(folder) if camera is None else find_checkpoint_folder(folder, camera, letters)
+        except ValueError:
+            if letters == LETTERS[-1]:
+                raise
+            continue
+        if find_checkpoints(place, letters):
+            break
+    return NoiseGenerator(load_generators(place, letters), tile, dtype, channels_last).to(device)
+
+
+def _outputs(clean: Tensor, kind: torch.dtype, maps: bool) -> Synthesis:
+    if not maps:
+        return Synthesis(None, None, None, torch.empty(clean.shape, dtype=kind, device=clean.device))
+    kind = _float_type(clean.dtype)
+    return Synthesis(*(torch.empty(clean.shape, dtype=kind, device=clean.device) for _ in Synthesis._fields))
+
+
+def _float_type(kind: torch.dtype) -> torch.dtype:
+    return torch.float32 if kind == torch.uint8 else kind
+
+
+def _exact():
+    """Convolve in full float32 on CUDA too: with TF32, cuDNN's default, the noise would differ from the CPU's."""
+    return torch.backends.cudnn.flags(enabled=True, deterministic=True, allow_tf32=False)

@@ -1,0 +1,90 @@
+"""What the library accepts as images, gains and keys: checked at the border, made into batches, and back."""
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+SMALLEST = 8  # pixels; the U-Net's stride
+CLEAN_RANGE = (0.0, 1.0)
+NOISY_RANGE = (-1.0, 2.0)  # noise may lead out of [0, 1]; values up to 255 would be a mistake
+
+
+class ImageBatch:
+    """An image or a batch in any of the accepted kinds, as a batch.
+
+    Kinds: (H, W, 3) arrays, (3, H, W) and (N, 3, H, W) tensors, all uint8 or float in [0, 1]. `pixels` is
+    (N, 3, H, W) in the given type and shares the given memory. Raises ValueError, which says what was expected, for
+    other types, shapes and ranges, sides below 8 pixels and values that are not finite.
+    """
+
+    def __init__(self, image: Any, name: str = "clean", limits: tuple[float, float] = CLEAN_RANGE):
+        self.is_array = not isinstance(image, Tensor)
+        pixels = _from_array(image, name) if self.is_array else image.detach()
+        self.is_single = pixels.ndim == 3
+        expected = "(H, W, 3)" if self.is_array else "(3, H, W) or (N, 3, H, W)"
+        shape = tuple(pixels.shape)
+        if self.is_array and pixels.ndim == 3:
+            pixels = pixels.permute(2, 0, 1)
+        if (pixels.ndim != 3 and (self.is_array or pixels.ndim != 4)) or pixels.shape[-3] != 3 or not pixels.shape[0]:
+            raise ValueError(f"{name} has the shape {shape}, expected {expected}")
+        if min(pixels.shape[-2:]) < SMALLEST:
+            raise ValueError(f"{name} has the shape {shape}, expected sides of at least {SMALLEST} pixels")
+        if pixels.dtype != torch.uint8:
+            _check_floats(pixels, name, limits)
+        self.pixels = pixels[None] if self.is_single else pixels
+
+    def like_given(self, batch: Tensor) -> Any:
+        """Bring (N, 3, H, W) into the given kind's shape, on its device: tensor or array."""
+        batch = (batch[0] if self.is_single else batch).to(self.pixels.device)
+        return batch.permute(1, 2, 0).contiguous().numpy() if self.is_array else batch
+
+
+def _from_array(image: Any, name: str) -> Tensor:
+    if not all(hasattr(image, attribute) for attribute in ("flags", "strides", "dtype", "shape")):
+        raise ValueError(f"{name} is a {type(image).__name__}, expected an (H, W, 3) array or a (3, H, W) tensor")
+    if not image.flags.writeable or any(stride < 0 for stride in image.strides):
+        image = image.copy()  # PyTorch takes neither read-only nor mirrored arrays
+    try:
+        return torch.as_tensor(image)
+    except TypeError:
+        raise ValueError(f"{name} is an array of {image.dtype}, expected uint8 or float in [0, 1]") from None
+
+
+def _check_floats(pixels: Tensor, name: str, limits: tuple[float, float]) -> None:
+    if not pixels.is_floating_point():
+        raise ValueError(f"{name} is {pixels.dtype}, expected uint8 or float in [0, 1]")
+    lowest, highest = (value.item() for value in torch.aminmax(pixels))
+    if not (math.isfinite(lowest) and math.isfinite(highest)):
+        raise ValueError(f"{name} holds values that are not finite, expected floats in [0, 1]")
+    if lowest < limits[0] or highest > limits[1]:
+        raise ValueError(f"{name} has values from {lowest:.6g} to {highest:.6g}, expected floats in [0, 1]")
+
+
+def per_image(values: Any, count: int, name: str, highest: float) -> Tensor:
+    """One number for all images, or one for each: number, sequence or tensor -> (count, 1, 1, 1) float64.
+
+    Raises ValueError for another count and for numbers outside [0, highest].
+    """
+    try:
+        numbers = torch.as_tensor(values, dtype=torch.float64, device="cpu").detach().flatten()
+    except (TypeError, ValueError, RuntimeError):
+        raise ValueError(f"{name} {values!r}, expected a number or one for each image") from None
+    if len(numbers) not in (1, count):
+        raise ValueError(f"{name}: {len(numbers)} numbers for {count} images, expected one or {count}")
+    for number in numbers.tolist():
+        if not 0 <= number <= highest:  # not a number fails too
+            raise ValueError(f"{name} {number:g}, expected within [0, {highest:g}]")
+    return numbers.expand(count)[:, None, None, None]
+
+
+def image_keys(key: str | Sequence[str], count: int) -> list[str]:
+    """Keys of a batch's images. From one key: it for the first image, so that a batch begins as it alone would."""
+    if isinstance(key, str):
+        return [key, *(f"{key} image {number}" for number in range(1, count))]
+    keys = list(key)
+    if len(keys) != count or not all(isinstance(name, str) for name in keys):
+        raise ValueError(f"key: {keys!r} for {count} images, expected one text or one for each")
+    return keys

@@ -1,0 +1,238 @@
+"""Options of main_synthesize.py and main_gains.py."""
+
+import argparse
+import re
+
+from models.generator import TILE
+from options.common import (
+    Parser,
+    add_device_options,
+    add_seed_option,
+    natural_int,
+    non_negative_float,
+    positive_int,
+)
+from options.inference import DEFAULT_NOISE_LEVEL, NECA_TYPES
+
+LAYOUTS = ("plain", "sidd")
+FORMATS = ("png", "tiff", "bmp", "webp", "jpg")
+FORMATS_16BIT = ("png", "tiff")
+# What determines the outputs: a folder that was begun with others of these is refused.
+FIXED = (
+    "cam_name", "NeCA_type", "noise_level", "noisy_dir", "gain_from", "gain", "iso", "seed", "per_image", "layout",
+    "camera_code", "format", "keep_16bit",
+)  # fmt: skip
+
+
+def synthesize_options(arguments: list[str] | None = None) -> argparse.Namespace:
+    """Read the options of main_synthesize.py, and end in one line where they do not fit together."""
+    parser = synthesize_parser()
+    args = parser.parse_args(arguments)
+    if args.NeCA_type == "S":
+        args.noise_level = args.noise_level or (DEFAULT_NOISE_LEVEL, DEFAULT_NOISE_LEVEL)
+        for option in ("noisy_dir", "gain_from", "gain"):
+            if getattr(args, option) is not None:
+                parser.error(f"--{option}: not with --NeCA_type S, whose level is --noise_level")
+    elif args.noise_level is not None:
+        parser.error("--noise_level: not with --NeCA_type W, whose level is the gain's")
+    if args.keep_16bit and args.layout == "sidd":
+        parser.error("--keep_16bit: not with --layout sidd, whose images are 8-bit")
+    if args.keep_16bit and args.format not in FORMATS_16BIT:
+        parser.error(f"--keep_16bit: not with --format {args.format}, expected {' or '.join(FORMATS_16BIT)}")
+    if args.layout == "sidd" and args.format != "png":
+        parser.error(f"--format {args.format}: not with --layout sidd, whose images are PNG")
+    if args.camera_code is not None and args.layout != "sidd":
+        parser.error("--camera_code: only with --layout sidd, whose names have it")
+    if args.iso is not None and args.layout != "sidd" and not uses_bank(args):
+        parser.error("--iso: only with the gain bank, of which it chooses gains, or with --layout sidd")
+    if args.layout == "sidd" and args.camera_code is None:
+        args.camera_code = args.cam_name
+    return args
+
+
+def uses_bank(args: argparse.Namespace) -> bool:
+    """Whether gains come from the camera's bank."""
+    return args.NeCA_type == "W" and args.noisy_dir is None and args.gain_from is None and args.gain is None
+
+
+def needed_letters(args: argparse.Namespace) -> tuple[str, ...]:
+    """Networks that these options run: GENet only where it estimates gains."""
+    if args.NeCA_type == "S":
+        return ("G2",)
+    return ("G1", "G2") if uses_bank(args) or args.gain is not None else ("E", "G1", "G2")
+
+
+def synthesize_parser() -> Parser:
+    """Build the parser of the command that noises one's own images."""
+    parser = Parser(
+        "Put a camera's noise on your own clean images: every PNG, JPEG, TIFF, BMP, WebP and GIF of a folder and of "
+        "those below it. Run again to continue an interrupted run, or after adding images."
+    )
+    parser.add_argument("--input_dir", required=True, help="folder of the clean images; read only")
+    parser.add_argument("--output_dir", required=True, help="folder for the noisy images and manifest.csv")
+    parser.add_argument("--cam_name", default="DC", help="camera whose weights are used")
+    parser.add_argument(
+        "--pretrain_dir",
+        default="./pretrain/",
+        help="folder of the weights, <cam_name>/checkpoint_{E,G1,G2}.pth, or a --dir_save of the training",
+    )
+    _add_strength_options(parser.add_argument_group("strength of the noise"))
+    _add_output_options(parser.add_argument_group("outputs"))
+    _add_work_options(parser.add_argument_group("work"))
+    return parser
+
+
+def _add_strength_options(group) -> None:
+    group.add_argument(
+        "--NeCA_type",
+        choices=NECA_TYPES,
+        default="W",
+        help="W: signal-dependent noise of a gain; S: signal-independent noise of one level",
+    )
+    gain = group.add_mutually_exclusive_group()
+    gain.add_argument("--noisy_dir", default=None, help="W: gain of the real noisy image of the same name in here")
+    gain.add_argument(
+        "--gain_from",
+        default=None,
+        metavar="FILE_OR_DIR",
+        help="W: gain of a noisy image of the same camera, or of one drawn from a folder",
+    )
+    gain.add_argument(
+        "--gain",
+        type=_gains,
+        default=None,
+        metavar="G[:G]",
+        help="W: the gain, about the noise's standard deviation / 255; LOW:HIGH draws it log-uniformly. Without any "
+        "of these three a gain is drawn from the camera's training images, gains.json beside the weights",
+    )
+    group.add_argument(
+        "--iso",
+        type=natural_int,
+        default=None,
+        help="draw from gains.json only gains of this ISO; the ISO in the names of --layout sidd (default: 00000)",
+    )
+    group.add_argument(
+        "--noise_level",
+        type=_levels,
+        default=None,
+        metavar="S[:S]",
+        help="S: standard deviation of the noise before NCNet, in grey levels; LOW:HIGH draws it uniformly (default: "
+        f"{DEFAULT_NOISE_LEVEL})",
+    )
+    add_seed_option(group)
+
+
+def _add_output_options(group) -> None:
+    group.add_argument("--per_image", type=positive_int, default=1, help="independent draws of each image, _00, _01...")
+    group.add_argument(
+        "--layout",
+        choices=LAYOUTS,
+        default="plain",
+        help="plain: names of the inputs; sidd: pairs in scene folders for Crop_SIDD.py, a frame (010, 011...) a draw",
+    )
+    group.add_argument("--format", choices=FORMATS, default="png", help="all are lossless but jpg (quality 95)")
+    group.add_argument(
+        "--keep_16bit",
+        action="store_true",
+        help="noise 16-bit images in 16 bit and write them so; without it they are rounded to 8 bit first",
+    )
+    group.add_argument(
+        "--camera_code", default=None, help="sidd: two characters of the scene names (default: --cam_name)"
+    )
+
+
+def _add_work_options(group) -> None:
+    group.add_argument(
+        "--max_megapixels", type=non_negative_float, default=400, help="larger images are refused before decoding"
+    )
+    group.add_argument(
+        "--tile",
+        type=natural_int,
+        default=TILE,
+        help="pixels of a tile's side; it changes memory and speed, not the noise. 0: whole images",
+    )
+    group.add_argument(
+        "--num_workers", type=natural_int, default=2, help="threads each that read and that write; 0: none"
+    )
+    add_device_options(group)
+
+
+def gains_options(arguments: list[str] | None = None) -> argparse.Namespace:
+    """Read the options of main_gains.py, and end in one line where they do not fit together."""
+    parser = gains_parser()
+    args = parser.parse_args(arguments)
+    if args.keep_bank and not args.plot:
+        parser.error("--keep_bank: only with --plot, there is nothing else to do")
+    if args.plot and not args.plot.lower().endswith(".png"):
+        parser.error(f"--plot {args.plot}: expected a name that ends in .png")
+    return args
+
+
+def gains_parser() -> Parser:
+    """Build the parser of the command that makes a gain bank."""
+    parser = Parser(
+        "Estimate the gains of a camera's training images by GENet and write them, by ISO, to gains.json beside its "
+        "weights, where main_synthesize.py finds them."
+    )
+    parser.add_argument("--cam_name", default="DC", help="camera whose images and weights are used")
+    parser.add_argument(
+        "--data_dir",
+        default="./Datasets/SIDD_Medium_Crop/",
+        help="scenes in SIDD's layout: crops of Crop_SIDD.py, or uncropped parts, which are cut into the same crops",
+    )
+    parser.add_argument(
+        "--data_prep_dir",
+        default="./data_preparation/",
+        help="folder of <CAM>_train.txt and <CAM>_test.txt; without them the published split is taken",
+    )
+    parser.add_argument("--split", choices=("train", "test", "all"), default="train", help="scenes to measure")
+    parser.add_argument("--scene_list", default=None, help="file of scene names to measure, in place of --split")
+    parser.add_argument(
+        "--max_images", type=natural_int, default=200, help="crops of each ISO, evenly spaced over its scenes; 0: all"
+    )
+    parser.add_argument(
+        "--pretrain_dir",
+        default="./pretrain/",
+        help="folder of the weights, <cam_name>/checkpoint_{E,G1,G2}.pth, or a --dir_save of the training",
+    )
+    parser.add_argument("--output", default=None, help="the bank's file (default: gains.json beside the weights)")
+    parser.add_argument(
+        "--plot",
+        default=None,
+        metavar="PNG",
+        help="draw the noise by clean intensity at each ISO's median gain, measured on a chart of all grey levels",
+    )
+    parser.add_argument("--keep_bank", action="store_true", help="measure nothing, only --plot from the bank there is")
+    parser.add_argument("--num_workers", type=natural_int, default=2, help="threads that read; 0: none of their own")
+    add_seed_option(parser)
+    add_device_options(parser)
+    return parser
+
+
+def _gains(text: str) -> tuple[float, float]:
+    """Argparse type: a gain or an interval of gains, in [0, 1] units like the images."""
+    low, high = _interval(text, "a gain from 0 to 1 such as 0.03, or an interval such as 0.01:0.08")
+    if high > 1 or (low == 0 and high > 0):
+        raise argparse.ArgumentTypeError(
+            f"{text!r}, expected a gain from 0 to 1 (grey levels / 255), or an interval that begins above 0"
+        )
+    return low, high
+
+
+def _levels(text: str) -> tuple[float, float]:
+    """Argparse type: a noise level or an interval of noise levels, in grey levels."""
+    low, high = _interval(text, "a number from 0 to 255 such as 25, or an interval such as 5:50")
+    if high > 255:
+        raise argparse.ArgumentTypeError(f"{text!r}, expected at most 255 grey levels")
+    return low, high
+
+
+def _interval(text: str, expected: str) -> tuple[float, float]:
+    parts = re.fullmatch(r"([^:]+)(?::([^:]+))?", text.strip())
+    try:
+        low, high = (float(part) for part in (parts[1], parts[2] or parts[1]))
+    except (TypeError, ValueError):
+        low, high = 1.0, 0.0
+    if not 0 <= low <= high < float("inf"):
+        raise argparse.ArgumentTypeError(f"{text!r}, expected {expected}")
+    return low, high

@@ -1,0 +1,331 @@
+"""Image files of all kinds: values exactly as they are in the file, upright, and one clear line for those not taken."""
+
+import io
+import os
+import struct
+import zlib
+
+import numpy as np
+import pytest
+from PIL import Image, ImageCms
+
+from utils.image import encode_image, read_image, read_photo, to_8bit, write_image
+
+HEIGHT, WIDTH = 10, 14
+RANDOM = np.random.default_rng(0)
+RGB8 = RANDOM.integers(0, 256, (HEIGHT, WIDTH, 3), np.uint8)
+RGB16 = RANDOM.integers(0, 65536, (HEIGHT, WIDTH, 3), np.uint16)
+
+
+def png_chunk(kind: bytes, content: bytes) -> bytes:
+    return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))
+
+
+def png(values: np.ndarray, *chunks: bytes, size: tuple[int, int] | None = None) -> bytes:
+    """A PNG by its specification: (H, W, 1 grey | 2 with alpha | 3 RGB | 4 with alpha) uint8 or uint16."""
+    height, width = size or values.shape[:2]
+    colour = {1: 0, 2: 4, 3: 2, 4: 6}[values.shape[2]]
+    header = struct.pack(">IIBBBBB", width, height, 8 * values.itemsize, colour, 0, 0, 0)
+    rows = b"".join(b"\0" + row.astype(f">u{values.itemsize}").tobytes() for row in values)
+    parts = [png_chunk(b"IHDR", header), *chunks, png_chunk(b"IDAT", zlib.compress(rows)), png_chunk(b"IEND", b"")]
+    return b"\x89PNG\r\n\x1a\n" + b"".join(parts)
+
+
+def tiff(values: np.ndarray, order: str = "<", orientation: int = 1, sample_format: int = 1) -> bytes:
+    """An uncompressed TIFF by its specification, of (H, W, 1|3)."""
+    height, width, channels = values.shape
+    photometric = 2 if channels == 3 else 1
+    pixels = values.astype(values.dtype.newbyteorder(order)).tobytes()
+    tags = {256: width, 257: height, 258: 8 * values.itemsize, 259: 1, 262: photometric, 273: 8, 274: orientation}
+    tags |= {277: channels, 278: height, 279: len(pixels), 284: 1, 339: sample_format}
+    start = 8 + len(pixels)
+    lists = start + 2 + 12 * len(tags) + 4  # where values that do not fit into 4 bytes lie: bits and formats of RGB
+    directory, extra = struct.pack(f"{order}H", len(tags)), b""
+    for tag, value in tags.items():
+        if tag in (258, 339) and channels == 3:
+            directory += struct.pack(f"{order}HHII", tag, 3, 3, lists + len(extra))
+            extra += struct.pack(f"{order}3H", value, value, value)
+        else:
+            directory += struct.pack(f"{order}HHII", tag, 4, 1, value)
+    mark = b"II*\0" if order == "<" else b"MM\0*"
+    return mark + struct.pack(f"{order}I", start) + pixels + directory + b"\0\0\0\0" + extra
+
+
+def saved(image: Image.Image, kind: str, **more) -> bytes:
+    file = io.BytesIO()
+    image.save(file, kind, **more)
+    return file.getvalue()
+
+
+def photo(tmp_path, content: bytes, name: str = "image.png", **more):
+    (tmp_path / name).write_bytes(content)
+    return read_photo(tmp_path / name, **more)
+
+
+def refusal(tmp_path, content: bytes, name: str = "image.png", **more) -> str:
+    with pytest.raises(ValueError) as caught:
+        photo(tmp_path, content, name, **more)
+    assert str(caught.value).startswith(f"{tmp_path / name}: ")
+    assert "\n" not in str(caught.value)
+    return str(caught.value)
+
+
+def upright(image: np.ndarray, orientation: int) -> np.ndarray:
+    """EXIF's orientations in words: where the file's first row and first column are in the scene."""
+    return {
+        1: image,  # top, left
+        2: image[:, ::-1],  # top, right
+        3: image[::-1, ::-1],  # bottom, right
+        4: image[::-1],  # bottom, left
+        5: image.transpose(1, 0, 2),  # left, top
+        6: np.rot90(image, -1),  # right, top: turn clockwise
+        7: image[::-1, ::-1].transpose(1, 0, 2),  # right, bottom
+        8: np.rot90(image),  # left, bottom: turn counterclockwise
+    }[orientation]
+
+
+# --- values ---
+
+
+@pytest.mark.parametrize("kind", ["PNG", "TIFF", "BMP", "WEBP"])
+def test_lossless_8_bit_formats_are_read_exactly(tmp_path, kind):
+    content = saved(Image.fromarray(RGB8), kind, **({"lossless": True} if kind == "WEBP" else {}))
+    pixels, remarks = photo(tmp_path, content)
+    assert pixels.dtype == np.uint8
+    assert np.array_equal(pixels, RGB8)
+    assert remarks == ()
+
+
+def test_jpeg_is_read_as_pillow_decodes_it(tmp_path):
+    content = saved(Image.fromarray(RGB8), "JPEG")
+    assert np.array_equal(photo(tmp_path, content).pixels, np.asarray(Image.open(io.BytesIO(content))))
+
+
+@pytest.mark.parametrize(
+    "content", [png(RGB16), tiff(RGB16), tiff(RGB16, ">")], ids=["PNG", "TIFF little-endian", "TIFF big-endian"]
+)
+def test_16_bit_colours_are_read_exactly(tmp_path, content):
+    pixels, _ = photo(tmp_path, content)
+    assert pixels.dtype == np.uint16
+    assert np.array_equal(pixels, RGB16)
+
+
+@pytest.mark.parametrize(
+    "content", [png(RGB16[..., :1]), tiff(RGB16[..., :1]), tiff(RGB16[..., :1], ">")], ids=["PNG", "TIFF <", "TIFF >"]
+)
+def test_16_bit_grey_is_repeated_exactly_and_said(tmp_path, content):
+    pixels, remarks = photo(tmp_path, content)
+    assert pixels.dtype == np.uint16
+    assert np.array_equal(pixels, RGB16[..., [0, 0, 0]])
+    assert remarks == ("grey, repeated in three channels",)
+
+
+@pytest.mark.parametrize("grey", [RGB8[..., 0], RGB8[..., 0] > 127], ids=["8 bit", "1 bit"])
+def test_grey_is_repeated_and_said(tmp_path, grey):
+    pixels, remarks = photo(tmp_path, saved(Image.fromarray(grey), "PNG"))
+    assert np.array_equal(pixels, (grey * np.uint8(255 if grey.dtype == bool else 1))[:, :, None].repeat(3, 2))
+    assert remarks == ("grey, repeated in three channels",)
+
+
+@pytest.mark.parametrize("values", [RGB8, RGB16, RGB8[..., :1], RGB16[..., :1]], ids=["8", "16", "grey 8", "grey 16"])
+def test_opaque_alpha_is_dropped_and_a_transparent_pixel_refused(tmp_path, values):
+    alpha = np.full_like(values[..., :1], np.iinfo(values.dtype).max)
+    pixels, _ = photo(tmp_path, png(np.concatenate([values, alpha], axis=2)))
+    assert np.array_equal(pixels, np.broadcast_to(values, (HEIGHT, WIDTH, 3)))
+    alpha[3, 4] -= 1
+    assert "transparent pixels" in refusal(tmp_path, png(np.concatenate([values, alpha], axis=2)))
+
+
+@pytest.mark.parametrize("kind", ["PNG", "GIF", "TIFF"])
+def test_palette_is_looked_up(tmp_path, kind):
+    image = Image.fromarray(RGB8 // 128 * 200).quantize(8)
+    pixels, remarks = photo(tmp_path, saved(image, kind))
+    assert np.array_equal(pixels, np.asarray(image.convert("RGB")))
+    assert len(np.unique(pixels.reshape(-1, 3), axis=0)) == 8
+    assert remarks == ()
+
+
+def test_transparent_colour_of_a_palette_is_refused_only_where_it_is_used(tmp_path):
+    image = Image.fromarray(np.array([[0, 1] * 5] * 10, np.uint8))
+    image.putpalette([255, 0, 0, 0, 255, 0, 0, 0, 255])
+    assert photo(tmp_path, saved(image, "PNG", transparency=2)).pixels[0, :2].tolist() == [[255, 0, 0], [0, 255, 0]]
+    assert "transparent pixels" in refusal(tmp_path, saved(image, "PNG", transparency=1))
+
+
+def test_transparent_colour_of_rgb_is_refused(tmp_path):
+    key = png_chunk(b"tRNS", struct.pack(">3H", *map(int, RGB8[0, 0])))
+    assert "transparent" in refusal(tmp_path, png(RGB8, key))
+    assert "transparent" in refusal(tmp_path, png(RGB16, png_chunk(b"tRNS", struct.pack(">3H", 1, 2, 3))))
+
+
+# --- the right way up ---
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+@pytest.mark.parametrize("kind", ["PNG", "TIFF", "JPEG", "WEBP"])
+def test_8_bit_image_is_turned_upright(tmp_path, kind, orientation):
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    content = saved(Image.fromarray(RGB8), kind, exif=exif, **({"lossless": True} if kind == "WEBP" else {}))
+    plain = photo(tmp_path, saved(Image.fromarray(RGB8), kind, **({"lossless": True} if kind == "WEBP" else {}))).pixels
+    assert np.array_equal(photo(tmp_path, content).pixels, upright(plain, orientation))
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+@pytest.mark.parametrize("channels", [1, 3])
+@pytest.mark.parametrize("kind", ["PNG", "TIFF"])
+def test_16_bit_image_is_turned_upright(tmp_path, kind, channels, orientation):
+    exif = struct.pack(">2sHIHHHIHHI", b"MM", 42, 8, 1, 0x0112, 3, 1, orientation, 0, 0)
+    values = RGB16[..., :channels]
+    content = tiff(values, orientation=orientation) if kind == "TIFF" else png(values, png_chunk(b"eXIf", exif))
+    expected = upright(np.broadcast_to(values, (HEIGHT, WIDTH, 3)), orientation)
+    assert np.array_equal(photo(tmp_path, content).pixels, expected)
+
+
+def test_damaged_exif_data_do_not_cost_the_image(tmp_path):
+    plain = saved(Image.fromarray(RGB8), "JPEG")
+    for garbage in (b"Exif\0\0garbage!", b"Exif\0\0MM\0*\0\0\0\x08\0\x05\x01\x12"):
+        content = plain[:2] + b"\xff\xe1" + struct.pack(">H", 2 + len(garbage)) + garbage + plain[2:]
+        assert np.array_equal(photo(tmp_path, content).pixels, photo(tmp_path, plain).pixels)
+
+
+# --- what else cameras write ---
+
+
+def test_first_of_a_phones_pictures_in_one_jpeg_is_taken(tmp_path):
+    first, second = Image.fromarray(RGB8), Image.fromarray(RGB8[:5, :7])
+    content = saved(first, "MPO", save_all=True, append_images=[second])
+    assert Image.open(io.BytesIO(content)).n_frames == 2
+    assert np.array_equal(photo(tmp_path, content, "a.jpg").pixels, photo(tmp_path, saved(first, "JPEG")).pixels)
+
+
+def test_colour_profile_other_than_srgb_is_said(tmp_path):
+    profiles = [ImageCms.ImageCmsProfile(ImageCms.createProfile(name)).tobytes() for name in ("sRGB", "XYZ")]
+    remarks = [photo(tmp_path, saved(Image.fromarray(RGB8), "PNG", icc_profile=one)).remarks for one in profiles]
+    assert remarks[0] == ()
+    assert "colour profile" in remarks[1][0]
+    assert "sRGB" in remarks[1][0]
+    damaged = photo(tmp_path, saved(Image.fromarray(RGB8), "PNG", icc_profile=b"not a profile"))
+    assert "of unknown name" in damaged.remarks[0]
+
+
+# --- what is refused ---
+
+NOISE = Image.fromarray(RANDOM.integers(0, 256, (64, 64, 3), np.uint8))
+OTHER = Image.fromarray(RANDOM.integers(0, 256, (64, 64, 3), np.uint8))
+
+
+@pytest.mark.parametrize(
+    "content, words",
+    [
+        (b"", "not a readable image (0 bytes"),
+        (b"no image at all", "not a readable image (15 bytes"),
+        (b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n", "not a readable image"),
+        (saved(Image.fromarray(RGB8).convert("CMYK"), "JPEG"), "its colours are CMYK"),
+        (saved(Image.fromarray(RGB8).convert("CMYK"), "TIFF"), "its colours are CMYK"),
+        (saved(Image.fromarray(RGB8).convert("LAB"), "TIFF"), "its colours are LAB"),
+        (saved(NOISE, "GIF", save_all=True, append_images=[OTHER]), "holds 2 pictures"),
+        (saved(NOISE, "PNG", save_all=True, append_images=[OTHER]), "holds 2 pictures"),
+        (saved(NOISE, "WEBP", save_all=True, append_images=[OTHER]), "holds 2 pictures"),
+        (saved(NOISE, "TIFF", save_all=True, append_images=[OTHER]), "holds 2 pictures"),
+        (tiff(RGB16.astype(np.float32)[..., :1], sample_format=3), "signed or fractions"),
+        (tiff(RGB16.astype(np.int16)[..., :1], sample_format=2), "signed or fractions"),
+        (tiff(RGB16.astype(np.uint32)[..., :1]), "expected 8-bit or 16-bit"),
+    ],
+    ids=[
+        "empty",
+        "text",
+        "PostScript",
+        "CMYK-JPEG",
+        "CMYK-TIFF",
+        "LAB",
+        "GIF",
+        "APNG",
+        "WebP",
+        "pages",
+        "float",
+        "signed",
+        "32-bit",
+    ],
+)
+def test_unfit_file_is_refused_in_one_line(tmp_path, content, words):
+    assert words in refusal(tmp_path, content)
+
+
+@pytest.mark.parametrize("kind", ["PNG", "JPEG", "TIFF", "BMP", "WEBP", "GIF"])
+@pytest.mark.parametrize("share", [0.3, 0.9])
+def test_truncated_file_is_refused(tmp_path, kind, share):
+    content = saved(NOISE, kind)
+    assert "not a readable image" in refusal(tmp_path, content[: int(share * len(content))])
+
+
+@pytest.mark.parametrize("content", [png(RGB16), tiff(RGB16), encode_image(RGB16, ".tif")], ids=["PNG", "TIFF", "LZW"])
+@pytest.mark.parametrize("cut", [5, 60])
+def test_truncated_16_bit_file_is_refused(tmp_path, content, cut):
+    assert "not a readable image" in refusal(tmp_path, content[:-cut])
+
+
+def test_flipped_bit_is_found_by_the_checksum(tmp_path):
+    content = bytearray(png(RGB8))
+    content[60] ^= 1
+    assert "not a readable image" in refusal(tmp_path, bytes(content))
+
+
+@pytest.mark.parametrize("side, limit", [(30000, 400), (20, 0.0003)])
+def test_image_above_the_limit_is_refused_by_its_header(tmp_path, side, limit):
+    bomb = png(np.zeros((1, 1, 3), np.uint8), size=(side, side))
+    message = refusal(tmp_path, bomb, max_megapixels=limit)
+    assert f"{side}x{side} pixels, expected at most {limit:g} megapixels" in message
+    assert "--max_megapixels" in message
+
+
+def test_image_at_the_limit_is_read(tmp_path):
+    assert photo(tmp_path, png(RGB8), max_megapixels=HEIGHT * WIDTH / 1e6).pixels.shape == RGB8.shape
+
+
+def test_missing_file_and_what_is_no_file_are_refused(tmp_path):
+    os.mkfifo(tmp_path / "pipe.png")  # reading it would wait forever
+    (tmp_path / "folder.png").mkdir()
+    (tmp_path / "self.png").symlink_to(tmp_path / "self.png")
+    for name, words in {"a": "no such file", "pipe": "not a file", "folder": "not a file", "self": "no such"}.items():
+        with pytest.raises(ValueError, match=rf"{name}\.png: {words}"):
+            read_photo(tmp_path / f"{name}.png")
+
+
+def test_both_readers_agree_on_what_both_take(tmp_path):
+    for number, content in enumerate([png(RGB8), png(RGB16), tiff(RGB16), png(RGB8[..., :1])]):
+        pixels = photo(tmp_path, content, f"{number}.png").pixels
+        eight_bit = pixels if pixels.dtype == np.uint8 else to_8bit(pixels)
+        assert np.array_equal(read_image(tmp_path / f"{number}.png"), eight_bit)
+
+
+def test_16_bit_values_are_rounded_to_the_nearest_8_bit_one():
+    values = np.arange(65536, dtype=np.uint16)
+    assert np.array_equal(to_8bit(values), np.floor(values / 65535 * 255 + 0.5))
+
+
+# --- writing ---
+
+
+@pytest.mark.parametrize("suffix", [".png", ".PNG", ".tif", ".tiff"])
+def test_16_bit_values_are_written_exactly(tmp_path, suffix):
+    write_image(tmp_path / f"a{suffix}", RGB16)
+    assert np.array_equal(read_photo(tmp_path / f"a{suffix}").pixels, RGB16)
+
+
+@pytest.mark.parametrize("suffix", [".png", ".tiff", ".bmp", ".webp"])
+def test_8_bit_values_are_written_exactly(tmp_path, suffix):
+    write_image(tmp_path / f"a{suffix}", RGB8)
+    assert np.array_equal(read_photo(tmp_path / f"a{suffix}").pixels, RGB8)
+
+
+def test_jpeg_keeps_the_full_resolution_of_colours():
+    image = Image.open(io.BytesIO(encode_image(RGB8, ".jpg")))
+    assert [component[1:3] for component in image.layer] == [(1, 1)] * 3  # horizontal and vertical sampling
+
+
+@pytest.mark.parametrize("suffix", [".jpg", ".bmp", ".webp"])
+def test_16_bit_values_are_not_written_to_8_bit_formats(tmp_path, suffix):
+    with pytest.raises(ValueError, match=rf"a\{suffix}: expected an \(H, W, 3\) uint8 array"):
+        write_image(tmp_path / f"a{suffix}", RGB16)
+    assert not list(tmp_path.iterdir())

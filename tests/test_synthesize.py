@@ -1,0 +1,743 @@
+"""Noising one's own images as users do: what is written, that runs continue, and one clear line for what goes wrong."""
+
+import csv
+import hashlib
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+import Crop_SIDD
+import main_synthesize
+from data.crop import find_jobs
+from data.image_folders import plan_scenes
+from data.sidd import find_crops, find_misnamed, find_scenes, parse_scene
+from evaluation.gains import GainBank, bank_path, write_bank
+from models import load_neca
+from options.synthesize import synthesize_options
+from tests.conftest import ROOT
+from tests.noisy_set import CAMERA, make_weights
+from utils.image import encode_image, read_image, read_photo, write_image
+from utils.runtime import run_command
+
+BANK = GainBank(CAMERA, "", {800: [("a", 0.03), ("b", 0.04)], 3200: [("c", 0.1)]})
+
+
+def scene(height: int = 24, width: int = 40, seed: int = 0) -> np.ndarray:
+    squares = np.random.default_rng(seed).integers(60, 190, (height // 8 + 1, width // 8 + 1, 3))
+    return squares.repeat(8, 0).repeat(8, 1)[:height, :width].astype(np.uint8)
+
+
+@pytest.fixture(scope="module")
+def weights(tmp_path_factory) -> Path:
+    """Weights of camera ZZ and their gain bank -> --pretrain_dir."""
+    root = make_weights(tmp_path_factory.mktemp("weights"))
+    write_bank(bank_path(root / CAMERA), BANK)
+    return root
+
+
+@pytest.fixture
+def root(tmp_path, weights) -> Path:
+    """Three images, one of them in a folder."""
+    for number, name in enumerate(("b.png", "a.jpg", "trip/c d.tif")):
+        write_image(tmp_path / "in" / name, scene(24 + 8 * number, seed=number))
+    (tmp_path / "weights").symlink_to(weights)
+    return tmp_path
+
+
+def arguments(root: Path, *more: str, out: str = "out") -> list[str]:
+    folders = {"--input_dir": root / "in", "--output_dir": root / out, "--pretrain_dir": root / "weights"}
+    words = [str(word) for option in folders.items() for word in option]
+    return [*words, "--cam_name", CAMERA, "--device", "cpu", "--num_workers", "0", *map(str, more)]
+
+
+def run(root: Path, *more: str, out: str = "out", code: int = 0) -> dict[str, bytes]:
+    """Run the command -> the files it has written, by name."""
+    assert main_synthesize.main(arguments(root, *more, out=out)) == code
+    return contents(root / out)
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    paths = sorted(path for path in folder.rglob("*") if path.is_file() and path.name != ".lock")
+    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in paths}
+
+
+def images(files: dict[str, bytes]) -> dict[str, bytes]:
+    return {name: content for name, content in files.items() if name not in ("manifest.csv", "synthesis.json")}
+
+
+def rows(root: Path, out: str = "out") -> list[dict[str, str]]:
+    with open(root / out / "manifest.csv", encoding="utf-8", errors="surrogateescape", newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def refuse(root: Path, capsys, *more: str, out: str = "out") -> str:
+    """Run the command as from the shell -> its only line of error; the output folder stays as it was."""
+    before = contents(root / out)
+    capsys.readouterr()
+    with pytest.raises(SystemExit) as stop:
+        run_command(lambda: main_synthesize.main(arguments(root, *more, out=out)))
+    assert stop.value.code not in (0, None)
+    message = capsys.readouterr().err
+    assert message.startswith("error: ")
+    assert message.count("\n") == 1, message
+    assert contents(root / out) == before
+    return message
+
+
+def failed(root: Path, capsys, *more: str) -> list[str]:
+    """Run the command where some images fail and the three good ones do not -> its lines about the failures."""
+    made = run(root, *more, code=1)
+    assert {"a.png", "b.png", "trip/c d.png"} <= made.keys()
+    return [line for line in capsys.readouterr().err.splitlines() if line.startswith("failed: ")]
+
+
+# --- what it writes ---
+
+
+def test_outputs_mirror_the_inputs_as_png(root):
+    assert images(run(root)).keys() == {"a.png", "b.png", "trip/c d.png"}
+    for name, source in {"a.png": "a.jpg", "b.png": "b.png", "trip/c d.png": "trip/c d.tif"}.items():
+        noisy, clean = read_image(root / "out" / name), read_image(root / "in" / source)
+        assert noisy.shape == clean.shape
+        assert 1 < (noisy.astype(float) - clean).std() < 60
+
+
+def test_output_is_the_generators_of_the_manifests_row(root):
+    run(root, "--per_image", "2", "--seed", "7")
+    model = load_neca(root / "weights", CAMERA)
+    written = rows(root)
+    assert len(written) == 6
+    for row in written:
+        clean = read_image(root / "in" / row["input"])
+        key = f"{row['input']} {row['draw']}"
+        expected = model.synthesize(clean, float(row["gain"]), seed=int(row["seed"]), key=key)
+        assert np.array_equal(read_image(root / "out" / row["output"]), expected)
+
+
+def test_manifest_names_camera_weights_and_the_image_of_the_gain(root):
+    run(root)
+    files = [root / "weights" / CAMERA / f"checkpoint_{letter}.pth" for letter in ("G1", "G2")]
+    expected = hashlib.sha256(b"".join(path.read_bytes() for path in files)).hexdigest()
+    named = dict(BANK.of_iso(None))
+    for row in rows(root):
+        assert (row["camera"], row["weights_sha256"], row["noise_level"]) == (CAMERA, expected, "")
+        assert named[row["gain_from"]] == float(row["gain"])
+    assert [row["input"] for row in rows(root)] == ["a.jpg", "b.png", "trip/c d.tif"]
+
+
+def test_draws_of_an_image_have_numbers_and_differ(root):
+    files = images(run(root, "--per_image", "3", "--gain", "0.05"))
+    assert {"a_00.png", "a_01.png", "a_02.png", "trip/c d_02.png"} < files.keys()
+    assert len(set(files.values())) == 9
+
+
+@pytest.mark.parametrize("kind", ["png", "tiff", "bmp", "webp", "jpg"])
+def test_format_is_as_asked_for(root, kind):
+    run(root, "--format", kind)
+    clean = read_image(root / "in" / "b.png")
+    expected = load_neca(root / "weights", CAMERA).synthesize(clean, float(rows(root)[1]["gain"]), key="b.png 0")
+    written = read_image(root / "out" / f"b.{kind}").astype(int)
+    assert np.abs(written - expected).max() == 0 if kind != "jpg" else np.abs(written - expected).mean() < 4
+
+
+def test_16_bit_image_stays_16_bit_when_asked(root):
+    values = np.random.default_rng(0).integers(15000, 45000, (24, 40, 3), np.uint16)
+    write_image(root / "in" / "deep.png", values)
+    run(root, "--keep_16bit", "--gain", "0.05")
+    written = read_photo(root / "out" / "deep.png").pixels
+    clean = torch.from_numpy(values / 65535).permute(2, 0, 1).float()
+    expected = load_neca(root / "weights", CAMERA).synthesize(clean, 0.05, key="deep.png 0").permute(1, 2, 0).numpy()
+    assert written.dtype == np.uint16
+    assert np.abs(written - expected.clip(0, 1) * 65535.0).max() < 0.6  # rounding, and the last bit of single precision
+    assert read_photo(root / "out" / "b.png").pixels.dtype == np.uint8
+
+
+def test_16_bit_image_is_rounded_first_otherwise_and_that_is_said(root, capsys):
+    values = np.random.default_rng(0).integers(15000, 45000, (24, 40, 3), np.uint16)
+    write_image(root / "in" / "deep.png", values)
+    run(root, "--gain", "0.05")
+    clean = np.floor(values / 257 + 0.5).astype(np.uint8)
+    expected = load_neca(root / "weights", CAMERA).synthesize(clean, 0.05, key="deep.png 0")
+    assert np.array_equal(read_photo(root / "out" / "deep.png").pixels, expected)
+    assert "note: 16-bit, rounded to 8 bit (--keep_16bit keeps them): deep.png" in capsys.readouterr().out
+
+
+def test_grey_images_are_said_once_for_all(root, capsys):
+    for name in "xyz":
+        (root / "in" / f"{name}.png").write_bytes(grey_png())
+    run(root, "--per_image", "2")
+    assert "note: grey, repeated in three channels: x.png and 2 more\n" in capsys.readouterr().out
+
+
+def grey_png() -> bytes:
+    import cv2
+
+    return cv2.imencode(".png", scene()[..., 0])[1].tobytes()
+
+
+def test_other_files_are_counted_and_hidden_ones_passed_over(root, capsys):
+    for name in ("notes.txt", "raw.dng", "other.DNG", ".hidden.png", "._b.png"):
+        (root / "in" / name).write_bytes(b"x")
+    assert len(images(run(root))) == 3
+    assert "note: not read as images: 2 .dng, 1 .txt\n" in capsys.readouterr().out
+
+
+# --- what the randomness depends on ---
+
+
+def test_noise_follows_from_seed_name_and_draw_alone(root):
+    whole = images(run(root, "--per_image", "2"))
+    alone = root / "alone"
+    (alone / "in" / "trip").mkdir(parents=True)
+    shutil.copy(root / "in" / "trip" / "c d.tif", alone / "in" / "trip")
+    (alone / "weights").symlink_to(root / "weights")
+    some = images(run(alone, "--per_image", "2", "--num_workers", "2", "--tile", "16"))
+    assert some.keys() == {"trip/c d_00.png", "trip/c d_01.png"}
+    assert some == {name: whole[name] for name in some}
+
+
+def test_equal_images_of_different_names_and_seeds_get_different_noise(root):
+    shutil.copy(root / "in" / "b.png", root / "in" / "e.png")
+    first = images(run(root, "--gain", "0.05"))
+    other = images(run(root, "--gain", "0.05", "--seed", "1", out="other"))
+    assert len({first["b.png"], first["e.png"], other["b.png"], other["e.png"]}) == 4
+
+
+@pytest.mark.parametrize("tile", [8, 24, 0])
+def test_tile_does_not_change_the_bytes(root, tile):
+    write_image(root / "in" / "large.png", scene(100, 130))
+    assert images(run(root)) == images(run(root, "--tile", tile, out="tiled"))
+
+
+def test_threads_do_not_change_the_bytes(root):
+    assert run(root, "--per_image", "3") == run(root, "--per_image", "3", "--num_workers", "3", out="threads")
+
+
+# --- where the gain comes from ---
+
+
+def with_noise(clean: np.ndarray, std: float, seed: int = 1) -> np.ndarray:
+    noise = np.random.default_rng(seed).normal(0, std, clean.shape)
+    return np.clip(clean + noise, 0, 255).round().astype(np.uint8)
+
+
+def genet(root: Path, path: Path) -> float:
+    return load_neca(root / "weights", CAMERA).estimate_gain(read_image(path))
+
+
+def test_gain_is_that_of_the_noisy_image_of_the_same_name(root):
+    noisy = {"a.jpg": "a.png", "b.png": "b.png", "trip/c d.tif": "trip/c d.bmp"}
+    for number, (name, partner) in enumerate(noisy.items()):
+        write_image(root / "noisy" / partner, with_noise(read_image(root / "in" / name), 10 + 10 * number))
+    write_image(root / "noisy" / "b.tif", scene(8, 8))  # not the very same name
+    run(root, "--noisy_dir", root / "noisy", "--per_image", "2")
+    gains = {row["input"]: float(row["gain"]) for row in rows(root)}
+    assert len(set(gains.values())) == 3
+    for name, partner in noisy.items():
+        assert gains[name] == pytest.approx(genet(root, root / "noisy" / partner), rel=1e-5)
+
+
+def test_gain_is_drawn_from_those_of_a_folder_of_noisy_images(root):
+    for number in range(3):
+        write_image(root / "shots" / f"{number}.png", with_noise(scene(32, 32), 5 + 10 * number))
+    run(root, "--gain_from", root / "shots", "--per_image", "10")
+    seen = {row["gain_from"]: float(row["gain"]) for row in rows(root)}
+    assert seen.keys() == {str(root / "shots" / f"{number}.png") for number in range(3)}  # missed by 3 (2/3)^30
+    for path, gain in seen.items():
+        assert gain == pytest.approx(genet(root, Path(path)), rel=1e-5)
+
+
+def test_gain_is_that_of_one_noisy_image(root):
+    write_image(root / "shot.png", with_noise(scene(32, 32), 20))
+    run(root, "--gain_from", root / "shot.png")
+    gains = {float(row["gain"]) for row in rows(root)}
+    assert gains == {float(f"{genet(root, root / 'shot.png'):.6g}")}
+
+
+def test_gains_of_one_iso_are_chosen(root):
+    run(root, "--iso", "3200", "--per_image", "4")
+    assert {row["gain"] for row in rows(root)} == {"0.1"}
+    run(root, "--iso", "800", "--per_image", "8", out="other")
+    assert {row["gain"] for row in rows(root, "other")} == {"0.03", "0.04"}
+
+
+def test_gains_of_an_interval_are_log_uniform(root):
+    run(root, "--gain", "0.01:0.64", "--per_image", "60")
+    steps = np.log2([float(row["gain"]) / 0.01 for row in rows(root)])  # uniform within [0, 6]
+    assert steps.min() > -1e-4
+    assert steps.max() < 6 + 1e-4
+    assert steps.mean() == pytest.approx(3, abs=4 * 6 / 12**0.5 / 180**0.5)
+    assert steps.std() == pytest.approx(6 / 12**0.5, rel=0.15)
+
+
+def test_noise_levels_of_an_interval_are_uniform(root):
+    run(root, "--NeCA_type", "S", "--noise_level", "5:50", "--per_image", "60")
+    levels = np.array([float(row["noise_level"]) for row in rows(root)])
+    assert levels.min() >= 5
+    assert levels.max() <= 50
+    assert levels.mean() == pytest.approx(27.5, abs=4 * 45 / 12**0.5 / 180**0.5)
+
+
+def test_neca_s_has_the_level_asked_for_and_needs_only_ncnet(root, tmp_path):
+    (tmp_path / "only" / CAMERA).mkdir(parents=True)
+    shutil.copy(root / "weights" / CAMERA / "checkpoint_G2.pth", tmp_path / "only" / CAMERA)
+    run(root, "--NeCA_type", "S", "--pretrain_dir", tmp_path / "only")
+    assert {(row["noise_level"], row["gain"]) for row in rows(root)} == {("25", "")}
+    expected = load_neca(tmp_path / "only", CAMERA).synthesize(scene(seed=0), noise_level=25, key="b.png 0")
+    assert np.array_equal(read_image(root / "out" / "b.png"), expected)
+
+
+# --- pairs for training ---
+
+
+def test_scenes_are_taken_by_the_cropper_and_the_training(root):
+    run(root, "--layout", "sidd", "--iso", "3200", "--per_image", "2")
+    scenes = find_scenes(root / "out")
+    assert [parse_scene(path.name).instance for path in scenes] == ["0001", "0002", "0003"]
+    assert {(parse_scene(path.name).camera, parse_scene(path.name).iso) for path in scenes} == {(CAMERA, 3200)}
+    jobs, problems = find_jobs(scenes, root / "crops")
+    assert len(jobs) == 6
+    assert problems + find_misnamed(root / "out") == []
+    words = ["--source", root / "out", "--target", root / "crops", "--num_workers", "0"]
+    assert Crop_SIDD.main([*map(str, words)]) == 0
+    for path, name in zip(find_scenes(root / "crops", CAMERA), ("a.jpg", "b.png", "trip/c d.tif")):
+        crops = find_crops(path)
+        assert [noisy.name[4:] for _, noisy in crops] == [f"_NOISY_SRGB_01{frame}_00001.png" for frame in (0, 1)]
+        for clean, noisy in crops:
+            assert np.array_equal(read_image(clean), read_image(root / "in" / name))
+            assert not np.array_equal(read_image(noisy), read_image(clean))
+
+
+def test_scene_pairs_have_the_noise_of_the_plain_layout(root):
+    plain = images(run(root, "--gain", "0.05", "--per_image", "2"))
+    run(root, "--gain", "0.05", "--per_image", "2", "--layout", "sidd", "--camera_code", "Q7", out="pairs")
+    for row, before in zip(rows(root, "pairs"), rows(root)):
+        assert row["output"].endswith(f"NOISY_SRGB_{10 + int(row['draw']):03d}.PNG")
+        assert "_Q7_00000_" in row["clean"]
+        assert (root / "pairs" / row["output"]).read_bytes() == plain[before["output"]]
+
+
+def test_scene_numbers_do_not_move_when_an_image_comes_before(root, capsys):
+    run(root, "--layout", "sidd")
+    write_image(root / "in" / "Z last.png", scene())  # upper case comes first
+    assert "those of --input_dir have changed" in refuse(root, capsys, "--layout", "sidd")
+
+
+def test_image_that_cannot_be_read_keeps_its_scene_number(root, capsys):
+    (root / "in" / "b.png").write_bytes(b"")
+    run(root, "--layout", "sidd", code=1)
+    assert [path.name[:4] for path in find_scenes(root / "out")] == ["0001", "0003"]
+    write_image(root / "in" / "b.png", scene())
+    run(root, "--layout", "sidd")
+    assert [path.name[:4] for path in find_scenes(root / "out")] == ["0001", "0002", "0003"]
+
+
+# --- stopping and going on ---
+
+
+def stop_after(monkeypatch, count: int, error: BaseException) -> None:
+    """Let the writing of the output after `count` others fail."""
+    from utils.atomic import write_bytes
+
+    left = [count]
+
+    def stopping(path, content):
+        if not left[0]:
+            raise error
+        left[0] -= 1
+        write_bytes(path, content)
+
+    monkeypatch.setattr("evaluation.synthesis.write_bytes", stopping)
+
+
+@pytest.mark.parametrize("layout", ["plain", "sidd"])
+@pytest.mark.parametrize("count", [0, 1, 3, 4])
+def test_interrupted_run_continues_to_the_same_bytes(root, monkeypatch, layout, count):
+    words = ("--per_image", "2", "--layout", layout)
+    expected = run(root, *words, out="whole")
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        stop_after(patch, count, KeyboardInterrupt())
+        run(root, *words)
+    if count > 1:
+        assert len(rows(root)) == (count // 2 if layout == "sidd" else count)
+    (root / "out" / ".b.123.tmp.png").write_bytes(b"of a killed process")
+    assert run(root, *words) == expected
+
+
+def test_killed_process_continues_to_the_same_bytes(root):
+    words = [*arguments(root, "--per_image", "40"), "--num_workers", "2"]
+    expected = run(root, "--per_image", "40", out="whole")
+    process = subprocess.Popen([sys.executable, "main_synthesize.py", *words], cwd=ROOT, stderr=subprocess.DEVNULL)
+    manifest = root / "out" / "manifest.csv"
+    while process.poll() is None and (not manifest.exists() or manifest.read_bytes().count(b"\n") < 10):
+        time.sleep(0.01)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    assert manifest.read_bytes().count(b"\n") >= 10
+    assert run(root, "--per_image", "40") == expected
+
+
+def test_ctrl_c_ends_the_process_soon_without_a_traceback_or_leftovers(root):
+    words = [*arguments(root, "--per_image", "2000"), "--num_workers", "2"]
+    process = subprocess.Popen(
+        [sys.executable, "main_synthesize.py", *words], cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
+    )
+    manifest = root / "out" / "manifest.csv"
+    while process.poll() is None and not manifest.exists():
+        time.sleep(0.01)
+    process.send_signal(signal.SIGINT)
+    error = process.communicate(timeout=30)[1].decode()
+    assert process.returncode == 130
+    assert error.endswith("interrupted\n")
+    assert "Traceback" not in error
+    assert not list((root / "out").rglob("*.tmp*"))
+
+
+def test_manifest_cut_short_within_a_line_is_mended(root):
+    expected = run(root)
+    manifest = root / "out" / "manifest.csv"
+    manifest.write_bytes(expected["manifest.csv"][:-30])
+    assert run(root) == expected
+
+
+def test_complete_run_does_nothing_again(root, monkeypatch, capsys):
+    run(root)
+    stop_after(monkeypatch, 0, AssertionError())
+    run(root)
+    assert "0 of 3 images" in capsys.readouterr().out
+
+
+def test_missing_output_is_made_again_and_a_new_input_added(root):
+    expected = run(root)
+    (root / "out" / "a.png").unlink()
+    assert run(root) == expected
+    write_image(root / "in" / "new.png", scene())
+    again = run(root)
+    assert again.keys() - expected.keys() == {"new.png"}
+    assert {name: again[name] for name in images(expected)} == images(expected)
+
+
+def test_output_of_another_image_is_not_taken_for_this_ones(root, capsys):
+    run(root)
+    (root / "in" / "b.png").rename(root / "in" / "b.tif")
+    message = refuse(root, capsys)
+    assert "b.png: was made of b.png, now it would be of another image" in message
+
+
+def test_output_whose_image_is_gone_stays_in_the_manifest(root):
+    before = run(root)
+    (root / "in" / "b.png").unlink()
+    after = run(root)
+    assert images(after) == images(before)
+    assert [row["input"] for row in rows(root)] == ["a.jpg", "trip/c d.tif", "b.png"]
+
+
+def test_output_older_than_its_image_is_made_again(root):
+    before = run(root)
+    write_image(root / "in" / "b.png", scene(seed=9))
+    later = time.time() + 5
+    os.utime(root / "in" / "b.png", (later, later))
+    after = run(root)
+    assert {name for name in before if before[name] != after[name]} == {"b.png"}
+
+
+@pytest.mark.parametrize(
+    "words, named",
+    [
+        ("--seed 1", "seed 0, not 1"),
+        ("--per_image 2", "per_image 1, not 2"),
+        ("--format tiff", "format png, not tiff"),
+        ("--gain 0.05", "gain none, not 0.05"),
+        ("--gain 0.05:0.1", "gain none, not 0.05:0.1"),
+        ("--iso 800", "iso none, not 800"),
+        ("--keep_16bit", "keep_16bit False, not True"),
+        ("--NeCA_type S", "NeCA_type W, not S"),
+        ("--layout sidd", "layout plain, not sidd"),
+    ],
+)
+def test_changed_option_is_refused_by_name(root, capsys, words, named):
+    run(root)
+    message = refuse(root, capsys, *words.split())
+    assert f"was begun with {named}" in message
+    assert "--output_dir" in message
+
+
+def test_changed_weights_and_gains_are_refused(root, tmp_path, capsys):
+    run(root)
+    shutil.copytree(root / "weights" / CAMERA, tmp_path / "other" / CAMERA)
+    write_bank(tmp_path / "other" / CAMERA / "gains.json", BANK._replace(gains={800: [("a", 0.031)]}))
+    assert "gains_sha256" in refuse(root, capsys, "--pretrain_dir", str(tmp_path / "other"))
+    path = tmp_path / "other" / CAMERA / "checkpoint_G2.pth"
+    content = torch.load(path)
+    torch.save(content | {"epoch": 2}, path)
+    assert "weights_sha256" in refuse(root, capsys, "--pretrain_dir", str(tmp_path / "other"))
+
+
+def test_changed_noisy_image_of_the_gain_is_refused(root, capsys):
+    write_image(root / "shot.png", with_noise(scene(32, 32), 20))
+    run(root, "--gain_from", root / "shot.png")
+    write_image(root / "shot.png", with_noise(scene(32, 32), 21))
+    assert "gains_sha256" in refuse(root, capsys, "--gain_from", str(root / "shot.png"))
+
+
+def test_files_of_others_are_not_overwritten(root, capsys):
+    write_image(root / "out" / "b.png", scene())
+    assert "b.png: is there, but not from this command" in refuse(root, capsys)
+
+
+def test_damaged_record_is_named(root, capsys):
+    run(root)
+    (root / "out" / "synthesis.json").write_text("[")
+    assert "synthesis.json: damaged" in refuse(root, capsys)
+
+
+def test_second_process_in_the_same_folder_is_refused(root, capsys):
+    run(root)
+    script = "import fcntl, sys; f = open(sys.argv[1], 'w'); fcntl.lockf(f, fcntl.LOCK_EX); print(flush=True); input()"
+    words = [sys.executable, "-c", script, str(root / "out" / ".lock")]
+    with subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as holder:
+        holder.stdout.readline()
+        assert "another process writes to it" in refuse(root, capsys)
+        holder.communicate(b"\n")
+
+
+# --- what goes wrong with single images ---
+
+
+@pytest.mark.parametrize(
+    "content, words",
+    [
+        (b"", "not a readable image (0 bytes"),
+        (encode_image(scene(40, 60), ".png")[:-40], "not a readable image"),
+        (encode_image(scene(7, 40), ".png"), "7x40 pixels, expected at least 8x8"),
+        (encode_image(scene(64, 64), ".png"), "expected at most 0.004 megapixels"),
+    ],
+    ids=["empty", "truncated", "small", "large"],
+)
+def test_bad_image_is_named_and_the_others_are_done(root, capsys, content, words):
+    (root / "in" / "bad.png").write_bytes(content)
+    lines = failed(root, capsys, "--per_image", "1", "--max_megapixels", "0.004")
+    assert len(lines) == 1
+    assert lines[0].startswith(f"failed: {root / 'in' / 'bad.png'}: ")
+    assert words in lines[0]
+
+
+def test_failed_image_of_many_draws_is_named_once_and_done_when_it_is_mended(root, capsys):
+    (root / "in" / "bad.png").write_bytes(b"")
+    run(root, "--per_image", "3", code=1)
+    assert capsys.readouterr().err.count("failed: ") == 1
+    write_image(root / "in" / "bad.png", scene())
+    assert {"bad_00.png", "bad_01.png", "bad_02.png"} < run(root, "--per_image", "3").keys()
+
+
+def test_image_without_its_noisy_one_is_named(root, capsys):
+    for name in ("a.jpg", "b.png", "trip/c d.tif"):
+        write_image(root / "noisy" / name, with_noise(read_image(root / "in" / name), 10))
+    for name in ("alone", "two", "smaller", "broken"):
+        write_image(root / "in" / f"{name}.png", scene())
+    write_image(root / "noisy" / "two.tif", scene())
+    write_image(root / "noisy" / "two.bmp", scene())
+    write_image(root / "noisy" / "smaller.png", scene(16))
+    (root / "noisy" / "broken.png").write_bytes(b"")
+    lines = failed(root, capsys, "--noisy_dir", root / "noisy")
+    expected = (
+        "alone.png: has no noisy image alone.*",
+        "two.png: two.bmp and two.tif are in",
+        "broken.png: not a read",
+    )
+    for line in (*expected, "smaller.png: 16x40 pixels, but"):
+        assert sum(line in one for one in lines) == 1, line
+    assert len(lines) == 4
+
+
+def test_link_that_loops_is_named_and_other_links_are_followed(root, capsys):
+    (root / "in" / "trip" / "again").symlink_to(root / "in")
+    write_image(root / "elsewhere" / "x.png", scene())
+    (root / "in" / "linked").symlink_to(root / "elsewhere")
+    (root / "in" / "gone.png").symlink_to(root / "nowhere.png")
+    lines = failed(root, capsys)
+    assert "a link to a folder that it lies in" in lines[1]
+    assert "gone.png: no such file" in lines[0]
+    assert len(lines) == 2
+    assert "linked/x.png" in contents(root / "out")
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="names that are no text are for Linux")
+def test_odd_names_are_kept(root):
+    odd = [
+        "Bäume ♥.png",
+        "a'b\"c,d.png",
+        "new\nline.png",
+        "return\r.png",
+        "no text \udcff.png",
+        "100% #1; [x] {y}.png",
+        "-n.png",
+    ]
+    for name in odd:
+        write_image(root / "in" / name, scene())
+    files = run(root)
+    assert set(odd) < files.keys()
+    assert set(odd) < {row["output"] for row in rows(root)}
+    assert run(root) == files
+
+
+def test_accents_get_the_same_noise_however_a_system_writes_them(root):
+    for folder, name in (("composed", "\u00e9.png"), ("decomposed", "e\u0301.png")):
+        write_image(root / folder / "in" / name, scene())
+        (root / folder / "weights").symlink_to(root / "weights")
+    made = [images(run(root / folder)) for folder in ("composed", "decomposed")]
+    assert list(made[0].values()) == list(made[1].values())
+
+
+def test_folder_that_cannot_be_read_is_named(root, capsys, monkeypatch):
+    (root / "in" / "locked").mkdir()
+    scan = os.scandir
+
+    def scandir(folder):
+        if Path(folder).name == "locked":
+            raise PermissionError(13, "Permission denied")
+        return scan(folder)
+
+    monkeypatch.setattr("os.scandir", scandir)
+    assert failed(root, capsys) == [f"failed: {root / 'in' / 'locked'}: cannot be read (Permission denied)"]
+
+
+def test_noise_that_is_not_finite_is_not_written(root, capsys):
+    (root / "odd").mkdir()
+    shutil.copytree(root / "weights" / CAMERA, root / "odd" / CAMERA)
+    path = root / "odd" / CAMERA / "checkpoint_G2.pth"
+    content = torch.load(path)
+    content["config"]["final_act"] = "exp"
+    content["model_state_dict"]["decoder_head.0.bias"].fill_(1e3)  # e^1000 is infinite
+    torch.save(content, path)
+    assert images(run(root, "--pretrain_dir", root / "odd", code=1)) == {}
+    lines = [line for line in capsys.readouterr().err.splitlines() if line.startswith("failed: ")]
+    assert len(lines) == 3
+    assert "b.png: the networks give noise that is not finite" in lines[1]
+
+
+def test_name_too_long_to_write_is_named(root, capsys):
+    name = "x" * 250 + ".png"  # a temporary name is longer
+    (root / "in" / name).write_bytes(encode_image(scene(), ".png"))
+    lines = failed(root, capsys)
+    assert len(lines) == 1
+    assert "cannot be written (File name too long)" in lines[0]
+
+
+def test_full_disk_ends_in_one_line_and_the_run_continues(root, capsys, monkeypatch):
+    expected = run(root, out="whole")
+    with monkeypatch.context() as patch:
+        stop_after(patch, 1, OSError(28, "No space left on device"))
+        with pytest.raises(SystemExit):
+            run_command(lambda: main_synthesize.main(arguments(root)))
+    error = [line for line in capsys.readouterr().err.splitlines() if line.startswith("error")]
+    assert len(error) == 1
+    assert "b.png: cannot be written (No space left on device); make room or change --output_dir" in error[0]
+    assert run(root) == expected
+
+
+# --- what is refused before any work ---
+
+
+@pytest.mark.parametrize(
+    "spoil, words, parts",
+    [
+        (lambda root: shutil.rmtree(root / "in"), "", ["in: no such folder", "--input_dir"]),
+        (lambda root: [shutil.rmtree(root / "in"), (root / "in").mkdir()], "", ["in: no images", "--input_dir"]),
+        (lambda root: write_image(root / "in" / "a.png", scene()), "", ["a.jpg and a.png", "would both become a.png"]),
+        (
+            lambda root: write_image(root / "in" / "b.png.x" / "c.png", scene()),
+            "--cam_name XX",
+            ["camera XX has no we"],
+        ),
+        (
+            lambda root: write_image(root / "in" / "b.bmp" / "c.png", scene()),
+            "--format bmp",
+            ["b.png: would become b.bm"],
+        ),
+        (lambda root: (root / "out").write_text("a file"), "", ["out: cannot be written", "--output_dir"]),
+        (lambda root: None, "--iso 100", ["--iso 100", "gains of ISO 800, 3200"]),
+        (lambda root: None, "--noisy_dir nowhere", ["nowhere: no such folder", "--noisy_dir"]),
+        (lambda root: None, "--gain_from nowhere", ["nowhere: no such file or folder", "--gain_from"]),
+        (lambda root: (root / "text").write_text("x"), "--gain_from {}/text", ["text: expected .png", "--gain_from"]),
+        (lambda root: (root / "void").mkdir(), "--gain_from {}/void", ["void: no images", "--gain_from"]),
+        (lambda root: None, "--layout sidd --camera_code abc", ["abc", "--camera_code"]),
+        (lambda root: None, "--layout sidd --iso 100000", ["--iso"]),
+    ],
+)
+def test_bad_input_ends_in_one_line_that_names_it(root, capsys, spoil, words, parts):
+    spoil(root)
+    message = refuse(root, capsys, *words.format(root).split())
+    for part in parts:
+        assert part in message
+
+
+@pytest.mark.parametrize("folder", ["in", "in/deep", "."])
+@pytest.mark.parametrize("option", ["input_dir", "noisy_dir", "gain_from"])
+def test_outputs_do_not_go_among_the_inputs(root, tmp_path_factory, capsys, folder, option):
+    other = str(tmp_path_factory.mktemp("other"))
+    more = [] if option == "input_dir" else ["--input_dir", other, f"--{option}", str(root / "in")]
+    message = refuse(root, capsys, *more, out=folder)
+    assert f"expected a folder apart from --{option}" in message
+
+
+def test_more_images_than_scene_names_can_count_are_refused():
+    names = [f"{number}.png" for number in range(10000)]
+    assert len(plan_scenes(Path("x"), names[:-1], 1, "AB", 100)) == 9999
+    with pytest.raises(ValueError, match="10000 images, expected at most 9999"):
+        plan_scenes(Path("x"), names, 1, "AB", 100)
+
+
+def test_camera_without_a_bank_is_told_the_command_that_makes_it(root, tmp_path, capsys):
+    shutil.copytree(root / "weights" / CAMERA, tmp_path / "bare" / CAMERA)
+    (tmp_path / "bare" / CAMERA / "gains.json").unlink()
+    message = refuse(root, capsys, "--pretrain_dir", str(tmp_path / "bare"))
+    assert str(tmp_path / "bare" / CAMERA / "gains.json") in message
+    assert "main_gains.py" in message
+
+
+def test_bad_noisy_image_to_draw_from_is_named(root, capsys):
+    (root / "shots").mkdir()
+    (root / "shots" / "x.png").write_bytes(b"")
+    with pytest.raises(SystemExit):
+        run_command(lambda: main_synthesize.main(arguments(root, "--gain_from", root / "shots")))
+    error = [line for line in capsys.readouterr().err.splitlines() if line.startswith("error")]
+    assert "x.png: not a readable image" in error[0]
+    assert "--gain_from" in error[0]
+    run(root, "--gain", "0.05")  # nothing was done with the other options, so they do not bind
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        "--gain 2", "--gain -1", "--gain 0.2:0.1", "--gain 0:0.1", "--gain x", "--gain 0.1:", "--gain nan",
+        "--noise_level 10", "--NeCA_type S --noise_level 300", "--NeCA_type S --noise_level 9:3",
+        "--NeCA_type S --gain 0.1", "--NeCA_type S --noisy_dir x", "--NeCA_type S --gain_from x",
+        "--gain 0.1 --noisy_dir x", "--gain 0.1 --gain_from x", "--noisy_dir x --gain_from x", "--gain 0.1 --iso 800",
+        "--keep_16bit --format jpg", "--keep_16bit --layout sidd", "--layout sidd --format tiff", "--camera_code AB",
+        "--per_image 0", "--format gif", "--layout raw", "--max_megapixels -1",
+    ],
+)  # fmt: skip
+def test_options_that_do_not_fit_end_in_one_line(root, capsys, words):
+    assert words.split()[-2] in refuse(root, capsys, *words.split())
+
+
+def test_defaults_need_no_more_than_two_folders():
+    args = synthesize_options(["--input_dir", "x", "--output_dir", "y"])
+    assert (args.cam_name, args.NeCA_type, args.per_image, args.format) == ("DC", "W", 1, "png")
+
+
+def test_shipped_camera_works_with_default_options(tmp_path, monkeypatch):
+    write_image(tmp_path / "in" / "x.png", scene(64, 64))
+    monkeypatch.chdir(ROOT)
+    assert main_synthesize.main(["--input_dir", str(tmp_path / "in"), "--output_dir", str(tmp_path / "out")]) == 0
+    noise = read_image(tmp_path / "out" / "x.png").astype(float) - scene(64, 64)
+    assert 2 < noise.std() < 40
