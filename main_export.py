@@ -4,6 +4,7 @@ from pathlib import Path
 
 import torch
 
+from evaluation.gains import bank_path, copy_bank
 from models.networks import GENERATORS, network_checkpoint
 from models.pretrained import find_checkpoint_folder, find_checkpoints, load_network
 from options.inference import export_parser
@@ -22,10 +23,13 @@ def main(arguments: list[str] | None = None) -> None:
         files[letter] = network_checkpoint(network.half() if args.half else network, epoch)
         if not all(torch.isfinite(tensor).all() for tensor in files[letter]["model_state_dict"].values()):
             raise ValueError(f"{path}: has weights too large for half precision; export without --half")
+    exported = Path(args.output_dir) / args.cam_name
     for letter, content in files.items():
-        target = Path(args.output_dir) / args.cam_name / f"checkpoint_{letter}.pth"
+        target = exported / f"checkpoint_{letter}.pth"
         save_checkpoint(target, content)
         print(f"{paths[letter]} -> {target}, {target.stat().st_size / 2**20:.2f} MiB")
+    if bank := copy_bank(folder, exported):
+        print(f"{bank_path(folder)} -> {bank}")
 
 
 if __name__ == "__main__":
