@@ -1,7 +1,8 @@
 """White noise by position: every block of an image has its own random numbers, so any rectangle can be drawn alone."""
 
-import random
+import hashlib
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -33,8 +34,10 @@ def draw_white_noise(images: Tensor, seed: int, keys: list[str]) -> None:
 
 
 def _block(seed: int, key: str, row: int, column: int) -> Tensor:
-    number = random.Random(f"{seed} {key} {row} {column}").getrandbits(63)
-    return torch.randn(3, BLOCK, BLOCK, generator=torch.Generator().manual_seed(number))
+    """Draw a block from a counter-based generator (Salmon et al. 2011): the key is the image, the counter the place."""
+    words = np.frombuffer(hashlib.sha256(f"{seed} {key}".encode()).digest()[:16], "<u8")
+    random = np.random.Generator(np.random.Philox(key=words, counter=[0, 0, row, column]))
+    return torch.from_numpy(random.standard_normal((3, BLOCK, BLOCK), dtype=np.float32))
 
 
 def _overlap(block_start: int, start: int, length: int) -> tuple[slice, slice]:

@@ -211,10 +211,16 @@ def test_equal_images_of_different_names_and_seeds_get_different_noise(root):
     assert len({first["b.png"], first["e.png"], other["b.png"], other["e.png"]}) == 4
 
 
-@pytest.mark.parametrize("tile", [8, 24, 0])
-def test_tile_does_not_change_the_bytes(root, tile):
+@pytest.mark.parametrize("tile", [8, 24, 64, 0])
+def test_tile_changes_at_most_the_rounding_of_a_value_on_the_edge(root, tile):
+    """Convolutions of other sizes add up in another order: 1e-7, which can turn over a value that is nearly k + 0.5."""
     write_image(root / "in" / "large.png", scene(100, 130))
-    assert images(run(root)) == images(run(root, "--tile", tile, out="tiled"))
+    run(root)
+    run(root, "--tile", tile, out="tiled")
+    one, other = (read_image(root / out / "large.png").astype(int) for out in ("out", "tiled"))
+    difference = np.abs(one - other)
+    assert difference.max() <= 1
+    assert np.count_nonzero(difference) <= 3  # of 39,000; about 255 * 1e-7 of them are expected
 
 
 def test_threads_do_not_change_the_bytes(root):
