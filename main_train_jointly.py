@@ -2,10 +2,13 @@
 
 from pathlib import Path
 
-from data.dataset import StepBatches, TrainingPatches, check_pairs, fingerprint, steps_per_epoch
-from data.loading import batches_of, training_loader, whole_image_loader
-from data.sidd import find_crops, find_scenes
+from data.cache import open_images
+from data.dataset import SAMPLING, StepBatches, TrainingPatches, steps_per_epoch
+from data.image_list import are_cropped, list_images
+from data.loading import training_batches, whole_image_loader
+from data.sidd import find_scenes
 from data.splits import resolve_split
+from evaluation.gains import write_run_banks
 from evaluation.joint_test import keep_best, measure_joint
 from models.model_joint import JointModel
 from models.network_ncnet import STRIDE
@@ -24,13 +27,15 @@ def main(arguments: list[str] | None = None) -> None:
     device = choose_device(args.device, args.gpu_ids)
     configs, options = network_configs(args), joint_options(args)
 
-    # Data: the camera's scenes, split by the lists, as pairs of crops.
+    # Data: the camera's scenes, split by the lists, as pairs of crops (or what would be crops).
     scenes = {folder.name: folder for folder in find_scenes(args.train_img_dir, args.cam_name, "--train_img_dir")}
     split = resolve_split(args.cam_name, list(scenes), args.data_prep_dir, args.generate_data_lists, args.seed, log)
-    train_pairs, test_pairs = ([pair for name in names for pair in find_crops(scenes[name])] for names in split)
-    check_pairs(train_pairs, args.patch_size, "--patch_size")
-    check_pairs(test_pairs, STRIDE, "a test image")
-    per_epoch = steps_per_epoch(len(train_pairs), args.batch_size)
+    cropped = are_cropped(scenes.values())
+    train_list, test_list = (
+        list_images([scenes[name] for name in names], cropped, *smallest)
+        for names, smallest in zip(split, [(args.patch_size, "--patch_size"), (STRIDE, "a test image")])
+    )
+    per_epoch = steps_per_epoch(len(train_list), args.batch_size)
 
     # Model.
     networks = build_networks(configs, args.init_type, args.seed)
@@ -45,8 +50,11 @@ def main(arguments: list[str] | None = None) -> None:
     model = JointModel(networks, options, args.seed, device)
 
     # Run.
-    recorded = vars(args) | {"training images": fingerprint(train_pairs)}
-    fixed = fixed_options(parser) | {"training images": ("crops and lists", None)}
+    recorded = vars(args) | {"training images": train_list.fingerprint(), "sampling": SAMPLING}
+    fixed = fixed_options(parser) | {
+        "training images": ("crops and lists", None),
+        "sampling": ("version of this code", "by patch"),
+    }
     run = RunLog(folder, recorded, fixed, log, args.use_tb)
     last_step = min(args.epochs * per_epoch, args.steps or args.epochs * per_epoch)
     schedule = Schedule(per_epoch, last_step, args.log_step, args.test_epoch, args.val_step, args.keep_checkpoints)
@@ -54,14 +62,17 @@ def main(arguments: list[str] | None = None) -> None:
         log.warning("--gpu_ids: one GPU trains, %d; the others are not used", args.gpu_ids[0])
     log.info(
         "camera %s on %s: %d training and %d test crops, %d steps an epoch, %d steps in all; %s",
-        *(args.cam_name, device, len(train_pairs), len(test_pairs), per_epoch, last_step, run.folder),
+        *(args.cam_name, device, len(train_list), len(test_list), per_epoch, last_step, run.folder),
     )
-    test_images = whole_image_loader(test_pairs, args.num_workers)
-    patches = TrainingPatches(train_pairs, args.patch_size, args.augment, args.seed)
+    cache = (args.cache_dir or Path(args.dir_save).parent / "cache") if args.cache else None
+    lists = [train_list, test_list] if args.train else [test_list]
+    *train_reader, test_reader = open_images(lists, args.train_img_dir, cache, args.num_workers, log)
+    test_images = whole_image_loader(test_reader, 0 if args.cache else args.num_workers)
 
     def batches_after(step: int):
+        patches = TrainingPatches(*train_reader, args.patch_size, args.augment, args.seed)
         order = StepBatches(len(patches), args.batch_size, args.shuffle, args.seed, step, last_step)
-        return batches_of(training_loader(patches, order, args.num_workers, pin_memory=device.type == "cuda"))
+        return training_batches(patches, order, args.num_workers, device)
 
     def test(step: int) -> dict[str, float]:
         metrics, pictures = measure_joint(model, test_images, args.seed, with_plots=args.use_tb)
@@ -72,9 +83,10 @@ def main(arguments: list[str] | None = None) -> None:
         return metrics
 
     try:
-        if args.train:
-            train(model, batches_after, test, schedule, run)
-        else:
+        if args.train and train(model, batches_after, test, schedule, run):
+            training = [scenes[name] for name in split[0]]
+            write_run_banks(run.models, training, args.cam_name, device, args.num_workers, log)
+        elif not args.train:
             step = load_state(model, run)
             run.metrics("test", step, schedule.epoch(step), test(step))
     finally:

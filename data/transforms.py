@@ -1,11 +1,10 @@
 """Geometry of training patches."""
 
+from functools import lru_cache
+
 import numpy as np
-
-
-def crop_patch(image: np.ndarray, top: int, left: int, size: int) -> np.ndarray:
-    """Cut a square patch: (H, W, C) -> (size, size, C), a view."""
-    return image[top : top + size, left : left + size]
+import torch
+from torch import Tensor
 
 
 def dihedral(image: np.ndarray, mode: int) -> np.ndarray:
@@ -16,3 +15,18 @@ def dihedral(image: np.ndarray, mode: int) -> np.ndarray:
     if mode & 4:
         image = image[:, ::-1]
     return np.rot90(image, mode & 3)
+
+
+def dihedral_batch(images: Tensor, modes: Tensor) -> Tensor:
+    """`dihedral` of each image by its own mode, on the images' device: (N, P, P, C), (N,) -> (N, P, P, C)."""
+    count, size, _, channels = images.shape
+    places = _dihedral_places(size, images.device)[modes.to(images.device, non_blocking=True)]  # (N, P * P)
+    places = places + torch.arange(count, device=images.device)[:, None] * (size * size)
+    return images.reshape(-1, channels).index_select(0, places.ravel()).view_as(images)
+
+
+@lru_cache(maxsize=4)
+def _dihedral_places(size: int, device: torch.device) -> Tensor:
+    """Which pixel of a square comes to each place: (8, P * P)."""
+    pixels = np.arange(size * size).reshape(size, size, 1)
+    return torch.from_numpy(np.stack([dihedral(pixels, mode).ravel() for mode in range(8)])).to(device)

@@ -2,23 +2,28 @@
 
 import hashlib
 import json
+import logging
 import math
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
+import torch
 from tqdm import tqdm
 
 from data.image_sets import Frame, Sample, find_frames, read_samples
 from data.sidd import parse_scene
-from models.pretrained import find_checkpoints
+from models.generator import NoiseGenerator
+from models.networks import GENERATORS
+from models.pretrained import find_checkpoints, load_generators
 from utils.atomic import write_text
 from utils.workers import in_threads
 
 BANK = "gains.json"
 VERSION = 1
 IMAGES_PER_ISO = 200
+IMAGES_PER_RUN_ISO = 50  # at the end of a training, which nobody should have to wait for
 
 NamedGain = tuple[str, float]  # the image, and its gain
 
@@ -99,8 +104,30 @@ def measure_scenes(
     for folder in folders:
         by_iso.setdefault(parse_scene(folder.name).iso, []).append(folder)
     frames = [frame for iso in sorted(by_iso) for frame in find_frames(by_iso[iso], images_per_iso)]
-    with tqdm(frames, desc="gains", unit="frame") as progress:
+    with tqdm(frames, desc="gains", unit="frame", leave=False, disable=None) as progress:
         return measure_gains(estimator, progress, camera, genet, num_workers)
+
+
+def write_run_banks(
+    run_models: Path, folders: list[Path], camera: str, device: torch.device, num_workers: int, log: logging.Logger
+) -> None:
+    """Write the banks of a finished training: of its newest generators, and of its averaged and best ones.
+
+    Those that are there already, of the same GENet, are kept.
+    """
+    for weights in (run_models, run_models / "ema", run_models / "best"):
+        if not find_checkpoints(weights, GENERATORS):
+            continue
+        path, genet = bank_path(weights), weights_hash(find_checkpoints(weights, ("E",)))
+        if path.exists() and read_bank(path).genet == genet:
+            continue
+        generator = NoiseGenerator(load_generators(weights)).to(device)
+        try:
+            write_bank(path, measure_scenes(generator, folders, camera, genet, IMAGES_PER_RUN_ISO, num_workers))
+        except ValueError as error:  # of a training that was too short, for instance: no reason to fail at its end
+            log.warning("no gain bank %s: %s", path, error)
+        else:
+            log.info("gains of the training images: %s", path)
 
 
 def bank_path(weights: str | Path) -> Path:

@@ -124,7 +124,7 @@ def _images_of(path: str) -> list[Path]:
 def sample_images(estimator: GainEstimator, images: Iterable[Path], max_megapixels: float) -> Sampled:
     """Estimate the gains of images to draw from. Raises ValueError that names one that cannot be used."""
     gains = []
-    for path in tqdm(images, desc="gains", unit="image"):
+    for path in tqdm(images, desc="gains", unit="image", leave=False, disable=None):
         try:
             noisy = as_network_input(read_photo(path, max_megapixels).pixels)
             gains.append((str(path), gain_or_fail(estimator, noisy, path)))

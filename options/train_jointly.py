@@ -23,7 +23,7 @@ from options.common import (
 CHANGEABLE = {
     "help", "epochs", "steps", "log_step", "test_epoch", "val_step", "keep_checkpoints", "keep_best", "num_workers",
     "verbose", "use_tb", "device", "gpu_ids", "train", "generate_data_lists", "dir_save", "train_img_dir",
-    "data_prep_dir",
+    "data_prep_dir", "cache_dir", "cache",
 }  # fmt: skip
 WIDTHS = {"E": 96, "G1": 96, "G2": 64, "D1": 64, "D2": 64, "G3": 64}
 ACTIVATIONS = {"E": "R", "G2": "R", "D1": "L", "D2": "L", "G3": "BR"}
@@ -86,7 +86,20 @@ def _add_run_options(group) -> None:
 
 
 def _add_data_options(group) -> None:
-    group.add_argument("--train_img_dir", default="./Datasets/SIDD_Medium_Crop/", help="output of Crop_SIDD.py")
+    group.add_argument(
+        "--train_img_dir",
+        default="./Datasets/SIDD_Medium_Crop/",
+        help="output of Crop_SIDD.py, or its uncropped --source: then the same crops are taken from the cached frames",
+    )
+    group.add_argument(
+        "--cache_dir",
+        default=None,
+        help="the images are decoded once into files here, which all runs on them share and which may be deleted "
+        "between runs: 1.6 MB a pair of crops, less for uncropped frames; default: cache/ beside --dir_save",
+    )
+    group.add_argument(
+        "--no_cache", dest="cache", action="store_false", help="decode two files for every patch, as published (slow)"
+    )
     group.add_argument(
         "--data_prep_dir", default="./data_preparation/", help="folder of <cam_name>_train.txt and <cam_name>_test.txt"
     )

@@ -204,7 +204,7 @@ def test_truncated_test_image_costs_no_training(root, capsys):
     content = bytearray(test_image.read_bytes())
     content[len(content) // 2] ^= 0xFF  # both ends are whole: found when it is read
     test_image.write_bytes(content)
-    assert test_image.name in refuse(root, capsys, "--epochs", "2")
+    assert test_image.name in refuse(root, capsys, "--epochs", "2", "--no_cache")
     assert list(root.glob("saves/**/training_state_*.pth"))
 
 

@@ -107,9 +107,7 @@ def test_model_keeps_its_colour_where_another_is_missing(kind):
     del curves[GROUPS[1]][NAMES[1]]
     only_second = {GROUPS[0]: dict.fromkeys(NAMES[:3], np.full(SHAPES[kind], np.nan)), GROUPS[1]: curves[GROUPS[1]]}
     legend_only = {GROUPS[0]: only_second[GROUPS[0]], GROUPS[1]: {}}
-    colours = [
-        pixels_of(draw(kind, only_second), c) - pixels_of(draw(kind, legend_only), c) for c in COLOURS[:2]
-    ]
+    colours = [pixels_of(draw(kind, only_second), c) - pixels_of(draw(kind, legend_only), c) for c in COLOURS[:2]]
     assert colours[0] == 0
     assert colours[1] > 100
 

@@ -7,48 +7,65 @@ import numpy as np
 import pytest
 import torch
 
-from data.dataset import StepBatches, TrainingPatches, check_pairs, steps_per_epoch
-from data.loading import batches_of, training_loader, whole_image_loader
-from data.transforms import dihedral
+from data.dataset import StepBatches, StepKey, TrainingPatches, steps_per_epoch
+from data.image_list import list_images
+from data.loading import batches_of, to_device, training_batches, training_loader, whole_image_loader
+from data.readers import FileReader
+from data.transforms import dihedral, dihedral_batch
 from utils.image import read_image, to_uint8, write_image
+
+SCENE = "0001_001_ZZ_00800_00100_5500_N"
 
 
 @pytest.fixture
-def pairs(tmp_path):
+def scene(tmp_path):
     """Images whose pixels tell where they are: red the row, green the column, blue the image; noisy = clean + 1."""
-    made = []
     for number in range(5):
         clean = np.zeros((40, 50, 3), np.uint8)
         clean[..., 0], clean[..., 1], clean[..., 2] = np.arange(40)[:, None], np.arange(50), 10 * number
-        paths = tmp_path / f"clean_{number}.png", tmp_path / f"noisy_{number}.png"
-        write_image(paths[0], clean)
-        write_image(paths[1], clean + 1)
-        made.append(paths)
-    return made
+        write_image(tmp_path / SCENE / "clean" / f"0001_GT_SRGB_{number:03d}_00001.png", clean)
+        write_image(tmp_path / SCENE / "noisy" / f"0001_NOISY_SRGB_{number:03d}_00001.png", clean + 1)
+    return tmp_path / SCENE
 
 
-def test_patch_is_cut_at_one_place_of_both_images(pairs):
-    patches = TrainingPatches(pairs, 16, augment=False, seed=0)
+@pytest.fixture
+def reader(scene):
+    return FileReader(list_images([scene], True, 16, "--patch_size"))
+
+
+def batch_of(patches, step, *indices):
+    """The batch of a step as it reaches the model."""
+    return to_device(patches[StepKey(step, np.array(indices))], "cpu", patches.augment)
+
+
+def test_patch_is_cut_at_one_place_of_both_images(reader, scene):
+    patches = TrainingPatches(reader, 16, augment=False, seed=0)
     tops = set()
-    for stream in range(200):
-        sample = patches[stream % 5, stream]
-        clean = sample["clean"].numpy()
-        top, left = int(clean[0, 0, 0]), int(clean[1, 0, 0])
-        np.testing.assert_array_equal(clean[0], np.broadcast_to(np.arange(top, top + 16)[:, None], (16, 16)))
-        np.testing.assert_array_equal(clean[1], np.broadcast_to(np.arange(left, left + 16), (16, 16)))
-        assert (sample["noisy"] - sample["clean"] == 1).all()
-        assert sample["name"] == str(pairs[stream % 5][1])
-        tops.add(top)
+    for step in range(40):
+        batch = batch_of(patches, step, 0, 1, 2, 3, 4)
+        assert (batch["noisy"] - batch["clean"] == 1).all()
+        for number, clean in enumerate(batch["clean"].numpy()):
+            top, left = int(clean[0, 0, 0]), int(clean[1, 0, 0])
+            np.testing.assert_array_equal(clean[0], np.broadcast_to(np.arange(top, top + 16)[:, None], (16, 16)))
+            np.testing.assert_array_equal(clean[1], np.broadcast_to(np.arange(left, left + 16), (16, 16)))
+            assert (clean[2] == 10 * number).all()
+            assert batch["name"][number] == str(scene / "noisy" / f"0001_NOISY_SRGB_{number:03d}_00001.png")
+            tops.add(top)
     assert {0, 24} <= tops  # both ends are reached
 
 
-def test_sample_depends_on_seed_and_stream_alone(pairs):
-    def sample(seed, stream):
-        return TrainingPatches(pairs, 16, augment=True, seed=seed)[2, stream]["clean"]
+def test_batch_depends_on_seed_and_step_alone(reader):
+    def clean(seed, step):
+        return batch_of(TrainingPatches(reader, 16, augment=True, seed=seed), step, 2, 3)["clean"]
 
-    assert torch.equal(sample(0, 7), sample(0, 7))
-    assert not torch.equal(sample(0, 7), sample(0, 8))
-    assert not torch.equal(sample(0, 7), sample(1, 7))
+    assert torch.equal(clean(0, 7), clean(0, 7))
+    assert not torch.equal(clean(0, 7), clean(0, 8))
+    assert not torch.equal(clean(0, 7), clean(1, 7))
+
+
+def test_patches_of_a_batch_are_cut_at_places_of_their_own(reader):
+    batch = batch_of(TrainingPatches(reader, 16, augment=False, seed=0), 0, *[0] * 20)
+    assert len({clean.tobytes() for clean in batch["clean"].numpy()}) > 10
 
 
 def test_the_eight_modes_are_the_eight_symmetries_of_the_square():
@@ -60,34 +77,44 @@ def test_the_eight_modes_are_the_eight_symmetries_of_the_square():
     np.testing.assert_array_equal(dihedral(square, 0), square)
 
 
-def test_augmentation_uses_all_modes_and_none_without(pairs):
+def test_whole_batches_are_turned_as_single_patches_are():
+    images = np.random.default_rng(0).integers(0, 256, (8, 5, 5, 6), dtype=np.uint8)
+    modes = np.random.default_rng(1).permutation(8)
+    turned = dihedral_batch(torch.from_numpy(images), torch.from_numpy(modes)).numpy()
+    for image, mode, found in zip(images, modes, turned):
+        np.testing.assert_array_equal(found, dihedral(image, mode))
+
+
+def test_augmentation_uses_all_modes_and_none_without(reader):
     def orientations(augment):
-        patches = TrainingPatches(pairs, 40, augment, seed=0)
-        return {patches[0, stream]["clean"][0].numpy().tobytes() for stream in range(100)}
+        patches = TrainingPatches(reader, 40, augment, seed=0)
+        return {image[0].tobytes() for image in batch_of(patches, 0, *[0] * 100)["clean"].numpy()}
 
     assert len(orientations(False)) == 1  # red is the row: rows of 40 equal images differ by orientation only
     assert len(orientations(True)) == 4  # flips across the columns leave red as it is
 
 
 def test_every_epoch_is_a_new_permutation_without_the_incomplete_batch():
-    steps = list(StepBatches(count=7, batch_size=3, shuffle=True, seed=0, first_step=0, last_step=8))
-    epochs = [[index for batch in steps[i : i + 2] for index, _ in batch] for i in range(0, 8, 2)]
+    keys = list(StepBatches(count=7, batch_size=3, shuffle=True, seed=0, first_step=0, last_step=8))
+    assert [key.step for key in keys] == list(range(8))
+    epochs = [[index for key in keys[i : i + 2] for index in key.indices.tolist()] for i in range(0, 8, 2)]
     for epoch in epochs:
         assert len(epoch) == len(set(epoch)) == 6
     assert len({tuple(epoch) for epoch in epochs}) == 4
-    streams = [stream for batch in steps for _, stream in batch]
-    assert streams == list(range(24))
+
+
+def listed(batches):
+    return [(key.step, *key.indices.tolist()) for key in batches]
 
 
 def test_batches_from_any_step_continue_the_whole_run():
-    whole = list(StepBatches(7, 3, True, 5, 0, 9))
+    whole = listed(StepBatches(7, 3, True, 5, 0, 9))
     for first in range(9):
-        assert list(StepBatches(7, 3, True, 5, first, 9)) == whole[first:]
+        assert listed(StepBatches(7, 3, True, 5, first, 9)) == whole[first:]
 
 
 def test_unshuffled_batches_keep_the_order_of_the_list():
-    steps = list(StepBatches(4, 2, False, 0, 0, 4))
-    assert [[index for index, _ in batch] for batch in steps] == [[0, 1], [2, 3], [0, 1], [2, 3]]
+    assert listed(StepBatches(4, 2, False, 0, 0, 4)) == [(0, 0, 1), (1, 2, 3), (2, 0, 1), (3, 2, 3)]
 
 
 def test_batch_larger_than_the_set_names_the_option():
@@ -95,18 +122,23 @@ def test_batch_larger_than_the_set_names_the_option():
         steps_per_epoch(7, 8)
 
 
-def test_loader_workers_change_nothing(pairs):
-    patches = TrainingPatches(pairs, 16, augment=True, seed=0)
+@pytest.mark.parametrize("augment", [False, True])
+def test_loader_workers_change_nothing(reader, augment):
+    patches = TrainingPatches(reader, 16, augment, seed=0)
     order = StepBatches(5, 2, True, 0, 0, 6)
-    alone, helped = (list(training_loader(patches, order, workers, pin_memory=False)) for workers in (0, 2))
-    assert len(alone) == 6
-    for first, second in zip(alone, helped):
+    loaded = []
+    for workers in (0, 2):
+        with training_batches(patches, order, workers, torch.device("cpu")) as batches:
+            loaded.append(list(batches))
+    assert len(loaded[0]) == 6
+    for first, second in zip(*loaded):
+        assert first["noisy"].shape == (2, 3, 16, 16) and first["noisy"].is_contiguous()
         assert torch.equal(first["noisy"], second["noisy"])
         assert first["name"] == second["name"]
 
 
-def test_workers_end_with_the_block_although_the_exception_is_still_held(pairs):
-    patches = TrainingPatches(pairs, 16, augment=True, seed=0)
+def test_workers_end_with_the_block_although_the_exception_is_still_held(reader):
+    patches = TrainingPatches(reader, 16, augment=True, seed=0)
     loader = training_loader(patches, StepBatches(5, 2, True, 0, 0, 100), 2, pin_memory=False)
     with pytest.raises(ValueError) as held, batches_of(loader) as batches:
         next(batches)
@@ -116,22 +148,23 @@ def test_workers_end_with_the_block_although_the_exception_is_still_held(pairs):
     assert not [worker for worker in workers if worker.is_alive()]
 
 
-def test_whole_images_come_in_order_and_uncut(pairs):
-    batches = list(whole_image_loader(pairs, num_workers=0))
+def test_whole_images_come_in_order_and_uncut(reader, scene):
+    batches = list(whole_image_loader(reader, num_workers=0))
     assert [batch["clean"].shape for batch in batches] == [(1, 3, 40, 50)] * 5
-    assert [batch["name"] for batch in batches] == [[str(noisy)] for _, noisy in pairs]
+    assert [batch["name"] for batch in batches] == [[str(path)] for path in sorted((scene / "noisy").iterdir())]
 
 
-def test_check_names_pairs_that_are_small_unequal_or_damaged(pairs, tmp_path):
-    check_pairs(pairs, 40, "--patch_size")
-    with pytest.raises(ValueError, match=r"noisy_0.png: 40x50.*48.*--patch_size"):
-        check_pairs(pairs, 48, "--patch_size")
-    write_image(pairs[3][1], np.zeros((50, 40, 3), np.uint8))
-    with pytest.raises(ValueError, match=r"noisy_3.png: 50x40.*40x50"):
-        check_pairs(pairs, 16, "--patch_size")
-    pairs[1][0].write_bytes(b"")
-    with pytest.raises(ValueError, match=r"clean_1\.png"):
-        check_pairs(pairs, 16, "--patch_size")
+def test_list_names_pairs_that_are_small_unequal_or_damaged(scene):
+    noisy, clean = (sorted((scene / side).iterdir()) for side in ("noisy", "clean"))
+    assert len(list_images([scene], True, 40, "--patch_size")) == 5
+    with pytest.raises(ValueError, match=r"NOISY_SRGB_000_00001.png: 40x50.*48.*--patch_size"):
+        list_images([scene], True, 48, "--patch_size")
+    write_image(noisy[3], np.zeros((50, 40, 3), np.uint8))
+    with pytest.raises(ValueError, match=r"NOISY_SRGB_003_00001.png: 50x40.*40x50"):
+        list_images([scene], True, 16, "--patch_size")
+    clean[1].write_bytes(b"")
+    with pytest.raises(ValueError, match=r"GT_SRGB_001_00001\.png"):
+        list_images([scene], True, 16, "--patch_size")
 
 
 def encode(path, array):

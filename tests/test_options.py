@@ -99,4 +99,4 @@ def test_every_option_has_help():
 def test_options_fixed_on_resume_are_those_that_change_the_weights():
     fixed = fixed_options(train_jointly_parser())
     assert {"patch_size", "seed", "lr_E", "augment", "G2_nc", "cam_name", "lambda_gp"} <= set(fixed)
-    assert not {"epochs", "steps", "device", "num_workers", "dir_save", "use_tb"} & set(fixed)
+    assert not {"epochs", "steps", "device", "num_workers", "dir_save", "use_tb", "cache_dir", "cache"} & set(fixed)

@@ -13,11 +13,13 @@ import pytest
 import torch
 
 import main_train_jointly
+from evaluation.gains import read_bank
 from models.networks import LETTERS
 from models.pretrained import load_generators
 from tests.camera import CAMERA, command, make_camera
 from tests.conftest import ROOT
 from utils import checkpoints
+from utils.image import read_image
 
 KILLS = int(os.environ.get("NECA_KILLS", "4"))  # kill -9 at so many random moments
 
@@ -193,6 +195,20 @@ def test_best_generators_are_those_of_the_test_with_the_lowest_score(root, ema):
         kept = checkpoints.load_checkpoint(models(root) / "best" / f"checkpoint_{letter}.pth")
         numbered = checkpoints.load_checkpoint(folder / f"checkpoint_{letter}_{epoch:08d}.pth")
         assert_same(kept["model_state_dict"], numbered["model_state_dict"])
+
+
+def test_finished_run_has_the_gains_of_its_training_images(root):
+    train(root, "--epochs", "2", "--ema", "0.9", "--keep_best")
+    genet = load_generators(models(root))["E"]
+    for place in ("gains.json", "models/ema/gains.json", "models/best/gains.json"):
+        bank = read_bank(root / "saves" / CAMERA / place)
+        assert [len(gains) for gains in bank.gains.values()] == [4]  # the crops of the training scenes, of one ISO
+    bank = read_bank(root / "saves" / CAMERA / "gains.json")
+    for name, gain in bank.of_iso(None):
+        noisy = torch.from_numpy(read_image(next((root / "crops").rglob(f"{Path(name).name}.png"))))
+        with torch.no_grad():
+            expected = genet(noisy.permute(2, 0, 1)[None] / 255).item()
+        assert gain == pytest.approx(expected, abs=2e-6)
 
 
 @pytest.mark.parametrize("content", ['{"score": null}', '{"score": NaN}', "[1]", "damaged"])

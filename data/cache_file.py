@@ -1,0 +1,129 @@
+"""The cache file of a scene: decoded image pairs, page by page, then an index of where each lies and what it was.
+
+A pair is stored as (H, W, 6) uint8, the clean pixel's RGB before the noisy one's: a patch is then one run of bytes a
+row, and copying it touches half the memory pages that two images would.
+"""
+
+import contextlib
+import json
+import os
+import struct
+import threading
+import zlib
+from collections.abc import Iterable
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+MAGIC = b"NeCApair"
+VERSION = 1  # of this layout and of what is stored; files of another one are made anew
+HEADER = struct.Struct("<8sIIQQ")  # magic, version, CRC-32 of the index, where the index begins, length of the file
+CHANNELS = 6
+PAGE = 4096  # bytes; pairs begin at whole ones
+
+Stamp = tuple[int, int, int, int]  # size and time of modification (ns) of the clean and of the noisy file
+
+
+class Entry(NamedTuple):
+    """A pair within the file."""
+
+    names: tuple[str, str]  # clean and noisy file, relative to the scene
+    stamp: Stamp
+    height: int
+    width: int
+    offset: int  # bytes
+    crc: int  # CRC-32 of the pixels
+
+
+def stamp_of(paths: tuple[Path, Path]) -> Stamp:
+    """What tells whether files have changed."""
+    stats = [path.stat() for path in paths]
+    return tuple(value for stat in stats for value in (stat.st_size, stat.st_mtime_ns))
+
+
+def pixel_bytes(height: int, width: int) -> int:
+    """Bytes that a pair takes, filled up to whole pages."""
+    return -(-height * width * CHANNELS // PAGE) * PAGE
+
+
+def read_index(path: Path) -> tuple[bytes, list[Entry]]:
+    """Read the header and the entries of a cache file; (b"", []) when it is absent, truncated, damaged or too old."""
+    try:
+        with open(path, "rb") as file:
+            header = file.read(HEADER.size)
+            magic, version, crc, begin, length = HEADER.unpack(header)
+            if (magic, version, length) != (MAGIC, VERSION, os.fstat(file.fileno()).st_size):
+                return b"", []
+            file.seek(begin)
+            index = file.read()
+        if zlib.crc32(index) != crc:
+            return b"", []
+        return header, [Entry(tuple(names), tuple(stamp), *rest) for names, stamp, *rest in json.loads(index)]
+    except (OSError, struct.error, ValueError):
+        return b"", []
+
+
+class PairMap:
+    """A cache file in memory, read-only and shared with all processes that have it open."""
+
+    def __init__(self, path: Path, header: bytes):
+        """Raises ValueError when the file is not the one whose index began with `header`."""
+        self.path = path
+        try:
+            self._bytes = np.memmap(path, np.uint8, "r")
+        except (OSError, ValueError):  # gone or empty
+            self._bytes = np.zeros(0, np.uint8)
+        if self._bytes[: HEADER.size].tobytes() != header or HEADER.unpack(header)[-1] != len(self._bytes):
+            raise ValueError(f"{path}: was changed by another process; run the same command again")
+
+    def pair(self, height: int, width: int, offset: int, crc: int) -> np.ndarray:
+        """A pair's pixels, (H, W, 6). Raises ValueError when they are not what was written."""
+        pixels = np.asarray(self._bytes[offset : offset + height * width * CHANNELS])
+        if zlib.crc32(pixels) != crc:
+            raise ValueError(f"{self.path}: damaged (checksum); delete it and run the same command again")
+        return pixels.reshape(height, width, CHANNELS)
+
+
+class PairWriter:
+    """Writes a cache file under a temporary name; it gets its own when it is complete."""
+
+    def __init__(self, path: Path, sizes: list[tuple[int, int]]):
+        self.path = path
+        self.temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+        ends = np.cumsum([PAGE] + [pixel_bytes(*size) for size in sizes])
+        self.offsets, self._end = ends[:-1].tolist(), int(ends[-1])
+        self._file = open(self.temporary, "wb", buffering=0)  # noqa: SIM115 - until `finish` or `discard`
+        self._lock = threading.Lock()
+
+    def put(self, number: int, pieces: Iterable[np.ndarray]) -> int:
+        """Write the pixels of a pair, (H, W, 6) in pieces from its top, from any thread -> their CRC-32."""
+        offset, crc = self.offsets[number], 0
+        for piece in pieces:
+            self._write(piece, offset)
+            offset, crc = offset + piece.nbytes, zlib.crc32(piece, crc)
+        return crc
+
+    def finish(self, entries: list[Entry]) -> None:
+        """Write the index and give the file its name.
+
+        It is not flushed to the disk: after a power cut the checksums tell what is missing, and it can be made anew.
+        """
+        index = json.dumps(entries).encode()
+        self._write(index, self._end)
+        self._write(HEADER.pack(MAGIC, VERSION, zlib.crc32(index), self._end, self._end + len(index)), 0)
+        self._file.close()
+        os.replace(self.temporary, self.path)
+
+    def discard(self) -> None:
+        """Remove what was written, unless it is finished."""
+        with contextlib.suppress(OSError):  # of a full disk, which has been reported
+            self._file.close()
+        self.temporary.unlink(missing_ok=True)
+
+    def _write(self, content: bytes | np.ndarray, offset: int) -> None:
+        with self._lock:
+            self._file.seek(offset)
+            left = memoryview(content).cast("B")
+            while left:  # a full disk or the system's limit of 2 GiB may cut a write short
+                left = left[self._file.write(left) :]

@@ -1,0 +1,74 @@
+"""Where the pixels of an image list come from: the files themselves, or the cache."""
+
+import os
+from pathlib import Path
+
+import numpy as np
+
+from data.cache_file import Entry, PairMap
+from data.dataset import PairReader, read_pair
+from data.image_list import ImageList
+
+
+class FileReader(PairReader):
+    """Decodes the files at every access."""
+
+    def __init__(self, images: ImageList):
+        super().__init__(images.names, images.boxes)
+        self._files, self._source = images.files, images.source
+
+    def pair(self, index: int) -> tuple[np.ndarray, np.ndarray]:
+        """Raises ValueError that names a file which cannot be decoded or is no longer what the list says."""
+        top, left, height, width = self.boxes[index].tolist()
+        clean, noisy = read_pair(tuple(Path(path) for path in map(os.fsdecode, self._files[self._source[index]])))
+        return tuple(image[top : top + height, left : left + width] for image in (clean, noisy))
+
+    def fill(self, patches: np.ndarray, indices: np.ndarray, corners: np.ndarray) -> None:
+        for patch, index, (top, left) in zip(patches, indices.tolist(), corners.tolist()):
+            rows, columns = (slice(start, start + len(patch)) for start in (top, left))
+            clean, noisy = self.pair(index)
+            patch[..., :3], patch[..., 3:] = clean[rows, columns], noisy[rows, columns]
+
+
+class CacheReader(PairReader):
+    """Reads memory-mapped cache files, `(header, entries)` of each scene. Every process maps what it needs itself."""
+
+    def __init__(self, images: ImageList, files: list[Path], indices: list[tuple[bytes, list[Entry]]]):
+        super().__init__(images.names, images.boxes)
+        self._source, self._scene, self._files = images.source, images.scene, files
+        self._headers = [header for header, _ in indices]
+        self._places = np.array([entry[2:] for _, entries in indices for entry in entries])  # (m, 4), see `Entry`
+        self._forget()
+
+    def _forget(self) -> None:
+        self._maps: dict[int, PairMap] = {}
+        self._pairs: list[np.ndarray | None] = [None] * len(self._places)
+
+    def __getstate__(self) -> dict:
+        return self.__dict__ | {"_maps": None, "_pairs": None}
+
+    def __setstate__(self, state: dict) -> None:
+        self.__dict__.update(state)
+        self._forget()
+
+    def pair(self, index: int) -> tuple[np.ndarray, np.ndarray]:
+        """Views into the cache. Raises ValueError that names a cache file whose pixels are not what was written."""
+        top, left, height, width = self.boxes[index].tolist()
+        window = self._pair(int(self._source[index]))[top : top + height, left : left + width]
+        return window[..., :3], window[..., 3:]
+
+    def fill(self, patches: np.ndarray, indices: np.ndarray, corners: np.ndarray) -> None:
+        size = patches.shape[1]
+        sources, corners = self._source[indices].tolist(), (self.boxes[indices, :2] + corners).tolist()
+        for patch, source, (top, left) in zip(patches, sources, corners):
+            patch[...] = self._pair(source)[top : top + size, left : left + size]
+
+    def _pair(self, source: int) -> np.ndarray:
+        """A pair of files, (H, W, 6); mapped and checked when a process first asks for it."""
+        pair = self._pairs[source]
+        if pair is None:
+            scene = int(self._scene[source])
+            if scene not in self._maps:
+                self._maps[scene] = PairMap(self._files[scene], self._headers[scene])
+            pair = self._pairs[source] = self._maps[scene].pair(*self._places[source].tolist())
+        return pair

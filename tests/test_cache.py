@@ -1,0 +1,464 @@
+"""The crop cache: the same samples as the files give, whatever has happened to it."""
+
+import json
+import logging
+import os
+import pickle
+import shutil
+import subprocess
+import sys
+import zlib
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+import torch
+
+import main_train_jointly
+from data import cache, cache_build, cache_file
+from data.cache import open_images
+from data.crop import CropJob, crop_pair
+from data.dataset import StepBatches, TrainingPatches
+from data.image_list import list_images
+from data.image_sets import PUBLISHED_CROPS
+from data.loading import training_batches, whole_image_loader
+from data.sidd import find_pairs
+from data.splits import read_list
+from tests.camera import CAMERA, command, make_camera
+from tests.conftest import ROOT
+from tests.test_train_command import assert_same, weights
+from utils.image import read_image, write_image
+
+SCENES = [f"{number:04d}_001_ZZ_00800_00100_5500_N" for number in (1, 2)]
+LOG = logging.getLogger("test")
+
+
+def write_pair(scene: Path, frame: int, shape: tuple[int, int], seed: int = 0, cropped: bool = True) -> list[Path]:
+    """Write noise as a pair of crops or of frames -> clean and noisy file."""
+    random, paths = np.random.default_rng((frame, seed)), []
+    for side, kind in (("clean", "GT"), ("noisy", "NOISY")):
+        stem = f"{scene.name[:4]}_{kind}_SRGB_{frame:03d}"
+        paths.append(scene / side / f"{stem}_00001.png" if cropped else scene / f"{stem}.PNG")
+        write_image(paths[-1], random.integers(0, 256, (*shape, 3), dtype=np.uint8))
+    return paths
+
+
+@pytest.fixture
+def data(tmp_path) -> Path:
+    """Two scenes of three pairs, of different sizes."""
+    for scene in SCENES:
+        for frame in range(3):
+            write_pair(tmp_path / "data" / scene, frame, (24 + frame, 40))
+    return tmp_path / "data"
+
+
+def open_set(data: Path, cache_dir: Path | None, cropped: bool = True):
+    images = list_images(sorted(data.iterdir()), cropped, 16, "--patch_size")
+    return open_images([images], data, cache_dir, 2, LOG)[0]
+
+
+def cached_file(data: Path, scene: str = SCENES[0]) -> Path:
+    return next((data.parent / "cache").glob(f"*/{scene}.pairs"))
+
+
+def samples(reader, num_workers: int = 0) -> list[torch.Tensor]:
+    patches = TrainingPatches(reader, 16, augment=True, seed=0)
+    order = StepBatches(len(reader), 3, True, 0, 0, 8)
+    with training_batches(patches, order, num_workers, torch.device("cpu")) as batches:
+        return [batch[name] for batch in batches for name in ("clean", "noisy")]
+
+
+def assert_right(reader, data: Path) -> None:
+    """Samples and whole images must be those of the files themselves."""
+    plain = open_set(data, None)
+    assert all(map(torch.equal, samples(reader), samples(plain)))
+    for one, other in zip(whole_image_loader(reader, 0), whole_image_loader(plain, 0)):
+        assert one["name"] == other["name"]
+        assert torch.equal(one["clean"], other["clean"]) and torch.equal(one["noisy"], other["noisy"])
+
+
+@pytest.fixture
+def decoded(monkeypatch) -> list[str]:
+    """Names of the noisy files that go into the cache."""
+    names, read = [], cache_build.decode_pair
+    monkeypatch.setattr(cache_build, "decode_pair", lambda pair: (names.append(pair[1].name), read(pair))[1])
+    return names
+
+
+def test_samples_and_whole_images_are_those_of_the_files(data, tmp_path):
+    assert_right(open_set(data, tmp_path / "cache"), data)
+
+
+@pytest.mark.parametrize("kind", ["grey", "16 bit", "opaque alpha"])
+def test_unusual_images_are_cached_as_they_are_read(data, tmp_path, kind):
+    path = sorted((data / SCENES[0] / "noisy").iterdir())[0]
+    image = {
+        "grey": np.random.default_rng(0).integers(0, 256, (24, 40), dtype=np.uint8),
+        "16 bit": np.random.default_rng(0).integers(0, 65536, (24, 40, 3), dtype=np.uint16),
+        "opaque alpha": np.full((24, 40, 4), 255, np.uint8),
+    }[kind]
+    path.write_bytes(cv2.imencode(".png", image)[1].tobytes())
+    assert_right(open_set(data, tmp_path / "cache"), data)
+
+
+def test_pair_of_unequal_sizes_is_named(data):
+    _, noisy = pair = write_pair(data / SCENES[0], 0, (24, 40))
+    write_image(noisy, np.zeros((23, 40, 3), np.uint8))
+    with pytest.raises(ValueError, match=rf"{noisy.name}: 23x40.*24x40"):
+        cache_build.decode_pair(tuple(pair))
+
+
+def test_workers_read_the_same_from_the_cache(data, tmp_path):
+    reader = open_set(data, tmp_path / "cache")
+    assert all(map(torch.equal, samples(reader, num_workers=2), samples(reader)))
+
+
+def test_complete_cache_is_used_without_decoding_or_writing_anything(data, tmp_path, monkeypatch, decoded):
+    open_set(data, tmp_path / "cache")
+    assert len(decoded) == 6
+    real_open = open
+
+    def read_only(file, mode="r", **options):
+        assert mode in ("r", "rb"), f"{file} opened to write"
+        return real_open(file, mode, **options)
+
+    monkeypatch.setattr("builtins.open", read_only)
+    monkeypatch.setattr(Path, "mkdir", lambda *arguments, **options: pytest.fail("makes a folder"))
+    assert_right(open_set(data, tmp_path / "cache"), data)
+    assert len(decoded) == 6
+
+
+def test_changed_image_is_decoded_again_and_no_other(data, tmp_path, decoded):
+    open_set(data, tmp_path / "cache")
+    decoded.clear()
+    _, noisy = write_pair(data / SCENES[1], 1, (30, 30), seed=1)
+    assert_right(open_set(data, tmp_path / "cache"), data)
+    assert decoded == [noisy.name]
+
+
+def test_image_of_the_same_size_in_bytes_is_told_by_its_time(data, tmp_path, decoded):
+    open_set(data, tmp_path / "cache")
+    decoded.clear()
+    clean = sorted((data / SCENES[0] / "clean").iterdir())[0]
+    os.utime(clean, ns=(0, clean.stat().st_mtime_ns + 1))
+    open_set(data, tmp_path / "cache")
+    assert len(decoded) == 1
+
+
+def test_removed_pair_leaves_the_cache_and_costs_no_decoding(data, tmp_path, decoded):
+    open_set(data, tmp_path / "cache")
+    before = cached_file(data).stat().st_size
+    decoded.clear()
+    for side in ("clean", "noisy"):
+        sorted((data / SCENES[0] / side).iterdir())[1].unlink()
+    assert_right(open_set(data, tmp_path / "cache"), data)
+    assert decoded == []
+    assert cached_file(data).stat().st_size < before
+
+
+def truncate(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[:-10])
+
+
+def change(path: Path, place: int) -> None:
+    content = bytearray(path.read_bytes())
+    content[place] ^= 1
+    path.write_bytes(content)
+
+
+def make_older(path: Path) -> None:
+    content = bytearray(path.read_bytes())
+    fields = list(cache_file.HEADER.unpack(content[: cache_file.HEADER.size]))
+    fields[1] = cache_file.VERSION - 1
+    content[: cache_file.HEADER.size] = cache_file.HEADER.pack(*fields)
+    path.write_bytes(content)
+
+
+def take_from_other_scene(path: Path) -> None:
+    shutil.copy(path.with_name(f"{SCENES[1]}.pairs"), path)
+
+
+@pytest.mark.parametrize(
+    "spoil",
+    [
+        truncate,
+        lambda path: path.write_bytes(b""),
+        lambda path: path.write_bytes(path.read_bytes() + b"x"),
+        lambda path: change(path, 0),
+        lambda path: change(path, -5),  # in the index
+        make_older,
+        take_from_other_scene,
+        lambda path: path.unlink(),
+    ],
+    ids=["truncated", "empty", "longer", "header", "index", "version", "other scene", "gone"],
+)
+def test_file_that_is_not_what_it_should_be_is_made_anew(data, tmp_path, decoded, spoil):
+    open_set(data, tmp_path / "cache")
+    decoded.clear()
+    spoil(cached_file(data))
+    assert_right(open_set(data, tmp_path / "cache"), data)
+    assert len(decoded) == 3  # the other scene stays
+
+
+def test_damaged_pixels_are_refused_by_name(data, tmp_path):
+    open_set(data, tmp_path / "cache")
+    change(cached_file(data), cache_file.PAGE + 100)
+    with pytest.raises(ValueError, match=rf"{SCENES[0]}\.pairs: damaged.*delete it"):
+        samples(open_set(data, tmp_path / "cache"))
+
+
+def test_damaged_pixels_are_not_carried_into_a_new_file(data, tmp_path, decoded):
+    open_set(data, tmp_path / "cache")
+    decoded.clear()
+    change(cached_file(data), cache_file.PAGE + 100)  # the first pair
+    write_pair(data / SCENES[0], 2, (30, 30), seed=1)
+    assert_right(open_set(data, tmp_path / "cache"), data)
+    assert len(decoded) == 2
+
+
+def test_file_replaced_after_the_cache_was_opened_is_refused(data, tmp_path):
+    reader = open_set(data, tmp_path / "cache")
+    write_pair(data / SCENES[0], 0, (60, 60), seed=1)
+    open_set(data, tmp_path / "cache")
+    with pytest.raises(ValueError, match="changed by another process"):
+        samples(reader)
+
+
+def test_two_data_sets_with_the_same_scene_names_share_a_folder(data, tmp_path):
+    other = tmp_path / "other" / "data"
+    shutil.copytree(data, other)
+    write_pair(other / SCENES[0], 0, (24, 40), seed=1)
+    for folder in (data, other, data):
+        assert_right(open_set(folder, tmp_path / "cache"), folder)
+    assert len(list((tmp_path / "cache").iterdir())) == 2
+
+
+def test_reader_travels_to_other_processes_without_pixels(data, tmp_path):
+    reader = open_set(data, tmp_path / "cache")
+    expected = samples(reader)
+    packed = pickle.dumps(reader)
+    pixels = sum(image.numel() for pair in expected for image in pair)
+    assert len(packed) < pixels / 4  # paths and places
+    assert all(map(torch.equal, samples(pickle.loads(packed)), expected))
+
+
+def test_disk_without_room_is_named_before_anything_is_written(data, tmp_path, monkeypatch):
+    monkeypatch.setattr(cache.shutil, "disk_usage", lambda path: shutil._ntuple_diskusage(10**9, 10**9, 1000))
+    with pytest.raises(ValueError, match=r"the disk has.*--cache_dir.*--no_cache"):
+        open_set(data, tmp_path / "cache")
+    assert not (tmp_path / "cache").exists()
+
+
+def test_disk_that_fills_up_is_named_and_nothing_half_written_stays(data, tmp_path, monkeypatch):
+    def full(self, content, offset):
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(cache_file.PairWriter, "_write", full)
+        with pytest.raises(ValueError, match=r"No space left.*--cache_dir.*--no_cache"):
+            open_set(data, tmp_path / "cache")
+    assert {path.name for path in (tmp_path / "cache").glob("*/*")} == {".lock"}
+    assert_right(open_set(data, tmp_path / "cache"), data)
+
+
+def test_folder_that_cannot_be_written_is_named(data, tmp_path):
+    (tmp_path / "cache").write_text("a file where a folder should be")
+    with pytest.raises(ValueError, match="--cache_dir"):
+        open_set(data, tmp_path / "cache")
+
+
+OTHER_PROCESS = """
+import logging, os, signal, sys, time
+from pathlib import Path
+from data import cache_build
+from data.cache import open_images
+from data.image_list import list_images
+
+data, kill_at = Path(sys.argv[1]), int(sys.argv[2])
+read, count = cache_build.decode_pair, 0
+
+def slow(pair):
+    global count
+    count += 1
+    time.sleep(0.1)
+    if count == kill_at:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return read(pair)
+
+cache_build.decode_pair = slow
+logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stdout)
+images = list_images(sorted(data.iterdir()), True, 16, "")
+print("ready", flush=True)
+input()
+reader = open_images([images], data, data.parent / "cache", 0, logging.getLogger())[0]
+print("decoded", count, sum(int(pixels.sum()) for i in range(len(reader)) for pixels in reader.pair(i)))
+"""
+
+
+def start(data: Path, kill_at: int = 0) -> subprocess.Popen:
+    """Start a process that opens the cache as soon as it gets a line."""
+    words = [sys.executable, "-c", OTHER_PROCESS, str(data), str(kill_at)]
+    pipe = subprocess.PIPE
+    return subprocess.Popen(words, cwd=ROOT, stdin=pipe, stdout=pipe, stderr=subprocess.STDOUT, text=True)
+
+
+def release(processes: list[subprocess.Popen]) -> list[list[str]]:
+    """Let processes that are ready open the cache, at the same time -> the lines of each."""
+    assert [process.stdout.readline() for process in processes] == ["ready\n"] * len(processes)
+    for process in processes:
+        process.stdin.write("\n")
+        process.stdin.flush()
+    return [process.communicate(timeout=60)[0].splitlines() for process in processes]
+
+
+def test_killed_build_is_continued_and_nothing_of_it_is_taken_for_complete(data, tmp_path, decoded):
+    process = start(data, kill_at=5)  # in the second of two scenes
+    release([process])
+    assert process.returncode == -9
+    assert [path.name for path in (tmp_path / "cache").glob("*/*.pairs")] == [f"{SCENES[0]}.pairs"]
+    assert_right(open_set(data, tmp_path / "cache"), data)
+    assert len(decoded) == 3  # the first scene was complete
+    assert not list((tmp_path / "cache").rglob("*.tmp"))
+
+
+def test_two_processes_at_once_decode_nothing_twice(data):
+    processes = [start(data), start(data)]
+    lines = release(processes)
+    assert [process.returncode for process in processes] == [0, 0], lines
+    assert sum("waiting" in line for each in lines for line in each) == 1, lines
+    decoded, sums = zip(*(map(int, each[-1].split()[1:]) for each in lines))
+    assert sorted(decoded) == [0, 6]
+    assert set(sums) == {sum(int(read_image(path).sum()) for path in data.rglob("*.png"))}
+
+
+def test_image_damaged_in_its_middle_is_named(data, tmp_path):
+    path = sorted((data / SCENES[1] / "noisy").iterdir())[0]
+    change(path, path.stat().st_size // 2)
+    with pytest.raises(ValueError, match=path.name):
+        open_set(data, tmp_path / "cache")
+    assert not list((tmp_path / "cache").rglob("*.tmp"))
+
+
+# Uncropped frames.
+
+
+@pytest.fixture(scope="module")
+def frames(tmp_path_factory) -> Path:
+    """parts/ with two frames that are cut in four and six and one that is not, and crops/ of them."""
+    root = tmp_path_factory.mktemp("frames")
+    for number, (scene, shape) in enumerate(
+        [(SCENES[0], (801, 801)), (SCENES[0], (810, 900)), (SCENES[1], (700, 900))]
+    ):
+        write_pair(root / "parts" / scene, number, shape, cropped=False)
+    for scene in SCENES:
+        for pair in find_pairs(root / "parts" / scene)[0]:
+            crop_pair(CropJob(*pair, root / "crops" / scene), PUBLISHED_CROPS)
+    return root
+
+
+def test_uncropped_frames_give_the_same_samples_and_names_as_their_crops(frames, tmp_path):
+    cut, crops = open_set(frames / "parts", tmp_path, cropped=False), open_set(frames / "crops", None)
+    assert len(cut) == 2 * 2 + 2 * 3 + 1  # columns begin at 0 and 289; at 0, 384 and 388
+    assert all(map(torch.equal, samples(cut), samples(crops)))
+    for one, other in zip(whole_image_loader(cut, 0), whole_image_loader(crops, 0)):
+        assert one["name"][0].replace("parts", "crops") == other["name"][0]
+        assert torch.equal(one["clean"], other["clean"]) and torch.equal(one["noisy"], other["noisy"])
+    lists = [
+        list_images(sorted((frames / kind).iterdir()), kind == "crops", 16, "").fingerprint()
+        for kind in ("parts", "crops")
+    ]
+    assert lists[0] == lists[1]
+
+
+def test_cache_of_frames_is_smaller_than_that_of_their_crops(frames, tmp_path):
+    def size(kind):
+        open_set(frames / kind, tmp_path / kind, kind == "crops")
+        return sum(path.stat().st_size for path in (tmp_path / kind).rglob("*.pairs"))
+
+    assert size("parts") < 0.75 * size("crops")  # 2.0 of 3.3 million pixels
+
+
+def test_frames_without_a_cache_are_refused(frames):
+    with pytest.raises(ValueError, match=r"--no_cache.*Crop_SIDD"):
+        open_set(frames / "parts", None, cropped=False)
+
+
+def test_frame_without_its_partner_is_named(tmp_path):
+    clean, noisy = write_pair(tmp_path / SCENES[0], 1, (20, 20), cropped=False)
+    noisy.unlink()
+    with pytest.raises(ValueError, match=rf"{clean.name}: unpaired.*--train_img_dir"):
+        open_set(tmp_path, None, cropped=False)
+
+
+# The training command.
+
+
+def train(root: Path, *more: str, save: str) -> None:
+    main_train_jointly.main(command(root, *more, save=save))
+
+
+def test_run_on_frames_and_its_resume_give_the_weights_of_a_run_on_crops(tmp_path):
+    make_camera(tmp_path)
+    shutil.rmtree(tmp_path / "crops")
+    *train_scenes, test_scene = [
+        name for half in ("train", "test") for name in read_list(tmp_path / f"lists/ZZ_{half}.txt")
+    ]
+    for number, scene in enumerate(train_scenes):
+        write_pair(tmp_path / "parts" / scene, number, (801, 801) if number == 0 else (64, 48), cropped=False)
+    write_pair(tmp_path / "parts" / test_scene, 9, (64, 64), cropped=False)
+    for scene in (*train_scenes, test_scene):
+        for pair in find_pairs(tmp_path / "parts" / scene)[0]:
+            crop_pair(CropJob(*pair, tmp_path / "crops" / scene), PUBLISHED_CROPS)
+    parts = ("--train_img_dir", str(tmp_path / "parts"))
+    train(tmp_path, "--epochs", "1", save="on_crops")  # 4 + 3 crops in batches of 2
+    train(tmp_path, "--epochs", "1", *parts, save="on_frames")
+    train(tmp_path, "--epochs", "1", "--steps", "1", save="mixed")
+    train(tmp_path, "--epochs", "1", *parts, save="mixed")
+    assert int(weights(tmp_path, "on_crops")["step"]) == 3
+    assert_same(weights(tmp_path, "on_frames"), weights(tmp_path, "on_crops"))
+    assert_same(weights(tmp_path, "mixed"), weights(tmp_path, "on_crops"))
+
+
+def test_run_without_the_cache_gives_the_same_weights(tmp_path):
+    make_camera(tmp_path)
+    train(tmp_path, "--epochs", "2", save="cached")
+    assert list((tmp_path / "cache").rglob("*.pairs"))
+    shutil.rmtree(tmp_path / "cache")
+    train(tmp_path, "--epochs", "2", "--no_cache", save="plain")
+    assert not (tmp_path / "cache").exists()
+    train(tmp_path, "--epochs", "1", "--cache_dir", str(tmp_path / "elsewhere"), save="mixed")
+    train(tmp_path, "--epochs", "2", "--no_cache", save="mixed")
+    assert list((tmp_path / "elsewhere").rglob("*.pairs"))
+    assert_same(weights(tmp_path, "cached"), weights(tmp_path, "plain"))
+    assert_same(weights(tmp_path, "mixed"), weights(tmp_path, "plain"))
+
+
+def test_testing_alone_decodes_no_training_images(tmp_path):
+    make_camera(tmp_path)
+    train(tmp_path, "--epochs", "1", save="saves")
+    shutil.rmtree(tmp_path / "cache")
+    train(tmp_path, "--epochs", "1", "--not_train", save="saves")
+    assert [path.name[:4] for path in (tmp_path / "cache").rglob("*.pairs")] == ["0005"]
+
+
+def test_run_whose_samples_were_drawn_otherwise_is_not_resumed(tmp_path):
+    make_camera(tmp_path)
+    train(tmp_path, "--epochs", "1", save="saves")
+    options = tmp_path / "saves" / CAMERA / "options.json"
+    older = json.loads(options.read_text())
+    del older["sampling"]
+    options.write_text(json.dumps(older))
+    with pytest.raises(ValueError, match=r"sampling by patch.*version of this code"):
+        train(tmp_path, "--epochs", "2", save="saves")
+
+
+def test_checksum_is_the_one_of_the_pixels_in_the_file(data, tmp_path):
+    open_set(data, tmp_path / "cache")
+    _, entries = cache_file.read_index(cached_file(data))
+    content = cached_file(data).read_bytes()
+    for entry in entries:
+        pixels = content[entry.offset : entry.offset + entry.height * entry.width * 6]
+        images = [read_image(data / SCENES[0] / name) for name in entry.names]
+        assert pixels == np.concatenate(images, axis=2).tobytes()
+        assert entry.crc == zlib.crc32(pixels)
