@@ -36,7 +36,7 @@ def judge_noise(args: argparse.Namespace) -> None:
     for remark in candidates.remarks:
         log.info("note: %s", remark)
     log.info("scenes: %d; models: %s", len(chosen), ", ".join(model.name for model in candidates.models))
-    info = describe_run(args, len(chosen), candidates)
+    info = describe_run(args, len(chosen), sum(frame.count for frame in frames), candidates)
 
     # Evaluate.
     results = evaluate(frames, candidates.models, args.draws, args.num_workers)

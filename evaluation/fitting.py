@@ -23,7 +23,7 @@ LEVELS = np.arange(256)
 FEWEST_PIXELS = 1000
 WIDEST = 4  # levels to either side; one that needs more has the noise of the nearest that does not
 
-NamedPair = tuple[Path, np.ndarray, np.ndarray]  # file, clean, noisy
+FilePair = tuple[Path, np.ndarray, np.ndarray]  # file, clean, noisy
 
 
 class Baselines(NamedTuple):
@@ -45,7 +45,7 @@ class NoiseLevels(NamedTuple):
 
 
 def fit_baselines(
-    images: dict[int, list], num_workers: int, read: Callable[[Any], Iterable[NamedPair]] | None = None
+    images: dict[int, list], num_workers: int, read: Callable[[Any], Iterable[FilePair]] | None = None
 ) -> dict[int, Baselines]:
     """Fit the baselines to image pairs: {ISO: pairs of files} -> {ISO: models}, with a progress bar for each pass.
 

@@ -33,10 +33,9 @@ def measure_joint(
     """Measure the model on whole test images -> mean metrics, and pictures of the first image, (H, W, 3) uint8.
 
     psnr: of the denoiser on the real noisy image, in dB; the others see `compare`, with `_ema` behind the name for the
-    averaged weights; values that are unknown (nlf of small images, psnr of
-    equal ones) are left out of the means. The white noise of an image
-    follows from (seed, its number), so tests of one run are comparable. Pictures: `panel`, and `with_plots` those of
-    the evaluation (`draw_pictures`).
+    averaged weights; values that are unknown (nlf of small images, psnr of equal ones) are left out of the means. The
+    white noise of an image follows from (seed, its number), so tests of one run are comparable. Pictures: `panel`, and
+    `with_plots` those of the evaluation (`draw_pictures`).
     """
     rows, pictures = [], {}
     bar = {"desc": "test", "unit": "image", "position": 2, "leave": False, "disable": None}

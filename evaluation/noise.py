@@ -2,7 +2,6 @@
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
-from functools import cached_property, partial
 from typing import NamedTuple
 
 import numpy as np
@@ -41,15 +40,12 @@ def describe(noise: np.ndarray, clean_uint8: np.ndarray) -> Description:
 
 
 class Reference:
-    """A sample's real noise; it is described once, by whichever fake needs that first."""
+    """The real noise of an image pair, (H, W, 3) uint8 each, and its description, which all fakes share."""
 
     def __init__(self, clean: np.ndarray, noisy: np.ndarray):
         self.clean = clean
         self.noise = metrics.noise_of(noisy, clean)
-
-    @cached_property
-    def description(self) -> Description:
-        return describe(self.noise, self.clean)
+        self.description = describe(self.noise, self.clean)
 
 
 def measure(reference: Reference, fake_noise: np.ndarray) -> tuple[dict[str, float], Description, np.ndarray]:
@@ -129,23 +125,27 @@ def evaluate(frames: list[Frame], models: list[NoiseModel], draws: int, num_work
     not finite.
     """
     results = Results()
-    read = partial(read_samples, with_other=any(model.name == "real" for model in models))
-    total = sum(len(frame.pieces or (0,)) for frame in frames)
+    with_other = any(model.name == "real" for model in models)
+
+    def read(frame: Frame) -> list[tuple[Sample, Reference]]:
+        return [(sample, Reference(sample.clean, sample.noisy)) for sample in read_samples(frame, with_other)]
+
+    total = sum(frame.count for frame in frames)
     with tqdm(total=total, desc="evaluate", unit="image", disable=None) as bar:
         samples = (sample for batch in in_threads(read, frames, num_workers) for sample in batch)
-        for row, evidence in in_threads(_measure_fake, _fakes(samples, models, draws), num_workers):
+        for row, evidence, is_first in in_threads(_measure_fake, _fakes(samples, models, draws), num_workers):
             results.rows.append(row)
             for key, description, noise in evidence:
                 results.evidence.setdefault(key, Evidence()).add(description, noise)
-            bar.update(len(evidence) - 1)  # two pieces: the sample's first row
+            bar.update(is_first)
     if not results.rows:
         raise ValueError(f"{', '.join(model.name for model in models)}: no noise for any of the images; add --models")
     return results
 
 
-def _fakes(samples: Iterable[Sample], models: list[NoiseModel], draws: int) -> Iterator[Fake]:
-    for sample in samples:
-        reference, is_first = Reference(sample.clean, sample.noisy), True
+def _fakes(samples: Iterable[tuple[Sample, Reference]], models: list[NoiseModel], draws: int) -> Iterator[Fake]:
+    for sample, reference in samples:
+        is_first = True
         for model in models:
             for draw in range(draws if model.random else 1):
                 noise = model.noise(sample, draw)
@@ -157,14 +157,14 @@ def _fakes(samples: Iterable[Sample], models: list[NoiseModel], draws: int) -> I
                 is_first = False
 
 
-def _measure_fake(fake: Fake) -> tuple[dict, list[tuple]]:
-    """-> the row, and what the plots take: the fake's description, before it, once, that of the real noise."""
+def _measure_fake(fake: Fake) -> tuple[dict, list[tuple], bool]:
+    """-> the row; what the plots take: the fake's description, and once that of the real noise; `is_first`."""
     scene, reference = fake.sample.scene, fake.reference
     values, made, noise = measure(reference, fake.noise)
     name = f"{scene.name}/{fake.sample.name}"
     row = {"image": name, "camera": scene.camera, "iso": scene.iso, "model": fake.model, "draw": fake.draw} | values
     evidence = [((scene.iso, REAL), reference.description, reference.noise)] if fake.is_first else []
-    return row, [*evidence, ((scene.iso, fake.model), made, noise)]
+    return row, [*evidence, ((scene.iso, fake.model), made, noise)], fake.is_first
 
 
 def pooled(evidence: dict[tuple[int, str], Evidence], noise: str) -> Iterator[Evidence]:

@@ -10,7 +10,7 @@ import torch
 
 from data.image_sets import Frame, find_frames, read_samples
 from data.sidd import parse_scene
-from evaluation.fitting import NamedPair, fit_baselines
+from evaluation.fitting import FilePair, fit_baselines
 from evaluation.noise import REAL
 from evaluation.noise_models import (
     FITTED,
@@ -119,15 +119,14 @@ def _fitted(
         by_iso.setdefault(parse_scene(name).iso, []).append(scenes[name])
     frames = {iso: find_frames(folders, args.fit_images) for iso, folders in sorted(by_iso.items())}
     counts = ", ".join(
-        f"{sum(len(frame.pieces or (0,)) for frame in of)} of ISO {iso} ({len(by_iso[iso])} scenes)"
-        for iso, of in frames.items()
+        f"{sum(frame.count for frame in of)} of ISO {iso} ({len(by_iso[iso])} scenes)" for iso, of in frames.items()
     )
     remarks.append(f"{', '.join(names)}: fitted on training crops, {counts}.")
     fitted = fit_baselines(frames, args.num_workers, _image_pairs)
     return [Fitted(name, fitted, args.seed) for name in names]
 
 
-def _image_pairs(frame: Frame) -> list[NamedPair]:
+def _image_pairs(frame: Frame) -> list[FilePair]:
     return [(sample.noisy_file, sample.clean, sample.noisy) for sample in read_samples(frame, with_other=False)]
 
 

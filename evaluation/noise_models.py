@@ -24,7 +24,7 @@ MODEL_NAMES = (*NECA, "coloured", "heteroscedastic", "AWGN-ISO", "AWGN-image", "
 
 DESCRIPTIONS = {
     "NeCA-W": "the generator, with the gain that GENet estimates from the real noisy image",
-    "NeCA-S": "the generator's signal-independent noise, at the real noise's std or --noise_level",
+    "NeCA-S": "the generator's signal-independent noise; before NCNet it has the real noise's std, or --noise_level",
     "coloured": "Gaussian noise with mean and std by intensity, spatial and channel covariance of the training images "
     "of the ISO",
     "heteroscedastic": "independent Gaussian noise with mean and std by intensity of the training images of the ISO",
@@ -32,6 +32,11 @@ DESCRIPTIONS = {
     "AWGN-image": "white Gaussian noise with the true std of this very image",
     "real": "real noise of another frame of the same scene: the floor that no model can get below",
 }
+
+
+def shown_name(model: str) -> str:
+    """What tables and plots call a model: `real` beside the real noise itself would confuse."""
+    return "real (floor)" if model == "real" else model
 
 
 class NoiseModel(Protocol):

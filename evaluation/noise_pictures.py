@@ -3,6 +3,7 @@
 import numpy as np
 
 from evaluation.noise import REAL, Evidence, pooled
+from evaluation.noise_models import shown_name
 from evaluation.noise_summary import is_ranked
 from utils import charts
 from utils.metrics import noise_level_function, spectrum_frequencies
@@ -10,14 +11,14 @@ from utils.metrics.structure import NLF_BINS
 from utils.plots import magnified_noise, panel
 
 PANEL_STD = 40  # grey levels to which the real noise of the panel is magnified
-EXAMPLE_ISOS = 3  # rows of the panel of noises
 LABEL = 24  # letters of a name above its noise
 CAPTIONS = {
     "scores": "Structure-aware score of the ranked models with the spread between images (one standard deviation).",
     "noises": "Noise of one image per ISO, its middle, around grey; all noises of a row magnified alike.",
-    "autocorrelation": "Autocorrelation of the noise, mean of channels and images; the middle, lag (0, 0), is 1.",
+    "autocorrelation": "Autocorrelation of the noise, mean of channels, images and ISOs; the middle, lag (0, 0), is 1.",
     "spectra": "Radial power spectra, mean of channels and images.",
-    "noise_levels": "Noise level functions: standard deviation by clean intensity.",
+    "noise_levels": "Noise level functions: standard deviation by clean intensity. The coloured and the "
+    "heteroscedastic model are fitted to the same one.",
     "histograms": "Histograms of the noise, channels pooled.",
 }
 
@@ -27,9 +28,9 @@ def draw_scores(summary: dict[str, dict]) -> np.ndarray:
     intervals = {}
     for name, values in summary.items():
         mean, spread = values["score"]["mean"], np.nan_to_num(values["score"]["over_images"])
-        intervals[name] = (mean, mean - spread, mean + spread)
-    ranked = {name: interval for name, interval in intervals.items() if is_ranked(summary[name])}
-    return charts.scores([REAL, *summary], ranked or intervals)
+        intervals[shown_name(name)] = (mean, mean - spread, mean + spread)
+    ranked = {shown_name(name): intervals[shown_name(name)] for name in summary if is_ranked(summary[name])}
+    return charts.scores([REAL, *intervals], ranked or intervals)
 
 
 def draw_pictures(evidence: dict[tuple[int, str], Evidence], models: list[str]) -> dict[str, np.ndarray]:
@@ -38,14 +39,16 @@ def draw_pictures(evidence: dict[tuple[int, str], Evidence], models: list[str]) 
 
     def by_iso(value) -> dict[str, dict[str, np.ndarray]]:
         return {
-            f"ISO {iso}": {name: value(evidence[iso, name]) for name in (REAL, *models) if (iso, name) in evidence}
+            f"ISO {iso}": {
+                shown_name(name): value(evidence[iso, name]) for name in (REAL, *models) if (iso, name) in evidence
+            }
             for iso in isos
         }
 
     maps = {}
     for name in (REAL, *models):
         parts = list(pooled(evidence, name))
-        maps[name] = sum(part.autocorrelation for part in parts) / sum(part.images for part in parts)
+        maps[shown_name(name)] = sum(part.autocorrelation for part in parts) / sum(part.images for part in parts)
     intensity = (np.arange(NLF_BINS) + 0.5) * (256 / NLF_BINS)
     return {
         "autocorrelation": charts.autocorrelation_maps(maps),
@@ -59,12 +62,12 @@ def draw_pictures(evidence: dict[tuple[int, str], Evidence], models: list[str]) 
 
 
 def _noise_panel(evidence: dict[tuple[int, str], Evidence], isos: list[int], models: list[str]) -> np.ndarray:
-    chosen = [isos[index] for index in sorted({0, len(isos) // 2, len(isos) - 1})][:EXAMPLE_ISOS]
+    chosen = [isos[index] for index in sorted({0, len(isos) // 2, len(isos) - 1})]
     rows = []
     for iso in chosen:
         factor = max(1, round(PANEL_STD / max(evidence[iso, REAL].example.std(), 1)))
         tiles = [(name, evidence[iso, name].example) for name in (REAL, *models) if (iso, name) in evidence]
         first = f"ISO {iso}, x{factor}\n"
-        labels = [(first if name == REAL else "\n") + name[:LABEL] for name, _ in tiles]
+        labels = [(first if name == REAL else "\n") + shown_name(name)[:LABEL] for name, _ in tiles]
         rows.append([(label, magnified_noise(noise, factor)) for label, (_, noise) in zip(labels, tiles)])
     return panel(rows)

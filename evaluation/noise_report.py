@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from evaluation.noise import COLUMNS, METRICS, Results
-from evaluation.noise_models import DESCRIPTIONS
+from evaluation.noise_models import DESCRIPTIONS, shown_name
 from evaluation.noise_pictures import CAPTIONS, draw_pictures, draw_scores
 from evaluation.noise_summary import CONFIDENCE, STD_RANGE, best_models, differences, is_ranked, summarise
 from utils.atomic import write_json, write_text
@@ -20,21 +20,25 @@ from utils.report_html import to_html
 SHOWN = ("score", *METRICS)
 DIFFERENCES = ("score", "kld_exact", "akld", "acf", "xcorr", "nlf")
 
+WHITE_NOISE_TERMS = ", ".join(f"{name}/{scale}" for name, scale in WHITE_NOISE.items())
+
 DEFINITIONS = {
-    "score": "structure-aware score: mean of "
-    + ", ".join(f"{name}/{scale}" for name, scale in WHITE_NOISE.items())
-    + "; 0 is the truth, 1 white Gaussian noise of the true std. Models are sorted by it",
+    "score": f"structure-aware score: mean of {WHITE_NOISE_TERMS}"
+    "; 0 is the truth, 1 white Gaussian noise of the true std. Models are sorted by it",
     "kld": "KL(real || fake) in nats, 66 bins, empty ones dropped (NeCA's protocol); clipped and rounded. No true "
     "divergence: it can be negative, and nothing is ranked by it",
-    "kld_naflow": "the same with 256 bins on [-1, 1]; clipped, not rounded. Not ranked either",
+    "kld_naflow": "the same with 256 bins on [-1, 1]; clipped, not rounded (but images that are rounded "
+    "anyway, which fit its bins worse). Not ranked either",
     "kld_flow": "the same with bins of 4 grey levels and add-one smoothing; neither clipped nor rounded",
     "kld_exact": "the same with a bin for every grey-level difference and add-one smoothing; clipped and rounded",
     "akld": "DANet's KL divergence of local variances; clipped, not rounded. The mean over L draws is AKLD at that L; "
-    "two draws of one process score .04 to .075, see the row of `real`",
+    "two draws of one process score .04 to .08: see the floor's row",
     "acf": "RMS difference of autocorrelation over lags up to 4 pixels",
-    "psd": "RMS difference of the radially averaged power spectra in dB",
+    "psd": "RMS difference of the radially averaged power spectra in dB; 32 rings, floored at the power of "
+    "rounding, 1/12",
     "xcorr": "largest difference of channel correlations",
-    "nlf": "mean relative difference of the noise's std by clean intensity, 16 bins of at least 500 pixels",
+    "nlf": "mean relative difference of the noise's std by clean intensity, 16 bins of at least 500 "
+    "pixels; the real std counts as at least that of rounding, 0.29",
     "std": "standard deviation, fake over real; best is 1",
     "bias": "largest difference of a channel's mean, grey levels",
     "nlf_mean": "mean difference of the noise's mean by clean intensity, grey levels",
@@ -55,17 +59,16 @@ def summary_table(summary: dict[str, dict], caption: str = "") -> Table:
 
 
 def _label(name: str, summary: dict[str, dict]) -> str:
-    if name == "real":
-        return "real (floor)"
-    return name if is_ranked(summary[name]) else f"{name} (not ranked)"
+    return shown_name(name) if is_ranked(summary[name]) else f"{shown_name(name)} (not ranked)"
 
 
 def _spread_table(summary: dict[str, dict]) -> Table:
     def cell(value: dict[str, float]) -> str:
-        return f"{_number(value['over_images'])} / {_number(value['over_draws'])}"
+        draws = "" if math.isnan(value["over_draws"]) else f" / {_number(value['over_draws'])}"
+        return _number(value["over_images"]) + draws
 
     rows = [[name, *(cell(summary[name][metric]) for metric in SHOWN)] for name in summary]
-    return Table(["model", *SHOWN], rows, "Standard deviation between images / between draws.")
+    return Table(["model", *SHOWN], rows, "Standard deviation between images / between draws, where there are several.")
 
 
 def _difference_table(found: dict[str, dict[str, dict]], models: list[str], reference: str) -> Table:
@@ -97,7 +100,8 @@ def write_report(results: Results, info: dict[str, Any], folder: Path, seed: int
     """
     rows = results.rows
     summary = summarise(rows)
-    reference = "NeCA-W" if "NeCA-W" in summary and is_ranked(summary["NeCA-W"]) else next(iter(summary))
+    usable = [name for name in ("NeCA-W", *summary) if name in summary and name != "real" and is_ranked(summary[name])]
+    reference = usable[0] if usable else next(iter(summary))
     found = {metric: differences(rows, reference, metric, seed) for metric in DIFFERENCES}
     by_iso = {
         iso: summarise([row for row in rows if row["iso"] == iso]) for iso in sorted({row["iso"] for row in rows})
@@ -111,7 +115,11 @@ def write_report(results: Results, info: dict[str, Any], folder: Path, seed: int
     for name, image in images.items():
         write_image(folder / f"{name}.png", image)
     pictures = {name: Picture(folder / f"{name}.png", caption) for name, caption in CAPTIONS.items()}
-    table = summary_table(summary, "Means over images and draws; lower is better, but for std, whose best is 1.")
+    table = summary_table(
+        summary,
+        "Means over images and draws; lower is better, but for std, whose best is 1. Score: "
+        "mean of " + WHITE_NOISE_TERMS + "; 0 is the truth, 1 white Gaussian noise.",
+    )
     blocks = _blocks(info, table, pictures, summary, by_iso)
     blocks += [Heading("Spread and differences"), _spread_table(summary)]
     if any(found.values()):

@@ -59,12 +59,12 @@ def check_apart(output_dir: Path, data_dir: str, fake_dirs: list[str]) -> None:
             raise ValueError(f"--output_dir {output_dir} lies in {folder}, which is read; choose another")
 
 
-def describe_run(args: argparse.Namespace, scenes: int, candidates: Candidates) -> dict[str, Any]:
+def describe_run(args: argparse.Namespace, scenes: int, images: int, candidates: Candidates) -> dict[str, Any]:
     """What a report says of its run: title, remarks, provenance; plain values."""
     remarks = [
-        f"Scenes of {args.data_dir}: {scenes}, split {args.scene_list or args.split}; draws of each random model: "
-        f"{args.draws}; seed: {args.seed}. Fakes are clipped and rounded to 8 bit, unless a metric's definition says "
-        "otherwise.",
+        f"Images: {images}, of {scenes} scenes of {args.data_dir}, split {args.scene_list or args.split}; draws of "
+        f"each random model: {args.draws}; seed: {args.seed}. Fakes are clipped and rounded to 8 bit, unless a "
+        "metric's definition says otherwise; those from a folder and `real` are rounded for all.",
         *candidates.remarks,
     ]
     if args.cam_name in published_instances():

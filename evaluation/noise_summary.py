@@ -13,6 +13,7 @@ SUMMARISED = ("score", *METRICS, "nlf_mean")
 MARKED = ("score", "kld_flow", "kld_exact", "akld", "acf", "psd", "xcorr", "nlf", "std", "bias", "nlf_mean")
 # A fake whose std is further off than this is not ranked in anything: one without noise has little bias.
 STD_RANGE = (0.5, 2.0)
+SHOWN_DIGITS = 3  # equal to the reader, equally good
 RESAMPLES = 10_000
 CONFIDENCE = 0.95
 
@@ -80,7 +81,7 @@ def best_models(summary: dict[str, dict], metric: str) -> list[str]:
     if metric not in MARKED:
         return []
     distance = {
-        model: abs(values[metric]["mean"] - (metric == "std"))
+        model: round(abs(values[metric]["mean"] - (metric == "std")), SHOWN_DIGITS)
         for model, values in summary.items()
         if model != "real" and is_ranked(values) and np.isfinite(values[metric]["mean"])
     }

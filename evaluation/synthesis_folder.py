@@ -1,7 +1,6 @@
 """The output folder of a synthesis: what it was begun with, what is done, and its manifest."""
 
 import csv
-import errno
 import io
 import json
 import re
@@ -9,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from data.image_folders import ImageJob, Target
-from utils.atomic import claim_folder, write_bytes, write_json
+from utils.atomic import claim_folder, lock_folder, write_bytes, write_json
 
 RECORD, MANIFEST = "synthesis.json", "manifest.csv"
 VERSION = 1  # raise it when the same settings begin to give other images
@@ -33,7 +32,7 @@ class SynthesisFolder:
         self.folder, self.jobs = Path(folder), jobs
         self.rows: dict[str, Row] = {}  # by output
         claim_folder(self.folder, "--output_dir")
-        self._lock = _lock(self.folder)
+        self._lock = lock_folder(self.folder, "another process writes to it; wait, or choose another --output_dir")
         if not (self.folder / RECORD).exists():
             self._require_empty()
         elif (self.folder / MANIFEST).exists():  # else it ended before its first output, and starts over
@@ -145,18 +144,3 @@ def _csv(rows: list[Row], header: bool) -> bytes:
         quoting = csv.QUOTE_ALL if any("\r" in value for value in row.values()) else csv.QUOTE_MINIMAL
         csv.writer(text, lineterminator="\n", quoting=quoting).writerow([row[name] for name in COLUMNS])
     return text.getvalue().encode("utf-8", "surrogateescape")
-
-
-def _lock(folder: Path):
-    """Keep other processes out; the system lifts the lock when this one ends, however it does -> open file."""
-    try:
-        import fcntl
-    except ImportError:  # Windows
-        return None
-    file = open(folder / ".lock", "w")  # noqa: SIM115 - as long as the run
-    try:
-        fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError as error:
-        if error.errno in (errno.EACCES, errno.EAGAIN):
-            raise ValueError(f"{folder}: another process writes to it; wait, or choose another --output_dir") from None
-    return file

@@ -8,7 +8,7 @@ import numpy as np
 
 from utils.report import printable
 
-COLOURS = ["#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9"]  # Okabe and Ito 2008, without the yellow
+COLOURS = ["#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#882255"]  # Okabe, Ito 2008, no yellow
 DASHES = ["solid", "dashed", "dotted"]
 DPI = 100  # a browser counts 96, so points are about those of the page around the picture
 SMALL, NORMAL, LARGE = 8.5, 9.5, 11.5  # points
