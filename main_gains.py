@@ -7,7 +7,7 @@ from evaluation.gains import bank_path, measure_scenes, read_bank, weights_hash,
 from evaluation.noise_setup import choose_scenes
 from models.generator import NoiseGenerator
 from models.pretrained import find_checkpoint_folder, find_checkpoints, load_generators
-from options.synthesize import gains_options
+from options.gains import gains_options
 from utils.charts import intensity_curves
 from utils.image import write_image
 from utils.run_log import terminal_log

@@ -15,7 +15,7 @@ def main(arguments: list[str] | None = None) -> None:
     claim_folder(args.output_dir, options)
     lists = write_lists(args.data_prep_dir, options)
 
-    for scene in tqdm(all_scenes(options), total=options.num_scenes, desc="demo scenes", unit="scene"):
+    for scene in tqdm(all_scenes(options), total=options.num_scenes, desc="demo scenes", unit="scene", disable=None):
         scene.write(args.output_dir)
 
     print(f"{options.num_scenes} scenes of camera DC in {args.output_dir}")

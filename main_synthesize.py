@@ -25,7 +25,7 @@ def main(arguments: list[str] | None = None) -> int:
 
     # What there is to do.
     require_apart(args.output_dir, input_dir=args.input_dir, noisy_dir=args.noisy_dir, gain_from=args.gain_from)
-    found = find_images(args.input_dir, "--input_dir")
+    found = find_images(args.input_dir, "--input_dir", args.output_dir)
     jobs, failures = plan_outputs(args, found)
     if found.others:
         log.info("note: not read as images: %s", printable(found.others))
@@ -34,7 +34,7 @@ def main(arguments: list[str] | None = None) -> int:
     weights = find_checkpoint_folder(args.pretrain_dir, args.cam_name, needed_letters(args))
     paths = find_checkpoints(weights, needed_letters(args))
     source, noisy_images, fingerprint = choose_source(args, weights)
-    if uses_bank(args) and (note := bank_note(weights)):
+    if uses_bank(args) and (note := bank_note(weights, args.cam_name)):
         log.info(note)
     generator = NoiseGenerator(load_generators(weights, needed_letters(args)), args.tile).to(device)
 

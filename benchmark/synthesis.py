@@ -105,13 +105,16 @@ def part_runs(model: NoiseGenerator, networks: dict[str, nn.Module], size: int) 
         return whole
 
     return {
-        "GENet": (lambda: estimate_gain(model.genet, noisy, model.tile, model.load), lambda: networks["E"](noisy)),
+        "GENet": (
+            lambda: estimate_gain(model.genet, noisy, model.tile, model.to_network),
+            lambda: networks["E"](noisy),
+        ),
         "NPNet": (
-            lambda: collect(noise_levels(model.npnet, clean, gain, model.load)),
+            lambda: collect(noise_levels(model.npnet, clean, gain, model.to_network)),
             lambda: networks["G1"](clean, gain),
         ),
         "NCNet": (
-            lambda: collect(tiled_correlate(model.ncnet, noise, model.tile, model.load)),
+            lambda: collect(tiled_correlate(model.ncnet, noise, model.tile, model.to_network)),
             lambda: correlate(networks["G2"], noise),
         ),
     }

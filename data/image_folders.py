@@ -51,8 +51,9 @@ class ImageJob(NamedTuple):
         return f"{unicodedata.normalize('NFC', text)} {draw}"
 
 
-def find_images(root: str | Path, option: str) -> FoundImages:
-    """List the images of a folder and of all below it, links followed; names that begin with "." are left out.
+def find_images(root: str | Path, option: str, output: str | Path | None = None) -> FoundImages:
+    """List the images of a folder and of all below it, links followed, but for those into the folder
+    `output`; names that begin with "." are left out.
 
     Raises ValueError, naming `option`, when there is no such folder or no image in it.
     """
@@ -65,6 +66,9 @@ def find_images(root: str | Path, option: str) -> FoundImages:
         real = os.path.realpath(folder)
         if real in around:
             problems.append(f"{folder}: a link to a folder that it lies in; not followed")
+            return
+        if output is not None and Path(real).is_relative_to(Path(output).resolve()):
+            problems.append(f"{folder}: a link into --output_dir; not followed")
             return
         try:
             entries = sorted(os.scandir(folder), key=lambda entry: entry.name)
@@ -142,7 +146,10 @@ def plan_scenes(root: Path, names: list[str], draws: int, camera: str, iso: int)
 
 def _require_distinct(jobs: list[ImageJob]) -> None:
     owners: dict[str, str] = {}
+    keys: dict[str, str] = {}
     for job in jobs:
+        if (other := keys.setdefault(job.key(0), job.name)) != job.name:
+            raise ValueError(f"{other!a} and {job.name!a}: the same name in another spelling of Unicode; rename one")
         for target in job.targets:
             other = owners.setdefault(target.noisy, job.name)
             if other != job.name:

@@ -11,14 +11,14 @@ import numpy as np
 from data.crop_settings import CropSettings
 from data.dataset import read_pair
 from data.sidd import Pair, Scene, find_crops, find_pairs, parse_scene
-from utils.image import png_size
+from utils.image import MAX_MEGAPIXELS, png_size
 from utils.metrics import noise_of
 
 PUBLISHED_CROPS = CropSettings(size=512, overlap=128, threshold=800)  # what Crop_SIDD.py cuts by default
 FILE_FORM = re.compile(r"(.*)NOISY_SRGB_(\d+)(_\d{5})?", re.ASCII)
 # Mean absolute difference, in grey levels, of two clean frames of one scene: SIDD's differ by less than 1.
 SAME_SCENE = 2.0
-SMALLEST, LARGEST = 16, 10**9  # pixels a side, pixels: what the metrics can measure, and a memory hold
+SMALLEST = 16  # pixels a side: what the metrics can measure
 
 
 @dataclass(frozen=True)
@@ -29,6 +29,11 @@ class Frame:
     pair: Pair  # clean, noisy
     other: Pair | None  # another frame of the scene: the same place for crops
     pieces: tuple[int, ...] | None
+
+    @property
+    def count(self) -> int:
+        """How many samples `read_samples` makes of it."""
+        return len(self.pieces or (0,))
 
 
 class Sample(NamedTuple):
@@ -89,8 +94,9 @@ def _checked_size(path: Path) -> tuple[int, int]:
     size = png_size(path)
     if size is None:
         raise ValueError(f"{path}: not a readable image (truncated, damaged or no PNG)")
-    if min(size) < SMALLEST or size[0] * size[1] > LARGEST:
-        raise ValueError(f"{path}: {size[0]}x{size[1]} pixels, expected sides from {SMALLEST} and at most a gigapixel")
+    if min(size) < SMALLEST or size[0] * size[1] > MAX_MEGAPIXELS * 1e6:
+        expected = f"sides from {SMALLEST} and at most {MAX_MEGAPIXELS} megapixels"
+        raise ValueError(f"{path}: {size[0]}x{size[1]} pixels, expected {expected}")
     try:
         str(path).encode()
     except UnicodeEncodeError:

@@ -165,17 +165,20 @@ def read_bank(path: str | Path) -> GainBank:
         if not gains or not all(gains.values()):
             raise ValueError("an ISO without gains")
         for name, gain in (named for level in gains.values() for named in level):
+            name.encode()  # or it could not be written into a manifest
             if not 0 <= gain <= 1 or math.isnan(gain):
                 raise ValueError(f"gain {gain} of {name}")
         return GainBank(str(content["camera"]), str(content["genet_sha256"]), gains)
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise ValueError(f"{path}: damaged or no gain bank ({error}); make it again with main_gains.py") from None
 
 
-def bank_note(weights: str | Path) -> str:
-    """Say so when a bank was measured by another GENet than that of these weights; empty: it was not, or who knows."""
-    files = find_checkpoints(weights, ("E",))
-    if not files or read_bank(bank_path(weights)).genet in ("", weights_hash(files)):
+def bank_note(weights: str | Path, camera: str) -> str:
+    """Say so when a bank is another camera's or was measured by another GENet; empty: it was not, or who knows."""
+    files, bank = find_checkpoints(weights, ("E",)), read_bank(bank_path(weights))
+    if bank.camera != camera:
+        return f"note: {bank_path(weights)} has the gains of camera {bank.camera}, not {camera}"
+    if not files or bank.genet in ("", weights_hash(files)):
         return ""
     return f"note: {bank_path(weights)} was measured by other weights; main_gains.py makes it anew"
 

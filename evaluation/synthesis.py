@@ -14,7 +14,7 @@ from tqdm import tqdm
 from data.image_folders import ImageJob, Target
 from data.named_pairs import SMALLEST
 from evaluation.strengths import Strength, StrengthSource, as_network_input
-from evaluation.synthesis_folder import SynthesisFolder
+from evaluation.synthesis_folder import Row, SynthesisFolder, file_state
 from models.generator import NoiseGenerator
 from utils.atomic import write_bytes
 from utils.image import encode_image, read_photo, to_8bit
@@ -58,6 +58,7 @@ class Summary:
 class _Loaded(NamedTuple):
     job: ImageJob
     clean: np.ndarray | None = None  # (H, W, 3) uint8 or uint16
+    state: Row | None = None  # of the file that was read
     remarks: tuple[str, ...] = ()
     failure: str = ""
 
@@ -70,6 +71,7 @@ class _Made(NamedTuple):
     clean: np.ndarray | None = None
     noisy: np.ndarray | None = None
     strength: Strength = Strength()
+    state: Row | None = None
     remarks: tuple[str, ...] = ()
     failure: str = ""
 
@@ -90,7 +92,7 @@ def run_synthesis(
     made = _synthesize(loaded, generator, source, settings.seed)
     written = in_threads(lambda one: _write(one, folder.folder), made, settings.num_workers)
     total = sum(len(job.targets) for job in jobs)
-    with tqdm(total=total, desc="synthesize", unit="image", disable=not total) as progress:
+    with tqdm(total=total, desc="synthesize", unit="image", disable=None if total else True) as progress:
         for one in written:
             _record(one, summary, folder, settings)
             summary.seconds = time.monotonic() - start
@@ -101,6 +103,7 @@ def run_synthesis(
 
 
 def _load(job: ImageJob, settings: Settings) -> _Loaded:
+    state = file_state(job.source)  # before it is read: one that changes meanwhile is done again next time
     try:
         photo = read_photo(job.source, settings.max_megapixels)
     except ValueError as error:
@@ -112,14 +115,14 @@ def _load(job: ImageJob, settings: Settings) -> _Loaded:
         return _Loaded(job, failure=f"{job.source}: {size}")
     if clean.dtype == np.uint16 and not settings.keep_16bit:
         clean, remarks = to_8bit(clean), (*remarks, ROUNDED)
-    return _Loaded(job, clean, remarks)
+    return _Loaded(job, clean, state, remarks)
 
 
 def _synthesize(
     loaded: Iterable[_Loaded], generator: NoiseGenerator, source: StrengthSource, seed: int
 ) -> Iterator[_Made]:
     """Make the draws of every image, one after the other."""
-    for job, clean, remarks, failure in loaded:
+    for job, clean, state, remarks, failure in loaded:
         if failure:
             yield _Made(job, failure=failure)
             continue
@@ -135,7 +138,7 @@ def _synthesize(
                 what = str(error) if isinstance(error, ValueError) else "out of memory, use a smaller --tile"
                 yield _Made(job, target, failure=_naming(job, what))
             else:
-                yield _Made(job, target, clean if target.clean else None, noisy, strength, remarks)
+                yield _Made(job, target, clean if target.clean else None, noisy, strength, state, remarks)
 
 
 def _naming(job: ImageJob, message: str) -> str:
@@ -183,6 +186,7 @@ def _record(one: _Made, summary: Summary, folder: SynthesisFolder, settings: Set
         "gain_from": one.strength.origin,
         "seed": settings.seed,
         "weights_sha256": settings.weights,
+        **one.state,
     }
     folder.add(row)
     summary.written += 1

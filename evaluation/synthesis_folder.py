@@ -3,17 +3,20 @@
 import csv
 import io
 import json
+import os
 import re
 from pathlib import Path
 from typing import Any
 
 from data.image_folders import ImageJob, Target
 from utils.atomic import claim_folder, lock_folder, write_bytes, write_json
+from utils.image import PHOTO_SUFFIXES
 
 RECORD, MANIFEST = "synthesis.json", "manifest.csv"
-VERSION = 1  # raise it when the same settings begin to give other images
+VERSION = 2  # raise it when the same settings begin to give other images
 COLUMNS = (
     "input", "output", "clean", "draw", "camera", "gain", "noise_level", "gain_from", "seed", "weights_sha256",
+    "input_bytes", "input_mtime_ns", "output_bytes",
 )  # fmt: skip
 LEFTOVER = re.compile(r"\..*\.\d+\.tmp(\.\w+)?")  # see utils.atomic
 
@@ -35,7 +38,7 @@ class SynthesisFolder:
         self._lock = lock_folder(self.folder, "another process writes to it; wait, or choose another --output_dir")
         if not (self.folder / RECORD).exists():
             self._require_empty()
-        elif (self.folder / MANIFEST).exists():  # else it ended before its first output, and starts over
+        elif (self.folder / MANIFEST).exists() or self._has_images():  # else it ended before its first output
             self._require_same(settings)
         write_json(self.folder / RECORD, {"version": VERSION, **settings})
         for path in self.folder.rglob(".*.tmp*"):
@@ -58,9 +61,13 @@ class SynthesisFolder:
             what = f"{name} {spelled(before.get(name))}, not {spelled(now[name])}"
             raise ValueError(f"{self.folder}: was begun with {what}; choose another --output_dir or remove it")
 
+    def _has_images(self) -> bool:
+        """Whether there are images, even if a kill came between the first of them and its row."""
+        return any(path.suffix.lower() in PHOTO_SUFFIXES for path in self.folder.rglob("[!.]*"))
+
     def _require_empty(self) -> None:
         for name in (MANIFEST, *(file for job in self.jobs for target in job.targets for file in target.files)):
-            if (self.folder / name).exists():
+            if os.path.exists(self.folder / name):  # False for names that are too long: those fail by themselves
                 raise ValueError(
                     f"{self.folder / name}: is there, but not from this command ({self.folder} has no {RECORD}); "
                     "choose another --output_dir"
@@ -90,7 +97,7 @@ class SynthesisFolder:
                 )
 
     def to_do(self) -> list[ImageJob]:
-        """What is missing or older than its image, or than the noisy image of its gain."""
+        """What is missing, damaged, made of another file than the input now is, or older than its gain's image."""
         pending = [
             job._replace(targets=tuple(target for target in job.targets if not self._is_done(job, target)))
             for job in self.jobs
@@ -98,16 +105,23 @@ class SynthesisFolder:
         return [job for job in pending if job.targets]
 
     def _is_done(self, job: ImageJob, target: Target) -> bool:
-        if target.noisy not in self.rows:
-            return False
+        row = self.rows.get(target.noisy)
         try:
+            if row is None or row | file_state(job.source) | self._output_state(target) != row:
+                return False
             made = min((self.folder / name).stat().st_mtime_ns for name in target.files)
-            return all(path.stat().st_mtime_ns <= made for path in (job.source, job.partner) if path)
+            return all((self.folder / name).stat().st_size for name in target.files) and (
+                job.partner is None or job.partner.stat().st_mtime_ns <= made
+            )
         except OSError:
             return False
 
+    def _output_state(self, target: Target) -> Row:
+        return {"output_bytes": str((self.folder / target.noisy).stat().st_size)}
+
     def add(self, row: dict[str, Any]) -> None:
-        """Record an output that is whole on the disk."""
+        """Record an output that is whole on the disk; its size is added."""
+        row |= {"output_bytes": (self.folder / row["output"]).stat().st_size}
         row = {name: str(row[name]) for name in COLUMNS}
         is_new = not (self.folder / MANIFEST).exists()
         self.rows[row["output"]] = row
@@ -128,6 +142,15 @@ class SynthesisFolder:
     def close(self) -> None:
         if self._lock:
             self._lock.close()
+
+
+def file_state(path: Path) -> Row:
+    """By what an input is known again; empty values: it cannot be looked at, as reading it will tell."""
+    try:
+        state = path.stat()
+    except OSError:
+        return {"input_bytes": "", "input_mtime_ns": ""}
+    return {"input_bytes": str(state.st_size), "input_mtime_ns": str(state.st_mtime_ns)}
 
 
 def spelled(value: Any) -> str:

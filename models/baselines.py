@@ -10,6 +10,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from models.blocks import exact_convolutions
+
 LEVELS = 256  # 8-bit values of a channel
 THRESHOLDS = torch.arange(LEVELS - 1, dtype=torch.float64) + 0.5  # where rounding goes on to the next value
 ROUNDS = 150  # of the fixed point
@@ -57,7 +59,7 @@ class Coloured:
         number, channels, height, width = clean.shape
         margin = self.kernel.shape[-1] - 1  # white noise beyond the borders, which are thus like the middle
         white = _white((number, channels, height + margin, width + margin), generator).to(clean)
-        with torch.backends.cudnn.flags(enabled=True, deterministic=True, allow_tf32=False):  # CUDA as exact as the CPU
+        with exact_convolutions():
             field = F.conv2d(white, self.kernel.to(clean))
         return _modulate(field, self.mean, self.std, clean)
 

@@ -1,5 +1,6 @@
 """Layers that several networks share."""
 
+import torch
 from torch import nn
 
 MAX_CHANNELS = 512  # where the widths of NCNet and of the critics stop doubling (published)
@@ -25,3 +26,8 @@ def activation(act_mode: str, channels: int) -> list[nn.Module]:
 def conv(in_nc: int, out_nc: int, kernel: int, stride: int = 1, **options) -> nn.Conv2d:
     """Convolution whose padding keeps the size, or halves it with stride 2: 3 for 7x7, 1 for 3x3 and 4x4."""
     return nn.Conv2d(in_nc, out_nc, kernel, stride, padding=(kernel - 1) // 2, **options)
+
+
+def exact_convolutions():
+    """A context of full float32 on CUDA too: with TF32, cuDNN's default, noise would differ from the CPU's."""
+    return torch.backends.cudnn.flags(enabled=True, deterministic=True, allow_tf32=False)

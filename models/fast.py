@@ -13,7 +13,7 @@ from models.network_genet import GENet
 from models.network_ncnet import NCNet
 from models.network_npnet import NPNet
 from models.receptive_field import decoder_margin, genet_margin, margin_before, ncnet_margin, needs_whole_image
-from models.threads import in_threads
+from models.threads import on_cores
 
 # Features below this size come from memory that glibc keeps (its mmap threshold ends at 32 MiB): larger ones cost a
 # page fault for every 4 KiB, which took a fifth of the time.
@@ -59,7 +59,7 @@ def in_bands(function: Callable[..., Tensor], inputs: tuple[Tensor, ...], margin
 
     output = None
     tops = range(0, height, rows)
-    for top, result in zip(tops, in_threads(band, tops, inputs[0].device)):
+    for top, result in zip(tops, on_cores(band, tops, inputs[0].device)):
         if output is None:
             size = (batch, result.shape[1], height, width)
             output = torch.empty(size, dtype=result.dtype, device=result.device, memory_format=torch.channels_last)

@@ -13,6 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from models.blocks import exact_convolutions
 from models.fast import FastGENet, FastNCNet, FastNPNet
 from models.image_batch import NOISY_RANGE, ImageBatch, image_keys, per_image
 from models.neca import Synthesis
@@ -69,9 +70,9 @@ class NoiseGenerator(nn.Module):
         if self.genet is None:
             raise ValueError("this generator has no GENet (E) to estimate a gain, expected checkpoint_E.pth")
         images = ImageBatch(noisy, "noisy", NOISY_RANGE)
-        with _exact():
+        with exact_convolutions():
             parts = [images.pixels[part] for part in self._parts(images.pixels)]
-            gains = [estimate_gain(self.genet, part, self.tile, self.load) for part in parts]
+            gains = [estimate_gain(self.genet, part, self.tile, self.to_network) for part in parts]
         numbers = torch.cat(gains).flatten().tolist()
         return numbers[0] if images.is_single else numbers
 
@@ -122,7 +123,7 @@ class NoiseGenerator(nn.Module):
             else:
                 noise.copy_(z.detach().reshape(images.pixels.shape)[part])
             target = Synthesis(*(None if tensor is None else tensor[part] for tensor in out))
-            with _exact():
+            with exact_convolutions():
                 self._synthesize(images.pixels[part], strength[part], noise_level is None, noise, clip, target)
         return Synthesis(*map(images.like_given, out)) if maps else images.like_given(out.fake)
 
@@ -132,7 +133,7 @@ class NoiseGenerator(nn.Module):
         """Fill `out` where it is not None; `noise` holds z and then the uncorrelated noise."""
         strength = strength.to(self.device, noise.dtype)
         if by_gain:
-            levels = noise_levels(self.npnet, clean, strength, partial(self.load, dtype=noise.dtype))
+            levels = noise_levels(self.npnet, clean, strength, partial(self.to_network, dtype=noise.dtype))
         else:
             levels = [((slice(None), slice(None)), strength)]
         for window, level in levels:
@@ -141,8 +142,8 @@ class NoiseGenerator(nn.Module):
                 out.noise_level[(..., *window)] = level
         if out.sdnu is not None:
             out.sdnu.copy_(noise)
-        for window, sdnc in correlate(self.ncnet, noise, self.tile, self.load):
-            fake = self.load(clean[(..., *window)], noise.dtype) + sdnc
+        for window, sdnc in correlate(self.ncnet, noise, self.tile, self.to_network):
+            fake = self.to_network(clean[(..., *window)], noise.dtype) + sdnc
             if not torch.isfinite(fake).all():
                 raise ValueError("the networks give noise that is not finite; check their weights (or dtype)")
             if out.sdnc is not None:
@@ -176,7 +177,7 @@ class NoiseGenerator(nn.Module):
         """What sums, and the noise itself, are kept in."""
         return torch.float32 if self.dtype.itemsize < 4 else self.dtype
 
-    def load(self, part: Tensor, dtype: torch.dtype | None = None) -> Tensor:
+    def to_network(self, part: Tensor, dtype: torch.dtype | None = None) -> Tensor:
         """Bring a part of an image to the networks' device, type and memory format, in [0, 1]."""
         dtype, device = dtype or self.dtype, self.device
         last = self.channels_last if self.channels_last is not None else device.type == "cpu"
@@ -219,8 +220,3 @@ def _outputs(clean: Tensor, kind: torch.dtype, maps: bool) -> Synthesis:
 
 def _float_type(kind: torch.dtype) -> torch.dtype:
     return torch.float32 if kind == torch.uint8 else kind
-
-
-def _exact():
-    """Convolve in full float32 on CUDA too: with TF32, cuDNN's default, the noise would differ from the CPU's."""
-    return torch.backends.cudnn.flags(enabled=True, deterministic=True, allow_tf32=False)

@@ -15,14 +15,14 @@ NOISY_RANGE = (-1.0, 2.0)  # noise may lead out of [0, 1]; values up to 255 woul
 class ImageBatch:
     """An image or a batch in any of the accepted kinds, as a batch.
 
-    Kinds: (H, W, 3) arrays, (3, H, W) and (N, 3, H, W) tensors, all uint8 or float in [0, 1]. `pixels` is
+    Kinds: (H, W, 3) arrays, (3, H, W) and (N, 3, H, W) tensors, all uint8 or float within the limits. `pixels` is
     (N, 3, H, W) in the given type and shares the given memory. Raises ValueError, which says what was expected, for
     other types, shapes and ranges, sides below 8 pixels and values that are not finite.
     """
 
     def __init__(self, image: Any, name: str = "clean", limits: tuple[float, float] = CLEAN_RANGE):
         self.is_array = not isinstance(image, Tensor)
-        pixels = _from_array(image, name) if self.is_array else image.detach()
+        pixels = _from_array(image, name, limits) if self.is_array else image.detach()
         self.is_single = pixels.ndim == 3
         expected = "(H, W, 3)" if self.is_array else "(3, H, W) or (N, 3, H, W)"
         shape = tuple(pixels.shape)
@@ -42,7 +42,7 @@ class ImageBatch:
         return batch.permute(1, 2, 0).contiguous().numpy() if self.is_array else batch
 
 
-def _from_array(image: Any, name: str) -> Tensor:
+def _from_array(image: Any, name: str, limits: tuple[float, float]) -> Tensor:
     if not all(hasattr(image, attribute) for attribute in ("flags", "strides", "dtype", "shape")):
         raise ValueError(f"{name} is a {type(image).__name__}, expected an (H, W, 3) array or a (3, H, W) tensor")
     if not image.flags.writeable or any(stride < 0 for stride in image.strides):
@@ -50,17 +50,23 @@ def _from_array(image: Any, name: str) -> Tensor:
     try:
         return torch.as_tensor(image)
     except TypeError:
-        raise ValueError(f"{name} is an array of {image.dtype}, expected uint8 or float in [0, 1]") from None
+        expected = f"uint8 or float in {_spelled(limits)}"
+        raise ValueError(f"{name} is an array of {image.dtype}, expected {expected}") from None
 
 
 def _check_floats(pixels: Tensor, name: str, limits: tuple[float, float]) -> None:
+    spelled = _spelled(limits)
     if not pixels.is_floating_point():
-        raise ValueError(f"{name} is {pixels.dtype}, expected uint8 or float in [0, 1]")
+        raise ValueError(f"{name} is {pixels.dtype}, expected uint8 or float in {spelled}")
     lowest, highest = (value.item() for value in torch.aminmax(pixels))
     if not (math.isfinite(lowest) and math.isfinite(highest)):
-        raise ValueError(f"{name} holds values that are not finite, expected floats in [0, 1]")
+        raise ValueError(f"{name} holds values that are not finite, expected floats in {spelled}")
     if lowest < limits[0] or highest > limits[1]:
-        raise ValueError(f"{name} has values from {lowest:.6g} to {highest:.6g}, expected floats in [0, 1]")
+        raise ValueError(f"{name} has values from {lowest:.6g} to {highest:.6g}, expected floats in {spelled}")
+
+
+def _spelled(limits: tuple[float, float]) -> str:
+    return f"[{limits[0]:g}, {limits[1]:g}]"
 
 
 def per_image(values: Any, count: int, name: str, highest: float) -> Tensor:

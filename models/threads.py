@@ -11,7 +11,7 @@ from typing import Any
 import torch
 
 
-def in_threads(function: Callable[[Any], Any], items: Iterable[Any], device: torch.device) -> Iterator[Any]:
+def on_cores(function: Callable[[Any], Any], items: Iterable[Any], device: torch.device) -> Iterator[Any]:
     """Apply a function to each item without gradients, as `map` does: -> the results in the items' order.
 
     On the CPU as many threads as torch.get_num_threads() take an item each: they need not wait for each other, as

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from models.fast import FastGENet, FastNCNet
 from models.network_ncnet import STRIDE
-from models.threads import in_threads
+from models.threads import on_cores
 
 GENET_SIDE = 256  # of GENet's tiles on the CPU: it sees only 6 pixels far, and small features are faster (models.fast)
 Window = tuple[slice, slice]  # rows, columns
@@ -33,8 +33,8 @@ def require_one_tile(name: str, shape: tuple[int, ...], side: int) -> None:
         )
 
 
-def estimate_gain(genet: FastGENet, noisy: Tensor, side: int, load: Callable[[Tensor], Tensor]) -> Tensor:
-    """Estimate gains by GENet: (N, 3, H, W) -> (N, 1, 1, 1). `load` makes floats in [0, 1] of a part of the image."""
+def estimate_gain(genet: FastGENet, noisy: Tensor, side: int, to_network: Callable[[Tensor], Tensor]) -> Tensor:
+    """Estimate gains by GENet: (N, 3, H, W) -> (N, 1, 1, 1). `to_network` makes floats in [0, 1] of a part of it."""
     if genet.needs_whole_image:
         require_one_tile("GENet", noisy.shape, side)
     weight = genet.linear[0].weight
@@ -47,16 +47,16 @@ def estimate_gain(genet: FastGENet, noisy: Tensor, side: int, load: Callable[[Te
             slice(max(0, part.start - genet.margin), min(length, part.stop + genet.margin))
             for part, length in zip(inner, (height, width))
         )
-        features = genet.features(load(noisy[(..., *outer)]))[(..., *_inside(inner, outer))]
+        features = genet.features(to_network(noisy[(..., *outer)]))[(..., *_inside(inner, outer))]
         mean = features.mean(dim=(2, 3), keepdim=True, dtype=torch.float64)  # (N, nc, 1, 1)
         return mean * features[0, 0].numel()
 
-    mean = sum(in_threads(total, windows(height, width, side), weight.device)) / (height * width)
+    mean = sum(on_cores(total, windows(height, width, side), weight.device)) / (height * width)
     return genet.linear(mean.to(weight.dtype))
 
 
 def correlate(
-    ncnet: FastNCNet, noise: Tensor, side: int, load: Callable[[Tensor], Tensor]
+    ncnet: FastNCNet, noise: Tensor, side: int, to_network: Callable[[Tensor], Tensor]
 ) -> Iterator[tuple[Window, Tensor]]:
     """Give white noise its neighbouring correlation, NCNet(v) + v: (N, 3, H, W) -> tiles of it, with their windows.
 
@@ -69,7 +69,7 @@ def correlate(
         row_numbers, tile_rows, row_seams = _surroundings(rows, height, ncnet)
         column_numbers, tile_columns, column_seams = _surroundings(columns, width, ncnet)
         around = noise[:, :, row_numbers.to(noise.device)][..., column_numbers.to(noise.device)]
-        correlated = ncnet(load(around), (row_seams, column_seams))[..., tile_rows, tile_columns]
+        correlated = ncnet(to_network(around), (row_seams, column_seams))[..., tile_rows, tile_columns]
         window = slice(rows.start, min(rows.stop, height)), slice(columns.start, min(columns.stop, width))
         own = noise[(..., *window)]
         yield window, correlated[..., : own.shape[-2], : own.shape[-1]] + own

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from models.fast import FastNPNet
-from models.threads import in_threads
+from models.threads import on_cores
 from models.tiled import Window
 
 STRIP = (16, 512)  # rows and columns whose features stay in a core's cache
@@ -43,12 +43,12 @@ def part_moments(features: Tensor) -> tuple[int, Tensor, Tensor]:
 
 
 def noise_levels(
-    npnet: FastNPNet, clean: Tensor, gain: Tensor, load: Callable[[Tensor], Tensor]
+    npnet: FastNPNet, clean: Tensor, gain: Tensor, to_network: Callable[[Tensor], Tensor]
 ) -> Iterator[tuple[Window, Tensor]]:
     """Predict noise levels: clean (N, 3, H, W), gain (N, 1, 1, 1) -> strips of (N, 3, H, W), with their windows.
 
-    `load` makes floats in [0, 1] of a part of the image. One pass over the image for each normalisation's mean and
-    standard deviation, one for the answer.
+    `to_network` makes floats in [0, 1] of a part of the image. One pass over the image for each normalisation's mean
+    and standard deviation, one for the answer.
     """
     strips = list(_strips(*clean.shape[-2:], *(STRIP if gain.device.type == "cpu" else WIDE_STRIP)))
     kept: dict[int, Tensor] = {}  # features of the newest layer, by strip
@@ -57,7 +57,7 @@ def noise_levels(
     def features(number: int) -> Tensor:
         if number in kept:
             return npnet.deepen(kept[number], *normalisations[-1], len(normalisations) - 1)
-        result = npnet.first(load(_with_border(clean, strips[number])))
+        result = npnet.first(to_network(_with_border(clean, strips[number])))
         for layer, normalisation in enumerate(normalisations):
             result = npnet.deepen(result, *normalisation, layer)
         return result
@@ -72,10 +72,10 @@ def noise_levels(
 
     for _ in range(GAIN_LAYERS):
         moments = Moments()
-        for part in in_threads(moments_of, range(len(strips)), gain.device):
+        for part in on_cores(moments_of, range(len(strips)), gain.device):
             moments.add(*part)
         normalisations.append(moments.normalisation(gain))
-    levels = in_threads(lambda number: features(number).square_(), range(len(strips)), gain.device)
+    levels = on_cores(lambda number: features(number).square_(), range(len(strips)), gain.device)
     for number, level in enumerate(levels):
         yield strips[number], level
         kept.pop(number, None)

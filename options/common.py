@@ -79,3 +79,30 @@ def add_device_options(parser: argparse.ArgumentParser) -> None:
 def add_seed_option(parser: argparse.ArgumentParser) -> None:
     """`--seed`, from which all randomness follows."""
     parser.add_argument("--seed", type=_seed, default=0, help="all randomness follows from it")
+
+
+def add_scene_options(parser, split: str, purpose: str, max_images: int, max_images_help: str) -> None:
+    """Which scenes of a data set to take, `evaluation.noise_setup.choose_scenes`; purpose: what for, for the help."""
+    parser.add_argument("--cam_name", default="DC", help="camera whose scenes and weights are used")
+    parser.add_argument(
+        "--data_dir",
+        default="./Datasets/SIDD_Medium_Crop/",
+        help="scenes in SIDD's layout: crops of Crop_SIDD.py, or uncropped parts, which are cut into the same crops",
+    )
+    parser.add_argument(
+        "--data_prep_dir",
+        default="./data_preparation/",
+        help="folder of <CAM>_train.txt and <CAM>_test.txt; without them the published split is taken",
+    )
+    parser.add_argument("--split", choices=("train", "test", "all"), default=split, help=f"scenes to {purpose}")
+    parser.add_argument("--scene_list", default=None, help=f"file of scene names to {purpose}, in place of --split")
+    parser.add_argument("--max_images", type=natural_int, default=max_images, help=max_images_help)
+
+
+def add_pretrain_option(parser) -> None:
+    """`--pretrain_dir`, of commands that use a camera's generator."""
+    parser.add_argument(
+        "--pretrain_dir",
+        default="./pretrain/",
+        help="folder of the weights, <cam_name>/checkpoint_{E,G1,G2}.pth, or a --dir_save of the training",
+    )

@@ -5,6 +5,8 @@ import argparse
 from options.common import (
     Parser,
     add_device_options,
+    add_pretrain_option,
+    add_scene_options,
     add_seed_option,
     natural_int,
     non_negative_float,
@@ -34,22 +36,8 @@ def evaluate_parser(model_names: tuple[str, ...]) -> Parser:
 
 def _add_data_options(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("images")
-    group.add_argument("--cam_name", default="DC", help="camera whose scenes and weights are used")
-    group.add_argument(
-        "--data_dir",
-        default="./Datasets/SIDD_Medium_Crop/",
-        help="scenes in SIDD's layout: crops of Crop_SIDD.py, or uncropped parts, which are cut into the same crops",
-    )
-    group.add_argument(
-        "--data_prep_dir",
-        default="./data_preparation/",
-        help="folder of <CAM>_train.txt and <CAM>_test.txt; without them the published split is taken",
-    )
-    group.add_argument("--split", choices=("test", "train", "all"), default="test", help="scenes to evaluate on")
-    group.add_argument("--scene_list", default=None, help="file of scene names to evaluate on, in place of --split")
-    group.add_argument(
-        "--max_images", type=natural_int, default=0, help="evaluate so many crops, evenly spaced over all; 0: all"
-    )
+    most = "evaluate so many crops, evenly spaced over all; 0: all"
+    add_scene_options(group, split="test", purpose="evaluate on", max_images=0, max_images_help=most)
 
 
 def _add_model_options(parser: argparse.ArgumentParser, model_names: tuple[str, ...]) -> None:
@@ -62,11 +50,7 @@ def _add_model_options(parser: argparse.ArgumentParser, model_names: tuple[str, 
         help="noise models to compare; without it all that can be had with these images: the generator, Gaussian "
         "references fitted on the training scenes in --data_dir, and the other frame of a scene (real)",
     )
-    group.add_argument(
-        "--pretrain_dir",
-        default="./pretrain/",
-        help="folder of the weights, <cam_name>/checkpoint_{E,G1,G2}.pth, or a --dir_save of the training",
-    )
+    add_pretrain_option(group)
     group.add_argument(
         "--noise_level",
         type=non_negative_float,

@@ -2,7 +2,7 @@
 
 import argparse
 
-from options.common import Parser, add_device_options, add_seed_option, non_negative_float
+from options.common import Parser, add_device_options, add_pretrain_option, add_seed_option, non_negative_float
 
 NECA_TYPES = ("W", "S")
 DEFAULT_NOISE_LEVEL = 25
@@ -35,11 +35,7 @@ def quick_test_parser() -> Parser:
         default=None,
         help="NeCA-W: gain to use in place of the noisy image's, about the noise's standard deviation / 255",
     )
-    parser.add_argument(
-        "--pretrain_dir",
-        default="./pretrain/",
-        help="folder of the weights, <cam_name>/checkpoint_{E,G1,G2}.pth, or a --dir_save of the training",
-    )
+    add_pretrain_option(parser)
     add_seed_option(parser)
     add_device_options(parser)
     return parser

@@ -1,4 +1,4 @@
-"""Options of main_synthesize.py and main_gains.py."""
+"""Options of main_synthesize.py."""
 
 import argparse
 import re
@@ -7,12 +7,15 @@ from models.generator import TILE
 from options.common import (
     Parser,
     add_device_options,
+    add_pretrain_option,
     add_seed_option,
     natural_int,
     non_negative_float,
     positive_int,
+    thread_count,
 )
 from options.inference import DEFAULT_NOISE_LEVEL, NECA_TYPES
+from utils.image import MAX_MEGAPIXELS
 
 LAYOUTS = ("plain", "sidd")
 FORMATS = ("png", "tiff", "bmp", "webp", "jpg")
@@ -71,11 +74,7 @@ def synthesize_parser() -> Parser:
     parser.add_argument("--input_dir", required=True, help="folder of the clean images; read only")
     parser.add_argument("--output_dir", required=True, help="folder for the noisy images and manifest.csv")
     parser.add_argument("--cam_name", default="DC", help="camera whose weights are used")
-    parser.add_argument(
-        "--pretrain_dir",
-        default="./pretrain/",
-        help="folder of the weights, <cam_name>/checkpoint_{E,G1,G2}.pth, or a --dir_save of the training",
-    )
+    add_pretrain_option(parser)
     _add_strength_options(parser.add_argument_group("strength of the noise"))
     _add_output_options(parser.add_argument_group("outputs"))
     _add_work_options(parser.add_argument_group("work"))
@@ -143,7 +142,10 @@ def _add_output_options(group) -> None:
 
 def _add_work_options(group) -> None:
     group.add_argument(
-        "--max_megapixels", type=non_negative_float, default=400, help="larger images are refused before decoding"
+        "--max_megapixels",
+        type=non_negative_float,
+        default=MAX_MEGAPIXELS,
+        help="larger images are refused before decoding",
     )
     group.add_argument(
         "--tile",
@@ -153,61 +155,9 @@ def _add_work_options(group) -> None:
         "may turn the rounding of one value in a million",
     )
     group.add_argument(
-        "--num_workers", type=natural_int, default=2, help="threads each that read and that write; 0: none"
+        "--num_workers", type=thread_count, default=2, help="threads each that read and that write; 0: none"
     )
     add_device_options(group)
-
-
-def gains_options(arguments: list[str] | None = None) -> argparse.Namespace:
-    """Read the options of main_gains.py, and end in one line where they do not fit together."""
-    parser = gains_parser()
-    args = parser.parse_args(arguments)
-    if args.keep_bank and not args.plot:
-        parser.error("--keep_bank: only with --plot, there is nothing else to do")
-    if args.plot and not args.plot.lower().endswith(".png"):
-        parser.error(f"--plot {args.plot}: expected a name that ends in .png")
-    return args
-
-
-def gains_parser() -> Parser:
-    """Build the parser of the command that makes a gain bank."""
-    parser = Parser(
-        "Estimate the gains of a camera's training images by GENet and write them, by ISO, to gains.json beside its "
-        "weights, where main_synthesize.py finds them."
-    )
-    parser.add_argument("--cam_name", default="DC", help="camera whose images and weights are used")
-    parser.add_argument(
-        "--data_dir",
-        default="./Datasets/SIDD_Medium_Crop/",
-        help="scenes in SIDD's layout: crops of Crop_SIDD.py, or uncropped parts, which are cut into the same crops",
-    )
-    parser.add_argument(
-        "--data_prep_dir",
-        default="./data_preparation/",
-        help="folder of <CAM>_train.txt and <CAM>_test.txt; without them the published split is taken",
-    )
-    parser.add_argument("--split", choices=("train", "test", "all"), default="train", help="scenes to measure")
-    parser.add_argument("--scene_list", default=None, help="file of scene names to measure, in place of --split")
-    parser.add_argument(
-        "--max_images", type=natural_int, default=200, help="crops of each ISO, evenly spaced over its scenes; 0: all"
-    )
-    parser.add_argument(
-        "--pretrain_dir",
-        default="./pretrain/",
-        help="folder of the weights, <cam_name>/checkpoint_{E,G1,G2}.pth, or a --dir_save of the training",
-    )
-    parser.add_argument("--output", default=None, help="the bank's file (default: gains.json beside the weights)")
-    parser.add_argument(
-        "--plot",
-        default=None,
-        metavar="PNG",
-        help="draw the noise by clean intensity at each ISO's median gain, measured on a chart of all grey levels",
-    )
-    parser.add_argument("--keep_bank", action="store_true", help="measure nothing, only --plot from the bank there is")
-    parser.add_argument("--num_workers", type=natural_int, default=2, help="threads that read; 0: none of their own")
-    add_seed_option(parser)
-    add_device_options(parser)
-    return parser
 
 
 def _gains(text: str) -> tuple[float, float]:

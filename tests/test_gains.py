@@ -170,9 +170,10 @@ def test_copy_of_a_bank_has_the_hash_of_the_copied_genet(weights, tmp_path):
 def test_bank_of_another_genet_is_noted(weights):
     for genet, noted in (("abc", True), ("", False), (weights_hash({"E": weights / "checkpoint_E.pth"}), False)):
         write_bank(bank_path(weights), BANK._replace(genet=genet))
-        assert ("main_gains.py" in bank_note(weights)) == noted
+        assert ("main_gains.py" in bank_note(weights, BANK.camera)) == noted
     (weights / "checkpoint_E.pth").unlink()
-    assert bank_note(weights) == ""
+    assert bank_note(weights, BANK.camera) == ""
+    assert "not QQ" in bank_note(weights, "QQ")
 
 
 def test_hash_of_weights_is_that_of_the_files_in_the_order_of_their_letters(weights):
@@ -264,6 +265,7 @@ def test_curves_are_drawn_from_a_kept_bank(data, weights, tmp_path):
         ("--keep_bank --plot x.png", ["gains.json", "main_gains.py"]),
         ("--plot x.pdf", ["--plot x.pdf", ".png"]),
         ("--max_images -1", ["--max_images"]),
+        ("--num_workers 65", ["--num_workers", "at most 64"]),
     ],
 )
 def test_bad_input_ends_in_one_line_that_names_it(data, weights, capsys, words, parts):
@@ -287,7 +289,7 @@ def test_shipped_bank_fits_the_demo_cameras_weights_and_its_noise():
     folder = ROOT / "pretrain" / "DC"
     assert (folder / "gains.json").stat().st_size < 20_000
     bank = read_bank(folder / "gains.json")
-    assert (bank.camera, bank_note(folder)) == ("DC", "")
+    assert (bank.camera, bank_note(folder, "DC")) == ("DC", "")
     for iso, std in {100: 4.31, 800: 12.46, 3200: 25.80}.items():  # of the noise itself, README
         gains = [gain for _, gain in bank.gains[iso]]
         assert np.median(gains) * 255 == pytest.approx(std, rel=0.1)

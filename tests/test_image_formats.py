@@ -279,6 +279,12 @@ def test_image_above_the_limit_is_refused_by_its_header(tmp_path, side, limit):
     assert "--max_megapixels" in message
 
 
+def test_fixed_limit_of_data_sets_names_no_option(tmp_path):
+    (tmp_path / "bomb.png").write_bytes(png(np.zeros((1, 1, 3), np.uint8), size=(30000, 30000)))
+    with pytest.raises(ValueError, match=r"expected at most 400 megapixels$"):
+        read_image(tmp_path / "bomb.png")
+
+
 def test_image_at_the_limit_is_read(tmp_path):
     assert photo(tmp_path, png(RGB8), max_megapixels=HEIGHT * WIDTH / 1e6).pixels.shape == RGB8.shape
 

@@ -451,8 +451,47 @@ def test_output_older_than_its_image_is_made_again(root):
     write_image(root / "in" / "b.png", scene(seed=9))
     later = time.time() + 5
     os.utime(root / "in" / "b.png", (later, later))
-    after = run(root)
-    assert {name for name in before if before[name] != after[name]} == {"b.png"}
+    after = images(run(root))
+    assert {name for name in after if before[name] != after[name]} == {"b.png"}
+
+
+def test_other_image_of_the_same_name_is_noised_whatever_its_date(root):
+    """An older file that was moved or unpacked over the input."""
+    before = run(root)
+    write_image(root / "in" / "b.png", scene(seed=9))
+    os.utime(root / "in" / "b.png", (1e9, 1e9))
+    after = images(run(root))
+    assert {name for name in after if before[name] != after[name]} == {"b.png"}
+
+
+def test_emptied_output_is_made_again(root):
+    before = run(root)
+    (root / "out" / "b.png").write_bytes(b"")
+    assert images(run(root)) == images(before)
+
+
+def test_images_without_a_manifest_bind_to_their_settings(root, capsys):
+    """A kill can come between the first image and its row."""
+    run(root)
+    (root / "out" / "manifest.csv").unlink()
+    with pytest.raises(ValueError, match="was begun with seed 0, not 5"):
+        run(root, "--seed", "5")
+    assert images(run(root)) == images(run(root, out="anew"))
+
+
+def test_link_from_the_input_into_the_output_is_not_followed(root, capsys):
+    run(root)
+    (root / "in" / "link").symlink_to(root / "out")
+    lines = failed(root, capsys)
+    assert len(lines) == 1 and "a link into --output_dir" in lines[0]
+    assert not (root / "out" / "link").exists()
+
+
+def test_same_name_in_two_spellings_of_unicode_is_refused(root):
+    for name in ("\u00e9.png", "e\u0301.png"):
+        write_image(root / "in" / name, scene())
+    with pytest.raises(ValueError, match="another spelling of Unicode"):
+        run(root)
 
 
 @pytest.mark.parametrize(
@@ -631,11 +670,13 @@ def test_noise_that_is_not_finite_is_not_written(root, capsys):
 
 
 def test_name_too_long_to_write_is_named(root, capsys):
-    name = "x" * 250 + ".png"  # a temporary name is longer
+    name = "x" * 250 + ".png"
     (root / "in" / name).write_bytes(encode_image(scene(), ".png"))
-    lines = failed(root, capsys)
-    assert len(lines) == 1
-    assert "cannot be written (File name too long)" in lines[0]
+    assert name in run(root)  # whatever the length of temporary names
+    made = run(root, "--per_image", "2", out="draws", code=1)
+    lines = [line for line in capsys.readouterr().err.splitlines() if line.startswith("failed: ")]
+    assert lines and all("cannot be written (File name too long)" in line for line in lines)
+    assert len(images(made)) == 6  # the other three images
 
 
 def test_full_disk_ends_in_one_line_and_the_run_continues(root, capsys, monkeypatch):
@@ -730,6 +771,7 @@ def test_bad_noisy_image_to_draw_from_is_named(root, capsys):
         "--gain 0.1 --noisy_dir x", "--gain 0.1 --gain_from x", "--noisy_dir x --gain_from x", "--gain 0.1 --iso 800",
         "--keep_16bit --format jpg", "--keep_16bit --layout sidd", "--layout sidd --format tiff", "--camera_code AB",
         "--per_image 0", "--format gif", "--layout raw", "--max_megapixels -1",
+        "--num_workers 65",
     ],
 )  # fmt: skip
 def test_options_that_do_not_fit_end_in_one_line(root, capsys, words):

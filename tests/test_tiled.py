@@ -20,7 +20,7 @@ from models.network_genet import GENet
 from models.network_ncnet import DOWN_MODES, PADDING_MODES, UP_MODES, NCNet
 from models.network_npnet import NPNet
 from models.receptive_field import genet_margin, ncnet_margin
-from models.threads import in_threads
+from models.threads import on_cores
 from tests.conftest import ROOT
 
 TOLERANCE = {torch.float32: 1e-5, torch.float64: 1e-10}
@@ -191,14 +191,14 @@ def test_two_threads_give_the_bytes_of_one(two_threads, monkeypatch):
 
 def test_threads_keep_the_order_and_the_number_of_pytorchs_threads(two_threads):
     cpu = torch.device("cpu")
-    numbers = in_threads(lambda item: (time.sleep(0.01 * (item % 3)), item, torch.get_num_threads())[1:], range(9), cpu)
+    numbers = on_cores(lambda item: (time.sleep(0.01 * (item % 3)), item, torch.get_num_threads())[1:], range(9), cpu)
     assert list(numbers) == [(item, 1) for item in range(9)]
     assert torch.get_num_threads() == 2
 
 
 def test_error_in_a_thread_reaches_the_caller(two_threads):
     with pytest.raises(ZeroDivisionError):
-        list(in_threads(lambda item: 1 // item, range(3), torch.device("cpu")))
+        list(on_cores(lambda item: 1 // item, range(3), torch.device("cpu")))
 
 
 MEMORY = """

@@ -1,12 +1,14 @@
 """Files that are either whole or not there."""
 
+import errno
 import json
 import os
 import tempfile
+import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 
 @contextmanager
@@ -19,7 +21,8 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.stem}.{os.getpid()}.tmp{path.suffix}")
+    stem = path.stem if len(path.stem) < 60 else f"{path.stem[:30]}.{zlib.crc32(os.fsencode(path.name)):08x}"
+    temporary = path.with_name(f".{stem}.{os.getpid()}.tmp{path.suffix}")
     try:
         yield temporary
         with open(temporary, "rb+") as file:
@@ -56,3 +59,21 @@ def claim_folder(folder: str | Path, option: str) -> None:
         tempfile.TemporaryFile(dir=folder).close()
     except OSError as error:
         raise ValueError(f"{folder}: cannot be written ({error.strerror}); change {option}") from None
+
+
+def lock_folder(folder: str | Path, message: str) -> TextIO | None:
+    """Keep other processes out of a folder: -> the lock, to be closed; the system lifts it when this process ends.
+
+    None where the system has no such locks. Raises ValueError with the folder and `message` when another has it.
+    """
+    try:
+        import fcntl
+    except ImportError:  # Windows
+        return None
+    file = open(Path(folder) / ".lock", "w")  # noqa: SIM115 - as long as the run
+    try:
+        fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)  # of this process alone, loader workers do not inherit it
+    except OSError as error:
+        if error.errno in (errno.EACCES, errno.EAGAIN):
+            raise ValueError(f"{folder}: {message}") from None
+    return file

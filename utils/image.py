@@ -53,7 +53,7 @@ def read_image(path: str | Path) -> np.ndarray:
     except OSError as error:
         raise ValueError(f"{path}: cannot be read ({error.strerror})") from None
     with _errors_named(path, len(content)):
-        with _opened(io.BytesIO(content), MAX_MEGAPIXELS) as header:
+        with _opened(io.BytesIO(content)) as header:
             header.verify()  # PNG: the checksum of every chunk, so a truncated file is found before decoding
         image = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_UNCHANGED)
         if image.dtype == np.uint16:
@@ -79,9 +79,9 @@ def read_photo(path: str | Path, max_megapixels: float = MAX_MEGAPIXELS) -> Phot
         raise ValueError(f"{path}: cannot be read ({error.strerror})") from None
     with file, _errors_named(path, path.stat().st_size):
         if file.read(8) == PNG_START[:8]:
-            with _opened(file, max_megapixels, PHOTO_FORMATS) as header:
+            with _opened(file, max_megapixels, PHOTO_FORMATS, " (--max_megapixels)") as header:
                 header.verify()  # the checksums
-        with _opened(file, max_megapixels, PHOTO_FORMATS) as image:
+        with _opened(file, max_megapixels, PHOTO_FORMATS, " (--max_megapixels)") as image:
             return _decode(image, file)
 
 
@@ -100,15 +100,20 @@ def _errors_named(path: Path, size: int) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _opened(file: BinaryIO, max_megapixels: float, formats: tuple[str, ...] | None = None) -> Iterator[Image.Image]:
-    """Read the header of an image, but no pixels yet; formats: Pillow's names of those to expect, None: all."""
+def _opened(
+    file: BinaryIO, max_megapixels: float = MAX_MEGAPIXELS, formats: tuple[str, ...] | None = None, hint: str = ""
+) -> Iterator[Image.Image]:
+    """Read the header of an image, but no pixels yet.
+
+    formats: Pillow's names of those to expect, None: all; hint: how the limit can be changed, for the error.
+    """
     file.seek(0)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of damaged EXIF data and the like
         with Image.open(file, formats=formats) as image:
             if image.width * image.height > max_megapixels * 1e6:
                 size = f"{image.height}x{image.width} pixels"
-                raise _Unfit(f"{size}, expected at most {max_megapixels:g} megapixels (--max_megapixels)")
+                raise _Unfit(f"{size}, expected at most {max_megapixels:g} megapixels{hint}")
             yield image
 
 

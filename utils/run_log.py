@@ -1,6 +1,5 @@
 """What a training run writes down: options.json, train.log, metrics.jsonl, pictures, TensorBoard."""
 
-import errno
 import json
 import logging
 import shutil
@@ -11,7 +10,7 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
-from utils.atomic import claim_folder, write_json, write_text
+from utils.atomic import claim_folder, lock_folder, write_json, write_text
 from utils.image import write_image
 
 
@@ -72,7 +71,7 @@ class RunLog:
         self._metrics_file = self.folder / "logs" / "metrics.jsonl"
         for name in ("logs", "imgs", "models"):
             claim_folder(self.folder / name, "--dir_save")
-        self._lock = _lock(self.folder)
+        self._lock = lock_folder(self.folder, "another process trains there; wait, or choose another --dir_save")
         self._check_options(options, fixed)
         self._remove_leftovers()
         write_json(self._options_file, options)
@@ -171,18 +170,3 @@ class RunLog:
 def has_state(folder: Path) -> bool:
     """Whether a run has a checkpoint to resume from."""
     return any((folder / "models").glob("training_state_*.pth"))
-
-
-def _lock(folder: Path):
-    """Keep other processes out of a run; the system lifts the lock when this one ends, however it does -> open file."""
-    try:
-        import fcntl
-    except ImportError:  # Windows
-        return None
-    file = open(folder / ".lock", "w")  # noqa: SIM115 - as long as the run
-    try:
-        fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)  # of this process alone, loader workers do not inherit it
-    except OSError as error:
-        if error.errno in (errno.EACCES, errno.EAGAIN):
-            raise ValueError(f"{folder}: another process trains there; wait, or choose another --dir_save") from None
-    return file
