@@ -8,6 +8,7 @@ from evaluation.noise_setup import choose_scenes
 from models.generator import NoiseGenerator
 from models.pretrained import find_checkpoint_folder, find_checkpoints, load_generators
 from options.gains import gains_options
+from utils.atomic import claim_file
 from utils.charts import intensity_curves
 from utils.image import write_image
 from utils.run_log import terminal_log
@@ -21,6 +22,10 @@ def main(arguments: list[str] | None = None) -> None:
     weights = find_checkpoint_folder(args.pretrain_dir, args.cam_name)
     generator = NoiseGenerator(load_generators(weights)).to(device)
     path = Path(args.output) if args.output else bank_path(weights)
+    if not args.keep_bank:
+        claim_file(path, "--output")
+    if args.plot:
+        claim_file(args.plot, "--plot")
 
     # Measure.
     if args.keep_bank:

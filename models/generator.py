@@ -48,13 +48,22 @@ class NoiseGenerator(nn.Module):
             raise ValueError(f"dtype {dtype}, expected a floating-point type to compute in")
         if "G2" not in networks:
             raise ValueError(f"networks {', '.join(networks) or 'none'}, expected at least G2 (NCNet)")
-        self.tile, self.dtype, self.channels_last = -(-tile // 8) * 8, dtype, channels_last
+        self.tile, self.channels_last = -(-tile // 8) * 8, channels_last
         self.genet = FastGENet(networks["E"]) if "E" in networks else None
         self.npnet = FastNPNet(networks["G1"]) if "G1" in networks else None
         self.ncnet = FastNCNet(networks["G2"])
         self.requires_grad_(False).eval().to(dtype)
+
+    def _apply(self, fn: Any, recurse: bool = True) -> "NoiseGenerator":
+        """Follow `.to()`, `.half()` and the like, NPNet in no less than float32: its normalisation suffers from it."""
+        super()._apply(fn, recurse)
         if self.npnet is not None:
-            self.npnet.to(self._precise)  # it takes little time, and its normalisation suffers from halves
+            self.npnet.to(self._precise)
+        return self
+
+    @property
+    def dtype(self) -> torch.dtype:
+        return self.ncnet.head[0].weight.dtype
 
     @property
     def device(self) -> torch.device:
@@ -113,8 +122,10 @@ class NoiseGenerator(nn.Module):
         is_uint8 = (images.pixels.dtype == torch.uint8) if as_uint8 is None else as_uint8
         strength = self._strength(len(images.pixels), gain, gain_of, noise_level)
         keys = image_keys(key, len(images.pixels))
-        if z is not None and z.shape != (images.pixels[0] if images.is_single else images.pixels).shape:
-            raise ValueError(f"z has the shape {tuple(z.shape)}, expected the clean image's, (N, 3, H, W) or (3, H, W)")
+        expected = (images.pixels[0] if images.is_single else images.pixels).shape
+        if z is not None and not (isinstance(z, Tensor) and z.is_floating_point() and z.shape == expected):
+            shown = f"has the shape {tuple(z.shape)}" if isinstance(z, Tensor) else f"is a {type(z).__name__}"
+            raise ValueError(f"z {shown}, expected floats of the clean image's shape")
         out = _outputs(images.pixels, torch.uint8 if is_uint8 else _float_type(images.pixels.dtype), maps)
         for part in self._parts(images.pixels):
             noise = torch.empty(images.pixels[part].shape, dtype=self._precise, device=self.device)

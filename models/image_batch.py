@@ -90,7 +90,7 @@ def image_keys(key: str | Sequence[str], count: int) -> list[str]:
     """Keys of a batch's images. From one key: it for the first image, so that a batch begins as it alone would."""
     if isinstance(key, str):
         return [key, *(f"{key} image {number}" for number in range(1, count))]
-    keys = list(key)
+    keys = list(key) if isinstance(key, Sequence) else [key]
     if len(keys) != count or not all(isinstance(name, str) for name in keys):
         raise ValueError(f"key: {keys!r} for {count} images, expected one text or one for each")
     return keys

@@ -33,6 +33,13 @@ def natural_int(text: str) -> int:
     return _bounded(text, int, 0, "a whole number from 0")
 
 
+def given_path(text: str) -> str:
+    """Argparse type: a path that is not empty, as an unset variable of the shell would make it."""
+    if not text.strip():
+        raise argparse.ArgumentTypeError("is empty, expected a path")
+    return text
+
+
 def thread_count(text: str) -> int:
     """Argparse type: a number of threads, 0 to 64; each keeps images in memory."""
     value = natural_int(text)
@@ -86,6 +93,7 @@ def add_scene_options(parser, split: str, purpose: str, max_images: int, max_ima
     parser.add_argument("--cam_name", default="DC", help="camera whose scenes and weights are used")
     parser.add_argument(
         "--data_dir",
+        type=given_path,
         default="./Datasets/SIDD_Medium_Crop/",
         help="scenes in SIDD's layout: crops of Crop_SIDD.py, or uncropped parts, which are cut into the same crops",
     )
@@ -103,6 +111,7 @@ def add_pretrain_option(parser) -> None:
     """`--pretrain_dir`, of commands that use a camera's generator."""
     parser.add_argument(
         "--pretrain_dir",
+        type=given_path,
         default="./pretrain/",
         help="folder of the weights, <cam_name>/checkpoint_{E,G1,G2}.pth, or a --dir_save of the training",
     )

@@ -9,13 +9,13 @@ from options.common import (
     add_device_options,
     add_pretrain_option,
     add_seed_option,
+    given_path,
     natural_int,
     non_negative_float,
     positive_int,
     thread_count,
 )
 from options.inference import DEFAULT_NOISE_LEVEL, NECA_TYPES
-from utils.image import MAX_MEGAPIXELS
 
 LAYOUTS = ("plain", "sidd")
 FORMATS = ("png", "tiff", "bmp", "webp", "jpg")
@@ -71,8 +71,8 @@ def synthesize_parser() -> Parser:
         "Put a camera's noise on your own clean images: every PNG, JPEG, TIFF, BMP, WebP and GIF of a folder and of "
         "those below it. Run again to continue an interrupted run, or after adding images."
     )
-    parser.add_argument("--input_dir", required=True, help="folder of the clean images; read only")
-    parser.add_argument("--output_dir", required=True, help="folder for the noisy images and manifest.csv")
+    parser.add_argument("--input_dir", type=given_path, required=True, help="folder of the clean images; read only")
+    parser.add_argument("--output_dir", type=given_path, required=True, help="folder of noisy images and manifest.csv")
     parser.add_argument("--cam_name", default="DC", help="camera whose weights are used")
     add_pretrain_option(parser)
     _add_strength_options(parser.add_argument_group("strength of the noise"))
@@ -89,9 +89,12 @@ def _add_strength_options(group) -> None:
         help="W: signal-dependent noise of a gain; S: signal-independent noise of one level",
     )
     gain = group.add_mutually_exclusive_group()
-    gain.add_argument("--noisy_dir", default=None, help="W: gain of the real noisy image of the same name in here")
+    gain.add_argument(
+        "--noisy_dir", type=given_path, default=None, help="W: that of the real noisy image of the same name"
+    )
     gain.add_argument(
         "--gain_from",
+        type=given_path,
         default=None,
         metavar="FILE_OR_DIR",
         help="W: gain of a noisy image of the same camera, or of one drawn from a folder",
@@ -144,7 +147,7 @@ def _add_work_options(group) -> None:
     group.add_argument(
         "--max_megapixels",
         type=non_negative_float,
-        default=MAX_MEGAPIXELS,
+        default=400,
         help="larger images are refused before decoding",
     )
     group.add_argument(

@@ -293,3 +293,10 @@ def test_shipped_bank_fits_the_demo_cameras_weights_and_its_noise():
     for iso, std in {100: 4.31, 800: 12.46, 3200: 25.80}.items():  # of the noise itself, README
         gains = [gain for _, gain in bank.gains[iso]]
         assert np.median(gains) * 255 == pytest.approx(std, rel=0.1)
+
+
+@pytest.mark.parametrize("option", ["--output", "--plot"])
+def test_place_that_cannot_be_written_is_told_before_measuring(data, weights, tmp_path, option, monkeypatch):
+    monkeypatch.setattr(main_gains, "measure_scenes", None)  # is not reached
+    with pytest.raises(ValueError, match=f"expected a file name; change {option}"):
+        main_gains.main(arguments(data, weights, option, tmp_path))

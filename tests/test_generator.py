@@ -304,3 +304,25 @@ def test_networks_that_give_no_numbers_are_refused(networks):
     torch.nn.init.constant_(broken.decoder_head[0].bias, float("nan"))
     with pytest.raises(ValueError, match="noise that is not finite"):
         NoiseGenerator({"G2": broken}).synthesize(image(), noise_level=25)
+
+
+@pytest.mark.parametrize("z", ["noise", 3, torch.zeros(3, 16, 16, dtype=torch.complex64)])
+def test_white_noise_that_is_none_is_refused(z):
+    with pytest.raises(ValueError, match=r"z .* expected floats"):
+        NoiseGenerator(tiny_networks()).synthesize(torch.full((3, 16, 16), 0.5), noise_level=9, z=z)
+
+
+@pytest.mark.parametrize("key", [None, 1])
+def test_key_that_is_no_text_is_refused(key):
+    with pytest.raises(ValueError, match="key"):
+        NoiseGenerator(tiny_networks()).synthesize(torch.full((3, 16, 16), 0.5), noise_level=9, key=key)
+
+
+def test_generator_that_is_cast_computes_in_that_type():
+    model = NoiseGenerator(tiny_networks(dtype=torch.float32))
+    clean = torch.rand(3, 32, 32, generator=torch.Generator().manual_seed(0))
+    single = model.synthesize(clean, gain=0.05)
+    assert (model.double().dtype, model.npnet.first.weight.dtype) == (torch.float64, torch.float64)
+    assert torch.allclose(model.synthesize(clean, gain=0.05), single, atol=1e-6)
+    assert (model.bfloat16().dtype, model.npnet.first.weight.dtype) == (torch.bfloat16, torch.float32)
+    assert torch.allclose(model.synthesize(clean, gain=0.05), single, atol=0.02)

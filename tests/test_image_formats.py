@@ -31,10 +31,12 @@ def png(values: np.ndarray, *chunks: bytes, size: tuple[int, int] | None = None)
     return b"\x89PNG\r\n\x1a\n" + b"".join(parts)
 
 
-def tiff(values: np.ndarray, order: str = "<", orientation: int = 1, sample_format: int = 1) -> bytes:
+def tiff(
+    values: np.ndarray, order: str = "<", orientation: int = 1, sample_format: int = 1, photometric: int | None = None
+) -> bytes:
     """An uncompressed TIFF by its specification, of (H, W, 1|3)."""
     height, width, channels = values.shape
-    photometric = 2 if channels == 3 else 1
+    photometric = (2 if channels == 3 else 1) if photometric is None else photometric
     pixels = values.astype(values.dtype.newbyteorder(order)).tobytes()
     tags = {256: width, 257: height, 258: 8 * values.itemsize, 259: 1, 262: photometric, 273: 8, 274: orientation}
     tags |= {277: channels, 278: height, 279: len(pixels), 284: 1, 339: sample_format}
@@ -118,6 +120,12 @@ def test_16_bit_grey_is_repeated_exactly_and_said(tmp_path, content):
     assert pixels.dtype == np.uint16
     assert np.array_equal(pixels, RGB16[..., [0, 0, 0]])
     assert remarks == ("grey, repeated in three channels",)
+
+
+@pytest.mark.parametrize("grey", [RGB16[..., :1], RGB8[..., :1]], ids=["16 bit", "8 bit"])
+def test_tiff_whose_white_is_zero_is_not_read_as_its_negative(tmp_path, grey):
+    pixels, _ = photo(tmp_path, tiff(np.iinfo(grey.dtype).max - grey, photometric=0))
+    assert np.array_equal(pixels, grey[..., [0, 0, 0]])
 
 
 @pytest.mark.parametrize("grey", [RGB8[..., 0], RGB8[..., 0] > 127], ids=["8 bit", "1 bit"])

@@ -8,7 +8,7 @@ from tests.conftest import ROOT
 
 FLOORS = {
     "utils": set(),
-    "options": {"models", "utils"},
+    "options": {"models"},
     "models": {"utils"},
     "data": {"utils"},
     "evaluation": {"models", "data", "utils"},

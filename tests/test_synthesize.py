@@ -789,3 +789,10 @@ def test_shipped_camera_works_with_default_options(tmp_path, monkeypatch):
     assert main_synthesize.main(["--input_dir", str(tmp_path / "in"), "--output_dir", str(tmp_path / "out")]) == 0
     noise = read_image(tmp_path / "out" / "x.png").astype(float) - scene(64, 64)
     assert 2 < noise.std() < 40
+
+
+@pytest.mark.parametrize("option", ["--input_dir", "--output_dir", "--noisy_dir", "--gain_from", "--pretrain_dir"])
+def test_empty_path_of_an_unset_variable_is_refused(root, capsys, option):
+    with pytest.raises(SystemExit):
+        synthesize_options(["--input_dir", "x", "--output_dir", "y", option, ""])
+    assert f"{option}: is empty" in capsys.readouterr().err

@@ -52,6 +52,13 @@ def write_json(path: str | Path, content: Any) -> None:
     write_text(path, json.dumps(content, indent=2) + "\n")
 
 
+def claim_file(path: str | Path, option: str) -> None:
+    """See to it that a file can be written before the work for it begins. Raises ValueError that names `option`."""
+    if Path(path).is_dir():
+        raise ValueError(f"{path}: a folder, expected a file name; change {option}")
+    claim_folder(Path(path).parent, option)
+
+
 def claim_folder(folder: str | Path, option: str) -> None:
     """Make a folder for results before the work begins. Raises ValueError, naming `option`, if it cannot be."""
     try:

@@ -26,6 +26,7 @@ ENCODING = {
     ".jpg": (cv2.IMWRITE_JPEG_QUALITY, 95, cv2.IMWRITE_JPEG_SAMPLING_FACTOR, cv2.IMWRITE_JPEG_SAMPLING_FACTOR_444),
     ".webp": (cv2.IMWRITE_WEBP_QUALITY, 101),  # above 100: lossless
 }
+PHOTOMETRIC = 262  # TIFF's tag of what zero means
 MAX_MEGAPIXELS = 400  # a few bytes can promise any size
 Image.MAX_IMAGE_PIXELS = None  # Pillow's own limit; ours is checked wherever a file is opened
 
@@ -68,7 +69,8 @@ def read_photo(path: str | Path, max_megapixels: float = MAX_MEGAPIXELS) -> Phot
 
     As `read_image`, and palettes are looked up; of several pictures in a phone's JPEG (MPO) the first is taken; the
     values count as sRGB whatever colour profile the file names. Raises ValueError that names the file when it is
-    missing, damaged, too large, animated, really transparent, or neither grey nor RGB.
+    missing, damaged, too large, animated, really transparent, or neither grey nor RGB; but a JPEG
+    whose data are damaged in the middle decodes, as everywhere, to what is left of it.
     """
     path = Path(path)
     if not path.is_file():
@@ -136,6 +138,8 @@ def _decode(image: Image.Image, file: BinaryIO) -> Photo:
         pixels = _decode_16bit(file, np.asarray(image), orientation)
     elif is_16bit:
         pixels = np.asarray(image).astype(np.uint16)
+        if getattr(image, "tag_v2", {}).get(PHOTOMETRIC) == 0:  # white is zero; Pillow turns only 8-bit ones
+            pixels = 65535 - pixels
     else:
         mode = "RGBA" if has_key or image.mode in ("RGBA", "LA", "PA") else "RGB"
         pixels = np.asarray(image.convert(mode))
