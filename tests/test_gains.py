@@ -298,5 +298,7 @@ def test_shipped_bank_fits_the_demo_cameras_weights_and_its_noise():
 @pytest.mark.parametrize("option", ["--output", "--plot"])
 def test_place_that_cannot_be_written_is_told_before_measuring(data, weights, tmp_path, option, monkeypatch):
     monkeypatch.setattr(main_gains, "measure_scenes", None)  # is not reached
+    folder = tmp_path / "folder.png"
+    folder.mkdir()
     with pytest.raises(ValueError, match=f"expected a file name; change {option}"):
-        main_gains.main(arguments(data, weights, option, tmp_path))
+        main_gains.main(arguments(data, weights, option, folder))
