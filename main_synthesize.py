@@ -4,6 +4,8 @@ import argparse
 import logging
 import sys
 
+import torch
+
 from data.image_folders import find_images, require_apart
 from evaluation.gains import bank_note, weights_hash
 from evaluation.strengths import OfPartner, choose_source, sample_images
@@ -36,7 +38,9 @@ def main(arguments: list[str] | None = None) -> int:
     source, noisy_images, fingerprint = choose_source(args, weights)
     if uses_bank(args) and (note := bank_note(weights, args.cam_name)):
         log.info(note)
-    generator = NoiseGenerator(load_generators(weights, needed_letters(args)), args.tile).to(device)
+    networks = load_generators(weights, needed_letters(args))
+    precision = torch.float16 if args.half else torch.float32
+    generator = NoiseGenerator(networks, args.tile, precision, args.channels_last or None).to(device)
 
     # What is left to do.
     settings = Settings(

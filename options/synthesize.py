@@ -23,7 +23,7 @@ FORMATS_16BIT = ("png", "tiff")
 # What determines the outputs: a folder that was begun with others of these is refused.
 FIXED = (
     "cam_name", "NeCA_type", "noise_level", "noisy_dir", "gain_from", "gain", "iso", "seed", "per_image", "layout",
-    "camera_code", "format", "keep_16bit",
+    "camera_code", "format", "keep_16bit", "half",
 )  # fmt: skip
 
 
@@ -150,6 +150,10 @@ def _add_work_options(group) -> None:
         default=400,
         help="larger images are refused before decoding",
     )
+    group.add_argument(
+        "--half", action="store_true", help="compute in half precision: faster on CUDA, the noise changes by about 1e-3"
+    )
+    group.add_argument("--channels_last", action="store_true", help="memory format on CUDA; the CPU always takes it")
     group.add_argument(
         "--tile",
         type=natural_int,

@@ -223,6 +223,15 @@ def test_tile_changes_at_most_the_rounding_of_a_value_on_the_edge(root, tile):
     assert np.count_nonzero(difference) <= 3  # of 39,000; about 255 * 1e-7 of them are expected
 
 
+def test_half_precision_changes_the_noise_little_and_is_part_of_the_settings(root):
+    run(root)
+    run(root, "--half", "--channels_last", out="half")
+    one, other = (read_image(root / out / "b.png").astype(int) for out in ("out", "half"))
+    assert 0 < np.abs(one - other).mean() < 0.2  # noise of some 10 grey levels with 11 bits
+    with pytest.raises(ValueError, match="was begun with half True"):
+        run(root, out="half")
+
+
 def test_threads_do_not_change_the_bytes(root):
     assert run(root, "--per_image", "3") == run(root, "--per_image", "3", "--num_workers", "3", out="threads")
 
