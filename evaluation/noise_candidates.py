@@ -3,6 +3,7 @@
 import argparse
 import hashlib
 import os
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -56,22 +57,27 @@ def find_candidates(
     found = Candidates()
     for given in args.fake_dir:
         _add_folder(found, given, frames)
-    wanted = list(dict.fromkeys(args.models or MODEL_NAMES))
-    fitted = [name for name in wanted if name in FITTED]
-    builders = {name: lambda name=name: [_generator(args, name, device, found.weights)] for name in LETTERS}
-    builders |= {fitted[0]: lambda: _fitted(args, scenes, training, fitted, found.remarks)} if fitted else {}
-    builders |= {"AWGN-image": lambda: [GaussianOfImage(args.seed)], "real": lambda: [_other_frame(frames)]}
-    made = []
-    for name, build in builders.items():
-        if name not in wanted:
-            continue
+    wanted = args.models or MODEL_NAMES
+    fitted = [name for name in MODEL_NAMES if name in wanted and name in FITTED]
+    made: list[NoiseModel] = []
+
+    def attempt(names: list[str], build: Callable[[], list[NoiseModel]]) -> None:
         try:
-            made += build()
+            made.extend(build())
         except AbsentError as error:
             if args.models:
                 raise
-            names = ", ".join(fitted) if name in FITTED else name
-            found.remarks.append(f"Without {names}: {error}.")
+            found.remarks.append(f"Without {', '.join(names)}: {error}.")
+
+    for name in LETTERS:
+        if name in wanted:
+            attempt([name], lambda name=name: [_generator(args, name, device, found.weights)])
+    if fitted:
+        attempt(fitted, lambda: _fitted(args, scenes, training, fitted, found.remarks))
+    if "AWGN-image" in wanted:
+        made.append(GaussianOfImage(args.seed))
+    if "real" in wanted:
+        attempt(["real"], lambda: [_other_frame(frames)])
     found.models[:0] = made
     if not found.models:
         raise ValueError("no noise model can be had: " + " ".join(found.remarks))

@@ -8,6 +8,17 @@ NECA_TYPES = ("W", "S")
 DEFAULT_NOISE_LEVEL = 25
 
 
+def add_neca_type_option(parser) -> None:
+    """`--NeCA_type`, of commands that put noise on images."""
+    parser.add_argument(
+        "--NeCA_type",
+        choices=NECA_TYPES,
+        default="W",
+        help="W: signal-dependent noise of a gain, by default the noisy image's or the camera's; S: signal-independent "
+        "noise of one level",
+    )
+
+
 def quick_test_parser() -> Parser:
     """Build the parser of the quick test."""
     parser = Parser(
@@ -17,12 +28,7 @@ def quick_test_parser() -> Parser:
     parser.add_argument("--cam_name", default="IP", help="camera whose weights are used")
     parser.add_argument("--dir_test_save", default="./test/saves/", help="folder for the results")
     parser.add_argument("--dir_test_img", default="./test/imgs/", help="folder of the image pairs")
-    parser.add_argument(
-        "--NeCA_type",
-        choices=NECA_TYPES,
-        default="W",
-        help="W: signal-dependent noise, of the gain of the noisy image; S: signal-independent noise of one level",
-    )
+    add_neca_type_option(parser)
     parser.add_argument(
         "--noise_level",
         type=non_negative_float,

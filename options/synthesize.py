@@ -15,7 +15,7 @@ from options.common import (
     positive_int,
     thread_count,
 )
-from options.inference import DEFAULT_NOISE_LEVEL, NECA_TYPES
+from options.inference import DEFAULT_NOISE_LEVEL, add_neca_type_option
 
 LAYOUTS = ("plain", "sidd")
 FORMATS = ("png", "tiff", "bmp", "webp", "jpg")
@@ -82,12 +82,7 @@ def synthesize_parser() -> Parser:
 
 
 def _add_strength_options(group) -> None:
-    group.add_argument(
-        "--NeCA_type",
-        choices=NECA_TYPES,
-        default="W",
-        help="W: signal-dependent noise of a gain; S: signal-independent noise of one level",
-    )
+    add_neca_type_option(group)
     gain = group.add_mutually_exclusive_group()
     gain.add_argument(
         "--noisy_dir", type=given_path, default=None, help="W: that of the real noisy image of the same name"

@@ -9,6 +9,7 @@ from data.demo_options import DemoOptions
 from data.sidd import find_pairs
 from evaluation.noise import Reference, measure
 from tests.conftest import SHARED
+from utils import metrics
 from utils.metrics import noise_of, structure_score
 
 REAL_SCENES = {  # of ../shared/real: camera and ISO differ
@@ -122,3 +123,21 @@ def test_fake_without_noise_scores_worse_than_white_noise(reference):
 def test_reference_is_the_difference_of_its_images():
     clean, noisy = np.full((40, 40, 3), 9, np.uint8), np.full((40, 40, 3), 4, np.uint8)
     assert np.array_equal(Reference(clean, noisy).noise, noise_of(noisy, clean))
+
+
+def test_each_metric_gets_the_fake_clipped_and_rounded_as_its_definition_says():
+    random = np.random.default_rng(0)
+    clean = random.integers(0, 256, (64, 64, 3), dtype=np.uint8)  # much of it within the noise of black or white
+    noisy = np.clip(clean + random.normal(0, 20, clean.shape), 0, 255).round().astype(np.uint8)
+    free = random.normal(0, 25, clean.shape)
+    clipped = np.clip(clean + free, 0, 255) - clean
+    rounded = np.clip(clean + free, 0, 255).round().astype(np.int16) - clean
+    protocol = {"kld": rounded, "kld_exact": rounded, "std": rounded, "bias": rounded, "acf": rounded, "psd": rounded}
+    protocol |= {"xcorr": rounded, "kld_naflow": clipped, "akld": clipped, "kld_flow": free}
+    real = noisy.astype(np.int16) - clean
+    values = score(Reference(clean, noisy), free)
+    for name, fake in protocol.items():
+        assert values[name] == pytest.approx(getattr(metrics, name)(real, fake), rel=1e-12), name
+    assert values["akld"] != pytest.approx(metrics.akld(real, free), rel=1e-3)
+    assert values["kld_naflow"] != pytest.approx(metrics.kld_naflow(real, rounded), rel=1e-3)
+    assert values["kld_flow"] != pytest.approx(metrics.kld_flow(real, clipped), rel=1e-3)

@@ -147,6 +147,20 @@ def test_fake_with_a_border_around_an_uncropped_frame_is_no_fit(root):
         evaluate(root, "--models", "AWGN-image", "--fake_dir", fakes)
 
 
+def test_fakes_of_uncropped_frames_are_cut_where_the_frames_are(tmp_path):
+    """Perfect fakes are perfect in every piece."""
+    name, random = f"0001_001_{CAMERA}_00800_00100_5500_N", np.random.default_rng(0)
+    clean = random.integers(60, 190, (27, 27, 3)).repeat(30, 0).repeat(30, 1).astype(np.uint8)  # 810 pixels: is cut
+    noisy = np.clip(clean + random.normal(0, 9, clean.shape), 0, 255).round().astype(np.uint8)
+    for kind, image in (("GT", clean), ("NOISY", noisy)):
+        write_image(tmp_path / "data" / name / f"0001_{kind}_SRGB_010.PNG", image)
+    write_image(tmp_path / "fakes" / "0001_NOISY_SRGB_010.PNG", noisy)
+    words = ("--split", "all", "--models", "AWGN-image", "--fake_dir", f"mine={tmp_path / 'fakes'}")
+    rows = [row for row in evaluate(tmp_path, *words) if row["model"] == "mine"]
+    assert len(rows) == 4
+    assert {float(row["kld_exact"]) for row in rows} == {float(row["acf"]) for row in rows} == {0}
+
+
 def test_one_fake_is_not_taken_for_the_same_name_in_several_scenes(root):
     """SIDD-Small's names lack the instance."""
     for path in sorted((root / "data").rglob("*.png")):
