@@ -13,8 +13,9 @@ import time
 import torch
 
 from benchmark.naive import NaiveTraining
-from models.model_joint import CRITICS, JointModel, JointOptions, draw_step
+from models.model_joint import CRITICS, JointModel, JointOptions
 from models.networks import build_networks
+from models.step_randomness import draw_step
 from options.train_jointly import network_configs, train_jointly_parser
 
 STEPS = 10

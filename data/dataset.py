@@ -53,14 +53,15 @@ class TrainingPatches(Dataset):
     """Batches of random square patches of image pairs.
 
     Indexed by `StepKey`: all randomness follows from the seed and the step. So batches do not depend on workers, nor
-    on what was drawn before.
+    on what was drawn before. Of several processes each draws for the whole batch and reads `share`, its samples of it.
     """
 
-    def __init__(self, reader: PairReader, patch_size: int, augment: bool, seed: int):
+    def __init__(self, reader: PairReader, patch_size: int, augment: bool, seed: int, share: slice = slice(None)):
         self.reader = reader
         self.patch_size = patch_size
         self.augment = augment
         self.seed = seed
+        self.share = share
 
     def __len__(self) -> int:
         return len(self.reader)
@@ -73,6 +74,7 @@ class TrainingPatches(Dataset):
         room = self.reader.boxes[indices, 2:] - self.patch_size
         corners = random.integers(0, room, endpoint=True)  # (N, 2)
         modes = random.integers(0, 8, len(indices)) if self.augment else np.zeros(len(indices), int)
+        indices, corners, modes = (drawn[self.share] for drawn in (indices, corners, modes))
         patches = np.empty((len(indices), self.patch_size, self.patch_size, 6), np.uint8)
         self.reader.fill(patches, indices, corners)
         names = [self.reader.name(index) for index in indices]

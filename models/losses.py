@@ -1,8 +1,10 @@
 """Training targets and losses of NeCA, as stateless functions. Noise is in [0, 1] units."""
 
+from collections.abc import Callable
+
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 
 GAN_MODES = ("wgangp", "lsgan", "vanilla")
 
@@ -53,7 +55,7 @@ def _label_loss(score: Tensor, label: float, gan_mode: str) -> Tensor:
     return compare(score, torch.full_like(score, label))
 
 
-def gradient_penalty(critic: nn.Module, real: Tensor, fake: Tensor, mixing: Tensor) -> Tensor:
+def gradient_penalty(critic: Callable[[Tensor], Tensor], real: Tensor, fake: Tensor, mixing: Tensor) -> Tensor:
     """Two-sided penalty on the critic's gradient norm between real and fake (Gulrajani et al. 2017, Eq. 3) -> scalar.
 
     `mixing` (N, 1, 1, 1) in [0, 1] weighs real against fake. The norm is over the flattened sample, without an

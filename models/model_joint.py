@@ -1,17 +1,19 @@
 """Joint training of the noise generators, their critics and the denoiser: six networks, one step."""
 
-import copy
-import random
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from models import losses
+from models.averages import averaged_copy, follow
 from models.neca import Synthesis, correlate, synthesize_w
 from models.networks import GENERATORS, LETTERS, network_checkpoint
+from models.precision import PUBLISHED, Precision
+from models.step_randomness import StepRandomness, draw_step
+from models.updates import Update
 
 GENERATOR_SIDE = (*GENERATORS, "G3")  # in the order of their updates
 CRITICS = ("D1", "D2")
@@ -44,29 +46,11 @@ class JointOptions:
         return self.adv_every or (5 if self.gan_mode == "wgangp" else 1)
 
 
-class StepRandomness(NamedTuple):
-    """All that is drawn at random within a step."""
-
-    z: Tensor  # (N, 3, H, W), N(0, 1)
-    phase: tuple[int, int]  # of the pixel-shuffle down-sampling, shared by the batch
-    mixing: dict[str, Tensor]  # per critic (N, 1, 1, 1), uniform in [0, 1]
-
-
-def draw_step(shape: torch.Size, pd_stride: int, seed: int, step: int, device: torch.device) -> StepRandomness:
-    """Draw a step's randomness from (seed, step) alone, so that a resumed run draws what an uninterrupted one does."""
-    source = random.Random(f"{seed} step {step}")
-    phase = (source.randrange(pd_stride), source.randrange(pd_stride))
-    generator = torch.Generator().manual_seed(source.getrandbits(63))  # on the CPU: the same numbers for every device
-    z = torch.randn(shape, generator=generator).to(device, non_blocking=True)
-    mixing = {letter: torch.rand(shape[0], 1, 1, 1, generator=generator).to(device) for letter in CRITICS}
-    return StepRandomness(z, phase, mixing)
-
-
 class JointModel:
     """Six networks with their optimisers, and the training step of NeCA.
 
     `networks` maps the letters E, G1, G2, G3, D1, D2 to modules, which move to `device`; all randomness of the steps
-    follows from `seed`.
+    follows from `seed`. `process` is (rank, count) of processes with equal shares of every batch.
     """
 
     def __init__(
@@ -75,26 +59,37 @@ class JointModel:
         options: JointOptions,
         seed: int = 0,
         device: torch.device | str = "cpu",
+        precision: Precision = PUBLISHED,
+        process: tuple[int, int] = (0, 1),
     ):
         self.networks = {letter: networks[letter].to(device) for letter in LETTERS}
         self.options = options
         self.seed = seed
         self.device = torch.device(device)
+        self.precision = precision
+        self.process = process
+        if process[1] > 1 and self.device.type == "cuda":  # PyTorch has no such layers for the CPU
+            self.networks["G3"] = nn.SyncBatchNorm.convert_sync_batchnorm(self.networks["G3"])
+        self.averages = {letter: averaged_copy(self.networks[letter]) for letter in (GENERATORS if options.ema else ())}
+        for network in self.networks.values():
+            precision.prepare(network)
         self.optimizers = {
-            letter: torch.optim.Adam(networks[letter].parameters(), lr=options.lr[letter], betas=options.betas)
-            for letter in LETTERS
+            letter: precision.adam(network, options.lr[letter], options.betas)
+            for letter, network in self.networks.items()
         }
-        # Moving averages of the generators' weights, to synthesise with: single steps of a GAN swing.
-        self.averages = {
-            letter: copy.deepcopy(self.networks[letter]).eval().requires_grad_(False)
-            for letter in (GENERATORS if options.ema else ())
-        }
+        self.updates = [
+            Update({letter: self.optimizers[letter] for letter in letters}, precision.amp, self.device)
+            for letters in (GENERATOR_SIDE, CRITICS)
+        ]
 
     def train_batch(self, batch: dict[str, Any], step: int, epoch: int) -> dict[str, Tensor]:
-        """Update all networks on a loader's batch, clean and noisy (N, 3, P, P) uint8 -> its losses."""
+        """Update all networks on this process's share of a batch, clean and noisy (N, 3, P, P) uint8 -> its losses."""
         clean, noisy = (self.to_float(batch[name]) for name in ("clean", "noisy"))
-        drawn = draw_step(clean.shape, self.options.pd_stride, self.seed, step, self.device)
-        return self.training_step(clean, noisy, drawn, step, epoch)
+        rank, count = self.process
+        share = len(clean)
+        whole = torch.Size((share * count, *clean.shape[1:]))
+        drawn = draw_step(whole, self.options.pd_stride, self.seed, step, self.device)
+        return self.training_step(clean, noisy, drawn.part(slice(rank * share, (rank + 1) * share)), step, epoch)
 
     def to_float(self, image_uint8: Tensor) -> Tensor:
         """Move an image to the device, uint8 -> float in [0, 1]."""
@@ -116,7 +111,8 @@ class JointModel:
         values, fakes = self._generator_step(clean, noisy, noise, drawn, step, epoch)
         reals = {"D1": noise, "D2": losses.pixel_shuffle_down(noise, self.options.pd_stride, drawn.phase)}
         values |= self._critic_step(reals, fakes, drawn.mixing)
-        self._average(step)
+        for letter, average in self.averages.items():
+            follow(average, self.networks[letter], self.options.ema, step)
         return {name: value.detach() for name, value in values.items()}
 
     def learning_rate(self, letter: str, epoch: int) -> float:
@@ -126,15 +122,15 @@ class JointModel:
 
     def _generator_step(self, clean, noisy, noise, drawn, step, epoch):
         """Update E, G1, G2 and G3 -> (losses, detached fakes for the critics)."""
-        nets, options = self.networks, self.options
+        options = self.options
         adversarial = step % options.adversarial_every == 0
         joint = epoch >= options.joint_start_epoch
         # Synthesise. NCNet needs a gradient only where a loss of this step reaches it.
-        gain = nets["E"](noisy)  # (N, 1, 1, 1)
-        noise_level = nets["G1"](clean, gain)  # (N, 3, P, P)
+        gain = self._forward("E", noisy)  # (N, 1, 1, 1)
+        noise_level = self._forward("G1", clean, gain)  # (N, 3, P, P)
         sdnu = noise_level * drawn.z
         with torch.set_grad_enabled(adversarial or (joint and not options.separate_train)):
-            sdnc = correlate(nets["G2"], sdnu)
+            sdnc = correlate(lambda noise: self._forward("G2", noise), sdnu)
         fakes = {"D1": sdnc, "D2": losses.pixel_shuffle_down(sdnu, options.pd_stride, drawn.phase)}
 
         values = {
@@ -148,16 +144,16 @@ class JointModel:
         if joint:
             # rec: the denoiser restores the clean image from the fake noisy one.
             fake = clean + (sdnc.detach() if options.separate_train else sdnc)
-            values["rec"] = F.mse_loss(nets["G3"](fake), clean)
+            values["rec"] = F.mse_loss(self._forward("G3", fake), clean)
         if adversarial:
             # adv1, adv2: correlated noise fools D1, uncorrelated noise D2.
             for letter in CRITICS:
-                nets[letter].requires_grad_(False)
+                self.networks[letter].requires_grad_(False)
                 values[f"adv{letter[1]}"] = losses.generator_adversarial_loss(
-                    nets[letter](fakes[letter]), options.gan_mode
+                    self._forward(letter, fakes[letter]), options.gan_mode
                 )
-                nets[letter].requires_grad_(True)
-        self._update(GENERATOR_SIDE, sum(options.lambdas[name] * value for name, value in values.items()))
+                self.networks[letter].requires_grad_(True)
+        self.updates[0](sum(options.lambdas[name] * value for name, value in values.items()))
         return values, {letter: fake.detach() for letter, fake in fakes.items()}
 
     def _critic_step(self, reals, fakes, mixing):
@@ -165,42 +161,23 @@ class JointModel:
         mode = self.options.gan_mode
         values = dict.fromkeys(("D_real", "D_fake", "gp") if mode == "wgangp" else ("D_real", "D_fake"), 0)
         for letter in CRITICS:
-            critic, real, fake = self.networks[letter], reals[letter], fakes[letter]
-            loss_real, loss_fake = losses.critic_losses(critic(real), critic(fake), mode)
+            real, fake = reals[letter], fakes[letter]
+            loss_real, loss_fake = losses.critic_losses(self._forward(letter, real), self._forward(letter, fake), mode)
             values["D_real"] = values["D_real"] + loss_real
             values["D_fake"] = values["D_fake"] + loss_fake
             if mode == "wgangp":
+                # gp: in float32 whatever the precision, and not compiled, which knows no second derivatives.
+                critic = self.networks[letter].forward
                 values["gp"] = values["gp"] + losses.gradient_penalty(critic, real, fake, mixing[letter])
         distance = values["D_real"] + values["D_fake"]
         if mode == "wgangp":
-            self._update(CRITICS, distance + self.options.lambdas["gp"] * values["gp"])
+            self.updates[1](distance + self.options.lambdas["gp"] * values["gp"])
         else:
-            self._update(CRITICS, 0.5 * distance)
+            self.updates[1](0.5 * distance)
         return values
 
-    def _update(self, letters, loss):
-        """Backpropagate and let the named networks' optimisers step.
-
-        Gradients are filled with zeros, not dropped: the published results were made with PyTorch 1.13, where Adam
-        keeps moving NCNet on its momentum in the four steps between its gradients.
-        """
-        for letter in letters:
-            self.optimizers[letter].zero_grad(set_to_none=False)
-        loss.backward()
-        for letter in letters:
-            self.optimizers[letter].step()
-
-    @torch.no_grad()
-    def _average(self, step):
-        """Let the averages follow the weights, faster in the first steps: their start is no weight to remember."""
-        decay = min(self.options.ema, (1 + step) / (10 + step))
-        for letter, average in self.averages.items():
-            weights = self.networks[letter].state_dict()
-            for key, tensor in average.state_dict().items():
-                if tensor.is_floating_point():
-                    tensor.lerp_(weights[key], 1 - decay)
-                else:
-                    tensor.copy_(weights[key])
+    def _forward(self, letter, *inputs):
+        return self.precision.forward(self.networks[letter], *inputs)
 
     @torch.inference_mode()
     def synthesize(self, clean: Tensor, noisy: Tensor, z: Tensor, averaged: bool = False) -> Synthesis:
@@ -211,12 +188,13 @@ class JointModel:
         gain_net, level_net, correlation_net = ((self.averages if averaged else self.networks)[x] for x in GENERATORS)
         for network in (gain_net, level_net, correlation_net):
             network.eval()
-        return synthesize_w(level_net, correlation_net, clean, gain_net(noisy), z)
+        # `forward` itself: code compiled for patches is none for images of every size.
+        return synthesize_w(level_net.forward, correlation_net.forward, clean, gain_net.forward(noisy), z)
 
     @torch.inference_mode()
     def denoise(self, noisy: Tensor) -> Tensor:
         """Denoise an image: (N, 3, H, W) in [0, 1] -> (N, 3, H, W)."""
-        return self.networks["G3"].eval()(noisy)
+        return self.networks["G3"].eval().forward(noisy)
 
     def network_files(self, epoch: int) -> dict[str, dict[str, Any]]:
         """What to write into each network's checkpoint file, by the file's name without epoch and suffix."""
@@ -230,6 +208,7 @@ class JointModel:
             "networks": {letter: network.state_dict() for letter, network in self.networks.items()},
             "optimizers": {letter: optimizer.state_dict() for letter, optimizer in self.optimizers.items()},
             "averages": {letter: network.state_dict() for letter, network in self.averages.items()},
+            "scalers": [update.scaler.state_dict() for update in self.updates],
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
@@ -238,7 +217,5 @@ class JointModel:
             average.load_state_dict(state["averages"][letter])
         for letter in LETTERS:
             self.networks[letter].load_state_dict(state["networks"][letter])
-            self.optimizers[letter].load_state_dict(state["optimizers"][letter])
-            # A parameter that has moved once had a gradient, which would by now be zero-filled (see `_update`).
-            for parameter in self.optimizers[letter].state:
-                parameter.grad = torch.zeros_like(parameter)
+        for update, scaler in zip(self.updates, state.get("scalers", [{}, {}])):  # older states have none
+            update.load(state["optimizers"], scaler)

@@ -1,11 +1,14 @@
 """Noise synthesis: clean image and white noise in, fake noisy image and everything on the way out."""
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 
 from models.network_ncnet import STRIDE
+
+Network = Callable[..., Tensor]
 
 
 class Synthesis(NamedTuple):
@@ -22,7 +25,7 @@ class Synthesis(NamedTuple):
     fake: Tensor
 
 
-def correlate(ncnet: nn.Module, noise: Tensor) -> Tensor:
+def correlate(ncnet: Network, noise: Tensor) -> Tensor:
     """Give white noise its neighbouring correlation, NCNet(v) + v: (N, 3, H, W) -> (N, 3, H, W), any size.
 
     Sizes that are no multiples of the U-Net's stride are padded by reflection and cut back.
@@ -37,7 +40,7 @@ def correlate(ncnet: nn.Module, noise: Tensor) -> Tensor:
     return ncnet(padded)[..., :height, :width] + noise
 
 
-def synthesize_w(npnet: nn.Module, ncnet: nn.Module, clean: Tensor, gain: Tensor, z: Tensor) -> Synthesis:
+def synthesize_w(npnet: Network, ncnet: Network, clean: Tensor, gain: Tensor, z: Tensor) -> Synthesis:
     """NeCA-W: clean (N, 3, H, W) in [0, 1], gain (N, 1, 1, 1) from GENet or chosen, z ~ N(0, 1) of clean's shape."""
     noise_level = npnet(clean, gain)
     sdnu = noise_level * z
@@ -45,7 +48,7 @@ def synthesize_w(npnet: nn.Module, ncnet: nn.Module, clean: Tensor, gain: Tensor
     return Synthesis(noise_level, sdnu, sdnc, clean + sdnc)
 
 
-def synthesize_s(ncnet: nn.Module, clean: Tensor, noise_level: float, z: Tensor) -> Synthesis:
+def synthesize_s(ncnet: Network, clean: Tensor, noise_level: float, z: Tensor) -> Synthesis:
     """NeCA-S: signal-independent, neighbouring-correlated noise of `noise_level` grey levels; needs no noisy image."""
     level = clean.new_full((1, 1, 1, 1), noise_level / 255)
     white = level * z

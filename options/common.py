@@ -79,7 +79,11 @@ def add_device_options(parser: argparse.ArgumentParser) -> None:
         "--device", choices=("auto", "cpu", "cuda"), default="auto", help="auto takes CUDA where there is one"
     )
     parser.add_argument(
-        "--gpu_ids", type=natural_int, nargs="+", default=[0], help="CUDA GPU to use; ignored on the CPU"
+        "--gpu_ids",
+        type=natural_int,
+        nargs="+",
+        default=[0],
+        help="CUDA GPU to use; a training takes several, a process each; ignored on the CPU",
     )
 
 
@@ -88,9 +92,17 @@ def add_seed_option(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--seed", type=_seed, default=0, help="all randomness follows from it")
 
 
-def add_scene_options(parser, split: str, purpose: str, max_images: int, max_images_help: str) -> None:
-    """Which scenes of a data set to take, `evaluation.noise_setup.choose_scenes`; purpose: what for, for the help."""
-    parser.add_argument("--cam_name", default="DC", help="camera whose scenes and weights are used")
+def add_scene_options(
+    parser, split: str, purpose: str, max_images: int, max_images_help: str, several: bool = False
+) -> None:
+    """Which scenes of a data set to take, `evaluation.noise_setup.choose_scenes`.
+
+    purpose: what for, for the help; several: --cam_name takes one or more cameras, into a list.
+    """
+    if several:
+        parser.add_argument("--cam_name", nargs="+", default=["DC"], metavar="CAM", help="cameras whose scenes are used")
+    else:
+        parser.add_argument("--cam_name", default="DC", help="camera whose scenes and weights are used")
     parser.add_argument(
         "--data_dir",
         type=given_path,

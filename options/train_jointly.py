@@ -1,7 +1,6 @@
 """Options of main_train_jointly.py: the published flags with the published defaults, and ours."""
 
 import argparse
-from typing import Any
 
 from models.blocks import ACT_MODES
 from models.init import INIT_TYPES
@@ -9,22 +8,9 @@ from models.losses import GAN_MODES
 from models.model_joint import JointOptions
 from models.network_ncnet import DOWN_MODES, FINAL_ACTIVATIONS, PADDING_MODES, STRIDE, UP_MODES
 from models.networks import HALVINGS, LETTERS
-from options.common import (
-    Parser,
-    add_device_options,
-    add_seed_option,
-    natural_int,
-    non_negative_float,
-    positive_int,
-)
+from options.common import Parser, natural_int, non_negative_float, positive_int
+from options.training import add_data_options, add_precision_options, add_run_options
 
-# A run may be resumed with other values of these: the weights of a step do not depend on them. (On another device, or
-# on a machine with other cores, they do in the last bits.) The images are compared by name, whatever their folder.
-CHANGEABLE = {
-    "help", "epochs", "steps", "log_step", "test_epoch", "val_step", "keep_checkpoints", "keep_best", "num_workers",
-    "verbose", "use_tb", "device", "gpu_ids", "train", "generate_data_lists", "dir_save", "train_img_dir",
-    "data_prep_dir", "cache_dir", "cache",
-}  # fmt: skip
 WIDTHS = {"E": 96, "G1": 96, "G2": 64, "D1": 64, "D2": 64, "G3": 64}
 ACTIVATIONS = {"E": "R", "G2": "R", "D1": "L", "D2": "L", "G3": "BR"}
 LAMBDAS = {
@@ -48,28 +34,14 @@ def train_jointly_parser() -> argparse.ArgumentParser:
     _add_data_options(parser.add_argument_group("data"))
     _add_network_options(parser.add_argument_group("networks (letters as in the README)"))
     _add_optimisation_options(parser.add_argument_group("optimisation"))
+    add_precision_options(parser.add_argument_group("precision and speed"))
     return parser
 
 
 def _add_run_options(group) -> None:
     group.add_argument("--cam_name", default="IP", help="camera code, two characters of the scene names")
     group.add_argument("--dir_save", default="./saves/noise_syn/", help="the run goes to <dir_save>/<cam_name>/")
-    group.add_argument("--epochs", type=positive_int, default=5000, help="train for so many epochs")
-    group.add_argument("--steps", type=positive_int, default=None, help="stop after so many steps, if that is sooner")
-    group.add_argument("--test_epoch", type=positive_int, default=1, help="test and save every so many epochs")
-    group.add_argument("--val_step", type=positive_int, default=100000000, help="and every so many steps")
-    group.add_argument("--log_step", type=positive_int, default=20, help="log the mean losses every so many steps")
-    group.add_argument(
-        "--keep_checkpoints", type=natural_int, default=0, help="newest checkpoints kept of each network; 0: all"
-    )
-    group.add_argument(
-        "--keep_best",
-        action="store_true",
-        help="keep the generators of the test with the lowest structure-aware score in models/best/, beside the newest",
-    )
-    group.add_argument("--not_train", dest="train", action="store_false", help="only test the newest checkpoint")
-    group.add_argument("--verbose", action="store_true", help="print the networks")
-    group.add_argument("--use_tb", action="store_true", help="write TensorBoard files to tb/, with plots of each test")
+    add_run_options(group, 5000, "the generators of the test with the lowest structure-aware score")
     group.add_argument(
         "--use_pretrained",
         action="store_true",
@@ -81,41 +53,11 @@ def _add_run_options(group) -> None:
             default=f"{letter}.pth",
             help=f"checkpoint of {letter}: a path, or a name in ./pretrain/<cam_name>/ (checkpoint_ may precede it)",
         )
-    add_seed_option(group)
-    add_device_options(group)
 
 
 def _add_data_options(group) -> None:
-    group.add_argument(
-        "--train_img_dir",
-        default="./Datasets/SIDD_Medium_Crop/",
-        help="output of Crop_SIDD.py, or its uncropped --source: then the same crops are taken from the cached frames",
-    )
-    group.add_argument(
-        "--cache_dir",
-        default=None,
-        help="the images are decoded once into files here, which all runs on them share and which may be deleted "
-        "between runs: 1.6 MB a pair of crops, less for uncropped frames; default: cache/ beside --dir_save",
-    )
-    group.add_argument(
-        "--no_cache", dest="cache", action="store_false", help="decode two files for every patch, as published (slow)"
-    )
-    group.add_argument(
-        "--data_prep_dir", default="./data_preparation/", help="folder of <cam_name>_train.txt and <cam_name>_test.txt"
-    )
-    group.add_argument(
-        "--generate_data_lists",
-        action="store_true",
-        help="write these lists where there are none: a random 80/20 split within each ISO level, from --seed. Without "
-        "it, the five SIDD cameras get the published split",
-    )
-    group.add_argument("--img_channels", type=int, choices=(3,), default=3, help="channels of the images, RGB")
-    group.add_argument("--patch_size", type=positive_int, default=96, help="side of the training patches, in pixels")
+    add_data_options(group, batch_size=8)
     group.add_argument("--pd_stride", type=positive_int, default=3, help="stride of the pixel-shuffle down-sampling")
-    group.add_argument("--batch_size", type=positive_int, default=8, help="patches per step")
-    group.add_argument("--not_aug", dest="augment", action="store_false", help="no random flips and rotations")
-    group.add_argument("--not_train_shuffle", dest="shuffle", action="store_false", help="take images in list order")
-    group.add_argument("--num_workers", type=natural_int, default=4, help="processes that read images; 0: none")
 
 
 def _add_network_options(group) -> None:
@@ -179,15 +121,6 @@ def _add_optimisation_options(group) -> None:
     )
     for name, (default, meaning) in LAMBDAS.items():
         group.add_argument(f"--lambda_{name}", type=non_negative_float, default=default, help=f"weight: {meaning}")
-
-
-def fixed_options(parser: argparse.ArgumentParser) -> dict[str, tuple[str, Any]]:
-    """Options that a resumed run must not change, {name: (flag, default)}."""
-    return {
-        action.dest: (action.option_strings[0], action.default)
-        for action in parser._actions
-        if action.option_strings and action.dest not in CHANGEABLE
-    }
 
 
 def joint_options(args: argparse.Namespace) -> JointOptions:

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from models.losses import global_noise_level, local_noise_level, pixel_shuffle_down
-from models.model_joint import CRITICS, JointModel, JointOptions, StepRandomness
+from models.model_joint import CRITICS, JointModel, JointOptions
 from models.neca import synthesize_w
 from models.network_discriminator import Discriminator
 from models.network_dncnn import DnCNN
@@ -15,6 +15,7 @@ from models.network_genet import GENet
 from models.network_ncnet import NCNet
 from models.network_npnet import NPNet
 from models.networks import LETTERS
+from models.step_randomness import StepRandomness
 from tests.conftest import SHARED
 from tests.golden import assert_close, fill, fingerprint, image
 from utils.metrics import kld, noise_of, psnr

@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from options.train_jointly import fixed_options, joint_options, network_configs, train_jointly_parser
+from options.train_jointly import joint_options, network_configs, train_jointly_parser
+from options.training import fixed_options
 
 PUBLISHED = list(csv.DictReader((Path(__file__).parent / "published_train_options.csv").open()))
 RENAMED = {

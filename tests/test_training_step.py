@@ -7,8 +7,9 @@ import torch
 
 from benchmark.naive import NaiveTraining
 from models.losses import local_noise_level
-from models.model_joint import CRITICS, JointModel, JointOptions, StepRandomness, draw_step
+from models.model_joint import CRITICS, JointModel, JointOptions
 from models.networks import LETTERS
+from models.step_randomness import StepRandomness, draw_step
 from tests.tiny import tiny_batch, tiny_networks
 
 STEPS = 11  # two adversarial steps of wgangp, and updates on momentum alone after each

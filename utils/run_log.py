@@ -11,6 +11,7 @@ import numpy as np
 from tqdm import tqdm
 
 from utils.atomic import claim_folder, lock_folder, write_json, write_text
+from utils.distributed import is_first
 from utils.image import write_image
 
 
@@ -38,8 +39,9 @@ class TqdmHandler(logging.StreamHandler):
 
 
 def terminal_log() -> logging.Logger:
-    """A logger of its own that writes to the terminal."""
+    """A logger of its own that writes to the terminal; of several processes that work together only the first does."""
     log = logging.Logger("neca")
+    log.disabled = not is_first()
     handler = TqdmHandler()
     handler.setFormatter(logging.Formatter("%(message)s"))
     log.addHandler(handler)
@@ -165,6 +167,31 @@ class RunLog:
             handler.close()
         if self._lock:
             self._lock.close()
+
+
+class Onlooker:
+    """A run's folder for all processes but the first, which write nothing."""
+
+    def __init__(self, folder: str | Path, log: logging.Logger):
+        self.folder = Path(folder)
+        self.models = self.folder / "models"
+        self.log = log
+
+    def begin(self, step: int) -> None: ...
+
+    def recorded(self, kind: str, step: int) -> bool:
+        return False
+
+    def metrics(self, kind: str, step: int, epoch: int, values: dict[str, float]) -> None: ...
+
+    def close(self) -> None: ...
+
+
+def open_run(
+    folder: str | Path, options: dict[str, Any], fixed: dict[str, tuple[str, Any]], log: logging.Logger, use_tb: bool
+) -> RunLog | Onlooker:
+    """Open a run's folder as `RunLog` does; of several processes only the first writes to it."""
+    return RunLog(folder, options, fixed, log, use_tb) if is_first() else Onlooker(folder, log)
 
 
 def has_state(folder: Path) -> bool:

@@ -4,10 +4,13 @@ import os
 import signal
 import sys
 import threading
+import time
 import traceback
 from collections.abc import Callable
 
 import torch
+
+from utils.distributed import place_on_machine, started_by_torchrun
 
 
 def run_command(main: Callable[[], int | None]) -> None:
@@ -41,29 +44,46 @@ def run_command(main: Callable[[], int | None]) -> None:
     sys.exit(code)
 
 
+def processes_wanted(device: str, gpu_ids: list[int]) -> int:
+    """How many processes a training has yet to start, one for each of `--gpu_ids`; 0: it runs in this one."""
+    several = len(gpu_ids) > 1 and device != "cpu" and torch.cuda.is_available()
+    return len(gpu_ids) if several and not started_by_torchrun() else 0
+
+
 def choose_device(name: str, gpu_ids: list[int]) -> torch.device:
     """Turn `--device auto|cpu|cuda` and `--gpu_ids` into a device; `auto` takes CUDA where there is one.
 
+    Of several processes on a machine each takes the GPU of its number, of those in `gpu_ids` if it names several.
     Raises ValueError when CUDA was asked for and is absent, or has no such GPU.
     """
     if name == "cpu" or (name == "auto" and not torch.cuda.is_available()):
         return torch.device("cpu")
     if not torch.cuda.is_available():
         raise ValueError("--device cuda: this machine or this build of PyTorch has no CUDA; use --device cpu or auto")
-    if not gpu_ids or not 0 <= gpu_ids[0] < torch.cuda.device_count():
-        raise ValueError(f"--gpu_ids {gpu_ids}: this machine has GPUs 0 to {torch.cuda.device_count() - 1}")
-    torch.cuda.set_device(gpu_ids[0])  # for the parts of PyTorch that take the current GPU, such as pinned memory
-    return torch.device("cuda", gpu_ids[0])
+    place, count = place_on_machine(), torch.cuda.device_count()
+    gpu = gpu_ids[place] if place < len(gpu_ids) else place
+    if not 0 <= gpu < count:
+        raise ValueError(f"--gpu_ids {gpu_ids}: this machine has GPUs 0 to {count - 1}, none for process {place}")
+    torch.cuda.set_device(gpu)  # for the parts of PyTorch that take the current GPU, such as pinned memory
+    return torch.device("cuda", gpu)
+
+
+def allow_tf32(allowed: bool) -> None:
+    """Let NVIDIA's tensor cores round the factors of float32 products to ten bits, or not."""
+    torch.backends.cuda.matmul.allow_tf32 = allowed
+    torch.backends.cudnn.allow_tf32 = allowed
 
 
 class StopSignal:
     """Context manager that turns Ctrl-C, SIGTERM and SIGHUP into a flag, so that a loop can finish its step and save.
 
-    A second Ctrl-C interrupts at once. Outside the main thread, where Python allows no handlers, nothing is caught.
+    A second Ctrl-C interrupts at once; not one within a second, since torchrun passes on what the terminal has sent.
+    Outside the main thread, where Python allows no handlers, nothing is caught.
     """
 
     def __init__(self):
         self.received: str | None = None
+        self._when = 0.0
         self._previous: dict[int, object] = {}
 
     def __enter__(self) -> "StopSignal":
@@ -74,8 +94,10 @@ class StopSignal:
         return self
 
     def _receive(self, number, frame):
-        if self.received and number == signal.SIGINT:
+        now = time.monotonic()
+        if self.received and number == signal.SIGINT and now > self._when + 1:
             raise KeyboardInterrupt
+        self._when = self._when or now
         self.received = signal.Signals(number).name
 
     def __exit__(self, *exception):

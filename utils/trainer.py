@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
+from utils import distributed
 from utils.checkpoints import STATE_PREFIX, load_newest_state, remove_all_but_newest, save_checkpoint
 from utils.run_log import RunLog
 from utils.runtime import StopSignal
@@ -89,15 +90,22 @@ def train(
     """Train until `schedule.last_step`, or until Ctrl-C, SIGTERM or SIGHUP -> whether the run is complete.
 
     Continues from the run's newest checkpoint. `make_batches(step)` opens the batches after `step`, each with a
-    list of file names under "name"; `test(step)` measures the model.
+    list of file names under "name"; `test(step)` measures the model. Of several processes all learn; the first one
+    alone writes and tests, while the others wait for its next step.
     """
+    first = distributed.is_first()
+
+    def measure(step: int) -> None:
+        if first:
+            run.metrics("test", step, schedule.epoch(step), test(step))
+
     step = load_state(model, run)
     if step:
         run.log.info("resuming after step %d", step)
     run.begin(step)
     window = LossWindow()
     if step and schedule.tests_at(step) and not run.recorded("test", step):  # stopped before or in a test
-        run.metrics("test", step, schedule.epoch(step), test(step))
+        measure(step)
     if step >= schedule.last_step:
         run.log.info("complete: %d steps are done; raise --epochs or --steps to go on", step)
         return True
@@ -108,23 +116,24 @@ def train(
             # Learn.
             window.add(step, model.train_batch(batch, step, epoch), batch["name"])
             bars.advance(step)
-            stopping = stop.received
+            stopping = distributed.any_process(bool(stop.received))
             due = schedule.tests_at(step)
             # Log.
             if step % schedule.log_step == 0 or due or stopping:
-                losses = window.means()
+                losses = distributed.mean_over_processes(window.means())
                 run.metrics("train", step, epoch, losses)
                 bars.show(losses)
             # Save.
-            if due or stopping:
+            if first and (due or stopping):
                 save(model, run, schedule, step)
             # Stop.
             if stopping:
-                run.log.info("%s: saved at step %d; run the same command again to continue", stopping, step)
+                reason = stop.received or "stop of another process"
+                run.log.info("%s: saved at step %d; run the same command again to continue", reason, step)
                 return False
             # Test.
             if due:
-                run.metrics("test", step, epoch, test(step))
+                measure(step)
     run.log.info("complete: %d steps", step)
     return True
 
@@ -134,7 +143,7 @@ def load_state(model: Trainable, run: RunLog) -> int:
 
     Raises ValueError for a state that does not fit the model.
     """
-    state = load_newest_state(run.models, run.log)
+    state = distributed.from_first(load_newest_state(run.models, run.log) if distributed.is_first() else None)
     if not state:
         return 0
     try:
@@ -178,8 +187,9 @@ class _Bars:
     def __init__(self, schedule: Schedule, step: int):
         self.schedule = schedule
         epochs, steps = schedule.epoch(schedule.last_step), schedule.steps_per_epoch
-        self.epochs = tqdm(total=epochs, initial=step // steps, desc="epochs", unit="epoch", position=0, disable=None)
-        self.steps = tqdm(total=steps, initial=step % steps, desc="steps", unit="step", position=1, disable=None)
+        kind = {"disable": None if distributed.is_first() else True}
+        self.epochs = tqdm(total=epochs, initial=step // steps, desc="epochs", unit="epoch", position=0, **kind)
+        self.steps = tqdm(total=steps, initial=step % steps, desc="steps", unit="step", position=1, **kind)
 
     def advance(self, step: int) -> None:
         self.steps.update()

@@ -1,0 +1,121 @@
+"""What the training commands share: options of a run, its data, and how it computes."""
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+from models.precision import AMP, Precision
+from options.common import (
+    add_device_options,
+    add_seed_option,
+    natural_int,
+    positive_int,
+)
+
+# A run may be resumed with other values of these: the weights of a step do not depend on them. (On another device, or
+# on a machine with other cores, in more processes or with other kernels, they do in the last bits.) The images are
+# compared by name, whatever their folder.
+CHANGEABLE = {
+    "help", "epochs", "steps", "log_step", "test_epoch", "val_step", "keep_checkpoints", "keep_best", "num_workers",
+    "verbose", "use_tb", "device", "gpu_ids", "train", "generate_data_lists", "dir_save", "train_img_dir",
+    "data_prep_dir", "cache_dir", "cache", "tf32", "channels_last", "compile", "fused_adam",
+}  # fmt: skip
+
+
+def add_run_options(group, epochs: int, best: str) -> None:
+    """How long a run lasts, what it keeps, where it computes; best: what `--keep_best` keeps, for the help."""
+    group.add_argument("--epochs", type=positive_int, default=epochs, help="train for so many epochs")
+    group.add_argument("--steps", type=positive_int, default=None, help="stop after so many steps, if that is sooner")
+    group.add_argument("--test_epoch", type=positive_int, default=1, help="test and save every so many epochs")
+    group.add_argument("--val_step", type=positive_int, default=100000000, help="and every so many steps")
+    group.add_argument("--log_step", type=positive_int, default=20, help="log the mean losses every so many steps")
+    group.add_argument(
+        "--keep_checkpoints", type=natural_int, default=0, help="newest checkpoints kept of each network; 0: all"
+    )
+    group.add_argument(
+        "--keep_best",
+        action="store_true",
+        help=f"keep {best} in models/best/, beside the newest",
+    )
+    group.add_argument("--not_train", dest="train", action="store_false", help="only test the newest checkpoint")
+    group.add_argument("--verbose", action="store_true", help="print the networks")
+    group.add_argument("--use_tb", action="store_true", help="write TensorBoard files to tb/, with plots of each test")
+    add_seed_option(group)
+    add_device_options(group)
+
+
+def add_data_options(group, batch_size: int) -> None:
+    """Where the images come from, and how patches are cut out of them."""
+    group.add_argument(
+        "--train_img_dir",
+        default="./Datasets/SIDD_Medium_Crop/",
+        help="output of Crop_SIDD.py, or its uncropped --source: then the same crops are taken from the cached frames",
+    )
+    group.add_argument(
+        "--cache_dir",
+        default=None,
+        help="the images are decoded once into files here, which all runs on them share and which may be deleted "
+        "between runs: 1.6 MB a pair of crops, less for uncropped frames; default: cache/ beside --dir_save",
+    )
+    group.add_argument(
+        "--no_cache", dest="cache", action="store_false", help="decode two files for every patch, as published (slow)"
+    )
+    group.add_argument(
+        "--data_prep_dir", default="./data_preparation/", help="folder of <cam_name>_train.txt and <cam_name>_test.txt"
+    )
+    group.add_argument(
+        "--generate_data_lists",
+        action="store_true",
+        help="write these lists where there are none: a random 80/20 split within each ISO level, from --seed. Without "
+        "it, the five SIDD cameras get the published split",
+    )
+    group.add_argument("--img_channels", type=int, choices=(3,), default=3, help="channels of the images, RGB")
+    group.add_argument("--patch_size", type=positive_int, default=96, help="side of the training patches, in pixels")
+    group.add_argument("--batch_size", type=positive_int, default=batch_size, help="patches per step, of all processes")
+    group.add_argument("--not_aug", dest="augment", action="store_false", help="no random flips and rotations")
+    group.add_argument("--not_train_shuffle", dest="shuffle", action="store_false", help="take images in list order")
+    group.add_argument("--num_workers", type=natural_int, default=4, help="processes that read images; 0: none")
+
+
+def add_precision_options(group) -> None:
+    """How a training computes, `models.precision.Precision`."""
+    group.add_argument(
+        "--amp",
+        choices=tuple(AMP),
+        default=None,
+        help="networks compute in bfloat16, or in float16 with scaled losses: faster on GPUs that can, with two or "
+        "three digits; weights, losses, gradient penalty and optimisers stay float32. Default: all float32 (published)",
+    )
+    group.add_argument(
+        "--tf32",
+        action="store_true",
+        help="float32 products of ten bits on NVIDIA's tensor cores; without effect on a CPU",
+    )
+    group.add_argument(
+        "--channels_last", action="store_true", help="keep a pixel's channels together: for tensor cores; same numbers"
+    )
+    group.add_argument(
+        "--compile",
+        action="store_true",
+        help="torch.compile: minutes of compiling, then fewer and larger kernels; wants a C++ compiler on a CPU",
+    )
+    group.add_argument("--fused_adam", action="store_true", help="one kernel for all of an optimiser's updates")
+
+
+def precision_of(args: argparse.Namespace) -> Precision:
+    """Take the precision out of the parsed options."""
+    return Precision(args.amp, args.channels_last, args.compile, args.fused_adam)
+
+
+def cache_folder(args: argparse.Namespace) -> Path | None:
+    """Where the crop cache is, None: not wanted."""
+    return Path(args.cache_dir or Path(args.dir_save).parent / "cache") if args.cache else None
+
+
+def fixed_options(parser: argparse.ArgumentParser) -> dict[str, tuple[str, Any]]:
+    """Options that a resumed run must not change, {name: (flag, default)}."""
+    return {
+        action.dest: (action.option_strings[0], action.default)
+        for action in parser._actions
+        if action.option_strings and action.dest not in CHANGEABLE
+    }
