@@ -4,6 +4,7 @@ torchrun tells each its place in the environment; without it there is one proces
 Words between processes go by Gloo on the CPU, gradients on CUDA by NCCL (see `models.updates`).
 """
 
+import logging
 import os
 import sys
 from collections.abc import Iterator
@@ -46,10 +47,12 @@ def start_processes(count: int, command: list[str]) -> int:
     from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
     from torch.distributed.launcher.api import LaunchConfig, elastic_launch
 
+    logging.getLogger("torch.distributed").setLevel(logging.ERROR)  # who has failed, and no more
     config = LaunchConfig(
         min_nodes=1,
         max_nodes=1,
         nproc_per_node=count,
+        run_id=str(os.getpid()),
         rdzv_backend="c10d",
         rdzv_endpoint="localhost:0",
         max_restarts=0,

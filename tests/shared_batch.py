@@ -1,0 +1,45 @@
+"""Run by several processes: train tiny networks on shares of common batches and let the first one save the weights.
+
+shared_batch.py FILE GAN_MODE [fail]
+"""
+
+import sys
+
+import torch
+
+from models.model_joint import JointModel, JointOptions
+from models.networks import LETTERS, build_networks
+from models.step_randomness import StepRandomness
+from tests.tiny import CONFIGS, tiny_batch
+from utils.distributed import meeting, share_of
+from utils.runtime import run_command
+
+BATCH, STEPS = 4, 6
+
+
+def train(process: tuple[int, int], share: slice) -> dict[str, torch.Tensor]:
+    """Train in float64 on all losses -> all weights. The denoiser has no BatchNorm, whose batch would be the share."""
+    configs = CONFIGS | {"G3": CONFIGS["G3"] | {"act_mode": "R"}}
+    networks = {letter: network.double() for letter, network in build_networks(configs, "kaiming", 0).items()}
+    model = JointModel(networks, JointOptions(joint_start_epoch=1, adv_every=2), process=process)
+    for step in range(1, STEPS + 1):
+        clean, noisy, z = tiny_batch(step, BATCH)
+        generator = torch.Generator().manual_seed(step)
+        mixing = {name: torch.rand(BATCH, 1, 1, 1, generator=generator).double() for name in ("D1", "D2")}
+        drawn = StepRandomness(z, (step % 3, 1), mixing)
+        model.training_step(clean[share], noisy[share], drawn.part(share), step, 1)
+    return {f"{x}.{key}": value for x in LETTERS for key, value in model.networks[x].state_dict().items()}
+
+
+def main() -> None:
+    path, *fail = sys.argv[1:]
+    with meeting(torch.device("cpu")) as process:
+        if fail and process[0] == 1:
+            raise ValueError("the second process has its reasons")
+        weights = train(process, share_of(BATCH))
+        if process[0] == 0:
+            torch.save(weights, path)
+
+
+if __name__ == "__main__":
+    run_command(main)

@@ -1,0 +1,161 @@
+"""Several processes on the CPU that train one model, as torchrun and `--gpu_ids 0 1` start them."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+
+from tests.camera import CAMERA, command, make_camera
+from tests.conftest import ROOT
+from tests.shared_batch import BATCH, train
+from tests.test_train_command import assert_same, models, rows, weights
+from utils import runtime
+from utils.distributed import share_of
+
+OWN_START = "import sys; from utils.distributed import start_processes; sys.exit(start_processes(2, sys.argv[1:]))"
+ENVIRONMENT = os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+# The denoiser without BatchNorm, whose batch on the CPU is a process's own share.
+RUN = ("--batch_size", "4", "--epochs", "6", "--test_epoch", "1", "--G3_act_mode", "R", "--ema", "0.9")
+
+
+@pytest.fixture
+def root(tmp_path) -> Path:
+    make_camera(tmp_path, scenes=6)
+    return tmp_path
+
+
+def start(*words: str, own: bool = False) -> subprocess.Popen:
+    """Start a script in two processes, by torchrun or by our own start."""
+    launcher = ["-c", OWN_START] if own else ["-m", "torch.distributed.run", "--nproc_per_node", "2"]
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
+    return subprocess.Popen([sys.executable, *launcher, *map(str, words)], cwd=ROOT, env=ENVIRONMENT, **pipes)
+
+
+def run(*words: str, own: bool = False) -> tuple[int, str]:
+    process = start(*words, own=own)
+    output = process.communicate(timeout=120)[0]
+    return process.returncode, output
+
+
+def test_two_processes_with_half_the_batch_each_give_the_weights_of_one_with_the_whole(tmp_path):
+    code, output = run("tests/shared_batch.py", tmp_path / "weights.pt", own=True)
+    assert code == 0, output
+    shared = torch.load(tmp_path / "weights.pt", weights_only=True)
+    alone = train((0, 1), slice(0, BATCH))
+    largest = max(float((shared[name] - alone[name]).abs().max()) for name in alone)
+    assert largest < 1e-9
+    half = train((0, 1), slice(0, BATCH // 2))
+    assert max(float((half[name] - alone[name]).abs().max()) for name in alone) > 1e-5, "the batch's size must matter"
+
+
+def test_failure_of_one_process_ends_all_with_its_error(tmp_path):
+    begun = time.monotonic()
+    code, output = run("tests/shared_batch.py", tmp_path / "weights.pt", "fail", own=True)
+    assert code == 1
+    assert "error: the second process has its reasons" in output
+    assert "Traceback" not in output
+    assert not (tmp_path / "weights.pt").exists()
+    assert time.monotonic() - begun < 60
+
+
+def test_torchrun_trains_as_one_process_does_and_either_continues_the_other(root):
+    code, output = run("main_train_jointly.py", *command(root, *RUN, "--steps", "3", "--num_workers", "1", save="two"))
+    assert code == 0, output
+    assert output.count("complete: 3 steps") == 1, "the first process alone speaks"
+    for save, steps in (("one", "3"), ("one", "6"), ("two", "6")):
+        words = [sys.executable, "main_train_jointly.py", *command(root, *RUN, "--steps", steps, save=save)]
+        assert subprocess.run(words, cwd=ROOT, env=ENVIRONMENT).returncode == 0
+    # Not the critics: in float32 Adam makes much of the last digits of their gradients. Float64 is compared above.
+    for name in ("std1", "std2", "rec"):
+        losses = [[row.get(name, 0) for row in rows(root, "train", save)] for save in ("one", "two")]
+        assert losses[0] == pytest.approx(losses[1], rel=1e-3), "logged losses are means over all processes"
+    assert len(rows(root, "test", "two")) == 6
+
+
+def test_killed_process_ends_the_run_which_continues_bit_identically(root):
+    arguments = (*RUN[:2], "--epochs", "10", *RUN[4:])
+    code, output = run("main_train_jointly.py", *command(root, *arguments, save="whole"), own=True)
+    assert code == 0, output
+    process = start("main_train_jointly.py", *command(root, *arguments), own=True)
+    log = root / "saves" / CAMERA / "logs" / "metrics.jsonl"
+    while not (log.exists() and len(log.read_text().splitlines()) > 6):
+        assert process.poll() is None, process.communicate()[0]
+        time.sleep(0.02)
+    os.kill(second_of(process.pid), signal.SIGKILL)
+    output = process.communicate(timeout=60)[0]
+    assert process.returncode == 1
+    assert "another process of this run has ended" in output
+    assert list(models(root).glob("training_state_*")), "it was killed after the first checkpoints"
+    code, output = run("main_train_jointly.py", *command(root, *arguments), own=True)
+    assert code == 0, output
+    assert "resuming after step" in output
+    assert_same(weights(root), weights(root, "whole"))
+    assert rows(root, "train") == rows(root, "train", "whole")
+
+
+def test_stop_signal_to_the_starting_process_saves_in_all_and_exits_cleanly(root):
+    process = start("main_train_jointly.py", *command(root, *RUN, "--epochs", "5000", "--test_epoch", "9999"), own=True)
+    log = root / "saves" / CAMERA / "logs" / "metrics.jsonl"
+    while not (log.exists() and len(log.read_text().splitlines()) > 3):
+        assert process.poll() is None, process.communicate()[0]
+        time.sleep(0.05)
+    process.terminate()
+    output = process.communicate(timeout=60)[0]
+    assert process.returncode == 0, output
+    assert "Traceback" not in output
+    assert int(weights(root)["step"]) == rows(root, "train")[-1]["step"]
+
+
+def second_of(pid: int) -> int:
+    """The process of rank 1 among the children of a process."""
+    children = subprocess.run(["pgrep", "-P", str(pid)], capture_output=True, text=True).stdout.split()
+    return next(int(child) for child in children if "RANK=1" in Path(f"/proc/{child}/environ").read_text().split("\0"))
+
+
+def test_batch_that_cannot_be_shared_equally_is_named(monkeypatch):
+    monkeypatch.setattr("utils.distributed.process", lambda: (1, 4))
+    assert share_of(8) == slice(2, 4)
+    with pytest.raises(ValueError, match=r"--batch_size 6: 4 processes .* multiple of 4"):
+        share_of(6)
+
+
+@pytest.mark.parametrize(
+    ("device", "gpu_ids", "cuda", "torchrun", "expected"),
+    [
+        ("auto", [0, 1], True, False, 2),
+        ("cuda", [2, 3, 5], True, False, 3),
+        ("auto", [0], True, False, 0),
+        ("cpu", [0, 1], True, False, 0),
+        ("auto", [0, 1], False, False, 0),
+        ("auto", [0, 1], True, True, 0),  # one of them
+    ],
+)
+def test_several_gpus_start_a_process_each(monkeypatch, device, gpu_ids, cuda, torchrun, expected):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: cuda)
+    for name in ("RANK", "WORLD_SIZE"):
+        monkeypatch.setenv(name, "1") if torchrun else monkeypatch.delenv(name, raising=False)
+    assert runtime.processes_wanted(device, gpu_ids) == expected
+
+
+@pytest.mark.parametrize(
+    ("gpu_ids", "place", "expected"), [([0], "0", 0), ([2], "0", 2), ([0], "3", 3), ([1, 3], "0", 1), ([1, 3], "1", 3)]
+)
+def test_each_process_of_a_machine_takes_its_own_gpu(monkeypatch, gpu_ids, place, expected):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 4)
+    monkeypatch.setattr(torch.cuda, "set_device", lambda gpu: None)
+    monkeypatch.setenv("LOCAL_RANK", place)
+    assert runtime.choose_device("auto", gpu_ids) == torch.device("cuda", expected)
+
+
+def test_more_processes_than_gpus_are_refused(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    monkeypatch.setenv("LOCAL_RANK", "2")
+    with pytest.raises(ValueError, match="GPUs 0 to 1, none for process 2"):
+        runtime.choose_device("auto", [0])
