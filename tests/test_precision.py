@@ -1,0 +1,129 @@
+"""Number formats and kernels of the training, on the CPU: each trains, resumes, and keeps what must stay float32."""
+
+import pytest
+import torch
+
+from models import losses
+from models.model_joint import JointModel, JointOptions
+from models.precision import Precision
+from models.step_randomness import draw_step
+from tests.test_train_command import assert_same, models, root, rows, train, weights  # noqa: F401
+from tests.tiny import tiny_batch, tiny_networks
+from utils import checkpoints, runtime
+
+FLAGS = [["--amp", "bf16"], ["--amp", "fp16"], ["--tf32"], ["--channels_last"], ["--fused_adam"], ["--ema", "0.9"]]
+
+
+def steps(precision: Precision, count: int = 6) -> tuple[JointModel, list[dict[str, float]]]:
+    """Train tiny float32 networks for some steps -> model, losses."""
+    options = JointOptions(joint_start_epoch=1, adv_every=2)
+    model = JointModel(tiny_networks(dtype=torch.float32), options, precision=precision)
+    rows = []
+    for step in range(1, count + 1):
+        clean, noisy, _ = tiny_batch(step, dtype=torch.float32)
+        drawn = draw_step(clean.shape, 3, 0, step, torch.device("cpu"))
+        rows.append({name: float(x) for name, x in model.training_step(clean, noisy, drawn, step, 1).items()})
+    return model, rows
+
+
+@pytest.mark.parametrize("flags", [*FLAGS, [word for flags in FLAGS[2:] for word in flags] + FLAGS[0]])
+def test_run_with_other_precision_trains_and_resumes_bit_identically(root, flags):  # noqa: F811
+    train(root, "--epochs", "4", *flags, save="whole")
+    train(root, "--epochs", "4", "--steps", "3", *flags)
+    train(root, "--epochs", "4", *flags)
+    assert_same(weights(root), weights(root, "whole"))
+    assert rows(root, "train") == rows(root, "train", "whole")
+    for name, tensor in weights(root).items():
+        assert tensor.dtype in (torch.float32, torch.int64), name
+
+
+@pytest.mark.parametrize(("amp", "digits"), [("bf16", 2**-8), ("fp16", 2**-11)])
+def test_amp_follows_float32_to_its_digits_and_not_closer(amp, digits):
+    exact, rounded = steps(Precision(), 1)[1][0], steps(Precision(amp=amp), 1)[1][0]  # of the same weights
+    for name in ("reg", "std1", "std2", "rec"):
+        assert 0 < abs(exact[name] - rounded[name]) / exact[name] < 20 * digits, name
+    assert exact["gp"] != rounded["gp"], "the fakes of the critics' batch are rounded"
+
+
+@pytest.mark.parametrize("precision", [Precision(channels_last=True), Precision(fused_adam=True)])
+def test_kernels_change_no_more_than_the_last_digits(precision):
+    for plain, other in zip(steps(Precision())[1], steps(precision)[1]):
+        for name in ("reg", "std1", "std2", "rec"):
+            assert plain[name] == pytest.approx(other[name], rel=1e-4)
+
+
+def test_networks_compute_in_the_chosen_format_and_the_gradient_penalty_in_float32(monkeypatch):
+    seen = {"network": set(), "penalty": set()}
+    penalty = losses.gradient_penalty
+
+    def watched(critic, *images):
+        def call(mixed):
+            score = critic(mixed)
+            seen["penalty"].add((score.dtype, torch.is_autocast_enabled("cpu")))
+            return score
+
+        return penalty(call, *images)
+
+    networks = tiny_networks(dtype=torch.float32)
+    for network in networks.values():
+        first = next(layer for layer in network.modules() if isinstance(layer, torch.nn.Conv2d))
+        first.register_forward_hook(lambda layer, given, made: seen["network"].add(made.dtype))
+    monkeypatch.setattr(losses, "gradient_penalty", watched)
+    model = JointModel(networks, JointOptions(joint_start_epoch=1, adv_every=1), precision=Precision(amp="bf16"))
+    clean, noisy, _ = tiny_batch(0, dtype=torch.float32)
+    found = model.training_step(clean, noisy, draw_step(clean.shape, 3, 0, 1, torch.device("cpu")), 1, 1)
+    assert seen["penalty"] == {(torch.float32, False)}
+    assert torch.bfloat16 in seen["network"]
+    assert all(loss.dtype == torch.float32 for loss in found.values())
+
+
+def test_overflowing_gradients_of_fp16_skip_the_step_and_lower_the_scale():
+    model, _ = steps(Precision(amp="fp16"), 1)
+    update = model.updates[0]
+    before = {key: tensor.clone() for key, tensor in model.networks["E"].state_dict().items()}
+    scale = update.scaler.get_scale()
+    update(model.networks["E"](torch.rand(2, 3, 8, 8)).sum() * 1e38)
+    assert update.scaler.get_scale() == scale / 2
+    assert_same(model.networks["E"].state_dict(), before)
+
+
+def test_scale_of_fp16_is_saved(root):  # noqa: F811
+    train(root, "--epochs", "2", "--amp", "fp16")
+    state = checkpoints.load_checkpoint(checkpoints.numbered_files(models(root), "training_state_")[-1])
+    for scaler in state["model"]["scalers"]:  # 2^16, halved in every skipped step; the others are counted
+        assert scaler["scale"] * 2 ** (4 - scaler["_growth_tracker"]) == 2**16
+
+
+def test_amp_cannot_change_on_resume_but_kernels_can(root):  # noqa: F811
+    train(root, "--epochs", "1")
+    train(root, "--epochs", "2", "--channels_last", "--fused_adam", "--tf32")
+    with pytest.raises(ValueError, match="begun with amp None, now it is bf16; resume with the same --amp"):
+        train(root, "--epochs", "3", "--amp", "bf16")
+
+
+def test_tf32_is_off_unless_wanted(root):  # noqa: F811
+    for flags, expected in (([], False), (["--tf32"], True)):
+        train(root, "--epochs", "1", *flags)
+        assert torch.backends.cudnn.allow_tf32 is expected
+        assert torch.backends.cuda.matmul.allow_tf32 is expected
+    runtime.allow_tf32(False)
+
+
+def test_compiled_networks_train_and_resume_bit_identically(root, monkeypatch):  # noqa: F811
+    compiled = []
+    compile_module = torch.nn.Module.compile
+
+    def without_code_generation(module):  # what is captured and differentiated is the same, without a C++ compiler
+        compiled.append(module)
+        compile_module(module, backend="aot_eager")
+
+    monkeypatch.setattr(torch.nn.Module, "compile", without_code_generation)
+    train(root, "--epochs", "4", save="plain")
+    assert not compiled
+    train(root, "--epochs", "4", "--compile", save="whole")
+    assert len(compiled) == 6
+    train(root, "--epochs", "4", "--compile", "--steps", "3")
+    train(root, "--epochs", "4", "--compile")
+    assert_same(weights(root), weights(root, "whole"))
+    plain, whole = rows(root, "train", "plain"), rows(root, "train", "whole")
+    assert [row["std1"] for row in plain] == pytest.approx([row["std1"] for row in whole], rel=1e-3)
