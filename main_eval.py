@@ -1,15 +1,23 @@
-"""Judge noise models: their fakes against the real noise of the same images."""
+"""Judge noise models against real noise and denoisers on real images; make submissions to the benchmarks."""
 
 import argparse
 from pathlib import Path
 
 from data.image_sets import find_frames
+from evaluation import denoising_report
+from evaluation.denoisers import make_denoiser
+from evaluation.denoising import denoise_all
+from evaluation.denoising_images import choose_images
+from evaluation.denoising_setup import describe_run as describe_denoising
+from evaluation.denoising_setup import find_denoisers, output_folder
 from evaluation.noise import evaluate
 from evaluation.noise_candidates import find_candidates
 from evaluation.noise_models import MODEL_NAMES
 from evaluation.noise_report import write_report
 from evaluation.noise_setup import check_apart, choose_scenes, describe_run
 from evaluation.noise_summary import add_scores
+from evaluation.submission import submit
+from options.denoise import DATA_DIR
 from options.evaluate import evaluate_parser
 from utils.atomic import claim_folder
 from utils.report import to_terminal
@@ -19,7 +27,7 @@ from utils.runtime import choose_device, run_command
 
 def main(arguments: list[str] | None = None) -> None:
     args = evaluate_parser(MODEL_NAMES).parse_args(arguments)
-    {"noise": judge_noise}[args.command](args)
+    {"noise": judge_noise, "denoise": judge_denoisers, "submit": make_submission}[args.command](args)
 
 
 def judge_noise(args: argparse.Namespace) -> None:
@@ -45,6 +53,36 @@ def judge_noise(args: argparse.Namespace) -> None:
     # Report.
     table = write_report(results, info, folder, args.seed, args.html)
     log.info("\n%s\n\nwritten: %s", to_terminal(table), folder / ("report.html" if args.html else "report.md"))
+
+
+def judge_denoisers(args: argparse.Namespace) -> None:
+    log = terminal_log()
+    device = choose_device(args.device, args.gpu_ids)
+    folder = output_folder(args)
+
+    # Images and denoisers.
+    images = choose_images(args, DATA_DIR)
+    check_apart(folder, args.data_dir, [])
+    candidates = find_denoisers(args, device)
+    claim_folder(folder, "--output_dir")
+    for remark in candidates.remarks:
+        log.info("note: %s", remark)
+    names = dict.fromkeys(run.denoiser.name for run in candidates.runs)
+    log.info("images: %d; denoisers: %s", images.count, ", ".join(names))
+    info = describe_denoising(args, images, candidates)
+
+    # Evaluate.
+    results = denoise_all(images, candidates.runs, args.num_workers)
+
+    # Report.
+    table = denoising_report.write_report(results, candidates.runs, candidates.pgap_of, info, folder, args.html)
+    log.info("\n%s\n\nwritten: %s", to_terminal(table), folder / ("report.html" if args.html else "report.md"))
+
+
+def make_submission(args: argparse.Namespace) -> None:
+    device = choose_device(args.device, args.gpu_ids)
+    options = (device, args.tile, args.self_ensemble, args.sigma, args.num_workers)
+    submit(args, make_denoiser(args.denoiser, *options), terminal_log())
 
 
 if __name__ == "__main__":

@@ -85,8 +85,8 @@ def find_candidates(
 
 
 def split_name(given: str) -> tuple[str, str]:
-    """Read what --fake_dir takes, DIR or NAME=DIR: -> name, folder. A folder that exists may have "=" in its name."""
-    if "=" in given and not os.path.isdir(given):
+    """Read what --fake_dir takes, DIR or NAME=DIR: -> name, folder. What exists may have "=" in its name."""
+    if "=" in given and not os.path.exists(given):
         name, _, folder = given.partition("=")
         return name, folder
     return Path(given).resolve().name, given

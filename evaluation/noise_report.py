@@ -1,8 +1,5 @@
 """Write down an evaluation of noise models: report.md, report.html, results.csv, results.json and the plots."""
 
-import csv
-import io
-import json
 import math
 from pathlib import Path
 from typing import Any
@@ -10,12 +7,13 @@ from typing import Any
 from evaluation.noise import COLUMNS, METRICS, Results
 from evaluation.noise_models import DESCRIPTIONS, shown_name
 from evaluation.noise_pictures import CAPTIONS, draw_pictures, draw_scores
-from evaluation.noise_summary import CONFIDENCE, STD_RANGE, best_models, differences, is_ranked, summarise
-from utils.atomic import write_json, write_text
+from evaluation.noise_summary import STD_RANGE, best_models, is_ranked, summarise
+from evaluation.report_files import appendix, difference_table, without_nan, write_csv, write_pages
+from evaluation.summary import differences
+from utils.atomic import write_json
 from utils.image import write_image
 from utils.metrics.score import WHITE_NOISE
-from utils.report import Block, Heading, Picture, Table, Text, to_markdown
-from utils.report_html import to_html
+from utils.report import Block, Heading, Picture, Table, Text
 
 SHOWN = ("score", *METRICS)
 DIFFERENCES = ("score", "kld_exact", "akld", "acf", "xcorr", "nlf")
@@ -71,22 +69,6 @@ def _spread_table(summary: dict[str, dict]) -> Table:
     return Table(["model", *SHOWN], rows, "Standard deviation between images / between draws, where there are several.")
 
 
-def _difference_table(found: dict[str, dict[str, dict]], models: list[str], reference: str) -> Table:
-    def cell(metric: str, model: str) -> str:
-        value = found[metric].get(model)
-        if value is None:
-            return "-"
-        interval = "" if math.isnan(value["low"]) else f" [{value['low']:+.3f}, {value['high']:+.3f}]"
-        return f"{value['difference']:+.3f}{interval}"
-
-    rows = [[model, *(cell(metric, model) for metric in DIFFERENCES)] for model in models if model != reference]
-    caption = (
-        f"Difference to {reference}, positive: worse than it; in brackets its {CONFIDENCE:.0%} interval, a paired "
-        "bootstrap over scenes (none for a single scene). An interval that contains 0 decides nothing."
-    )
-    return Table(["model", *DIFFERENCES], rows, caption)
-
-
 def _number(value: float) -> str:
     if math.isnan(value):
         return "-"
@@ -109,9 +91,9 @@ def write_report(results: Results, info: dict[str, Any], folder: Path, seed: int
     info = info | {"remarks": [*info["remarks"], *_counts(rows)]}
     images = draw_pictures(results.evidence, list(summary)) | {"scores": draw_scores(summary)}
 
-    _write_csv(folder / "results.csv", rows)
+    write_csv(folder / "results.csv", rows, COLUMNS)
     content = {"summary": summary, "by_iso": by_iso, "differences": {"reference": reference, **found}}
-    write_json(folder / "results.json", _without_nan(info | content | {"definitions": DEFINITIONS}))
+    write_json(folder / "results.json", without_nan(info | content | {"definitions": DEFINITIONS}))
     for name, image in images.items():
         write_image(folder / f"{name}.png", image)
     pictures = {name: Picture(folder / f"{name}.png", caption) for name, caption in CAPTIONS.items()}
@@ -123,13 +105,9 @@ def write_report(results: Results, info: dict[str, Any], folder: Path, seed: int
     blocks = _blocks(info, table, pictures, summary, by_iso)
     blocks += [Heading("Spread and differences"), _spread_table(summary)]
     if any(found.values()):
-        blocks.append(_difference_table(found, list(summary), reference))
-    blocks += _appendix(info, summary)
-    write_text(folder / "report.md", to_markdown(blocks))
-    if html:
-        write_text(folder / "report.html", to_html(info["title"], blocks))
-    else:
-        (folder / "report.html").unlink(missing_ok=True)  # of an earlier evaluation
+        blocks.append(difference_table(found, list(summary), reference, "model", "worse"))
+    blocks += [Heading("Models"), _described(summary), *appendix(DEFINITIONS, info["provenance"])]
+    write_pages(folder, info["title"], blocks, html)
     return table
 
 
@@ -156,37 +134,6 @@ def _blocks(info: dict, table: Table, pictures: dict[str, Picture], summary: dic
     return blocks
 
 
-def _appendix(info: dict, summary: dict[str, dict]) -> list[Block]:
-    provenance = [
-        [name, value if isinstance(value, str) else json.dumps(value)] for name, value in info["provenance"].items()
-    ]
-    return [
-        Heading("Models"),
-        _described(summary),
-        Heading("Definitions"),
-        Table(["name", "definition"], [[name, text] for name, text in DEFINITIONS.items()]),
-        Heading("Provenance"),
-        Table(["what", "value"], provenance),
-    ]
-
-
 def _described(summary: dict[str, dict]) -> Table:
     unknown = "fake images from a folder (--fake_dir)"
     return Table(["model", "what it is"], [[name, DESCRIPTIONS.get(name, unknown)] for name in summary])
-
-
-def _write_csv(path: Path, rows: list[dict]) -> None:
-    text = io.StringIO()
-    writer = csv.DictWriter(text, COLUMNS, extrasaction="ignore", lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows)
-    write_text(path, text.getvalue())
-
-
-def _without_nan(content: Any) -> Any:
-    """JSON knows no nan: null."""
-    if isinstance(content, dict):
-        return {str(key): _without_nan(value) for key, value in content.items()}
-    if isinstance(content, (list, tuple)):
-        return [_without_nan(value) for value in content]
-    return None if isinstance(content, float) and not math.isfinite(content) else content

@@ -12,19 +12,23 @@ from data.sidd import find_scenes
 from data.splits import published_instances, published_split, read_list
 from evaluation.noise_candidates import Candidates, split_name
 
-PACKAGES = ("torch", "numpy", "scipy", "opencv-python", "opencv-python-headless", "scikit-image", "matplotlib")
+PACKAGES = ("torch", "numpy", "scipy", "opencv-python", "opencv-python-headless", "scikit-image", "matplotlib", "bm3d")
 
 
-def choose_scenes(args: argparse.Namespace) -> tuple[dict[str, Path], list[str], list[str]]:
+def choose_scenes(
+    args: argparse.Namespace, listed: list[str] | None = None
+) -> tuple[dict[str, Path], list[str], list[str]]:
     """Find a camera's scenes: -> {name: folder} of all, names to evaluate on, names to fit on (training).
 
-    Raises ValueError when a scene to evaluate on is missing and when there is no split to choose by.
+    listed: names of --scene_list, where that has been read already. Raises ValueError when a scene to evaluate on is
+    missing and when there is no split to choose by.
     """
     scenes = {folder.name: folder for folder in find_scenes(args.data_dir, args.cam_name, "--data_dir")}
     train, test = _split(args, list(scenes))
     origin = f"{args.data_prep_dir} ({args.cam_name}_{args.split}.txt) or the published split"
     if args.scene_list:
-        chosen, origin = read_list(args.scene_list, "--scene_list"), args.scene_list
+        chosen = read_list(args.scene_list, "--scene_list") if listed is None else listed
+        origin = args.scene_list
     elif args.split == "all":
         chosen = sorted(scenes)
     else:
@@ -69,13 +73,18 @@ def describe_run(args: argparse.Namespace, scenes: int, images: int, candidates:
     ]
     if args.cam_name in published_instances():
         remarks.append("In SIDD's published split every test scene is also seen in training, under another exposure.")
-    provenance = {
+    title = f"Noise models, camera {args.cam_name}"
+    return {"title": title, "remarks": remarks, "provenance": provenance(args, candidates.weights)}
+
+
+def provenance(args: argparse.Namespace, weights: dict[str, str]) -> dict[str, Any]:
+    """Where the numbers of a run come from; `weights` are hashes by file."""
+    return {
         "command": shlex.join(["python", *sys.argv]),
         "options": {name: value for name, value in vars(args).items() if name != "command"},
-        "weights (SHA-256)": candidates.weights,
+        "weights (SHA-256)": weights,
         "versions": {"python": platform.python_version(), **_versions()},
     }
-    return {"title": f"Noise models, camera {args.cam_name}", "remarks": remarks, "provenance": provenance}
 
 
 def _versions() -> dict[str, str]:

@@ -1,10 +1,9 @@
-"""Rows of an evaluation to a summary: means, spreads, ranks, and differences between models with their intervals."""
-
-from collections import defaultdict
+"""Rows of an evaluation of noise models to a summary: means, spreads, ranks."""
 
 import numpy as np
 
 from evaluation.noise import METRICS, Results
+from evaluation.summary import mean, spread
 from utils.metrics import structure_score
 
 SUMMARISED = ("score", *METRICS, "nlf_mean")
@@ -14,8 +13,6 @@ MARKED = ("score", "kld_flow", "kld_exact", "akld", "acf", "psd", "xcorr", "nlf"
 # A fake whose std is further off than this is not ranked in anything: one without noise has little bias.
 STD_RANGE = (0.5, 2.0)
 SHOWN_DIGITS = 3  # equal to the reader, equally good
-RESAMPLES = 10_000
-CONFIDENCE = 0.95
 
 
 def add_scores(results: Results) -> None:
@@ -36,9 +33,9 @@ def summarise(rows: list[dict]) -> dict[str, dict[str, dict[str, float]]]:
         own = [row for row in rows if row["model"] == model]
         summary[model] = {
             metric: {
-                "mean": _mean([row[metric] for row in own]),
-                "over_images": _spread(own, metric, "image"),
-                "over_draws": _spread(own, metric, "draw"),
+                "mean": mean([row[metric] for row in own]),
+                "over_images": spread(own, metric, "image"),
+                "over_draws": spread(own, metric, "draw"),
             }
             for metric in SUMMARISED
         }
@@ -52,19 +49,6 @@ def _rank(model: dict[str, dict[str, float]]) -> tuple[bool, float]:
         return False, model["score"]["mean"]
     median = model["std"]["median"]
     return True, abs(np.log(max(median, 1e-9))) if np.isfinite(median) else np.inf
-
-
-def _spread(rows: list[dict], metric: str, by: str) -> float:
-    groups = defaultdict(list)
-    for row in rows:
-        groups[row[by]].append(row[metric])
-    means = [mean for mean in map(_mean, groups.values()) if np.isfinite(mean)]
-    return float(np.std(means, ddof=1)) if len(means) > 1 else float("nan")
-
-
-def _mean(values: list[float]) -> float:
-    known = [value for value in values if np.isfinite(value)]
-    return float(np.mean(known)) if known else float("nan")
 
 
 def is_ranked(model: dict[str, dict[str, float]]) -> bool:
@@ -86,41 +70,3 @@ def best_models(summary: dict[str, dict], metric: str) -> list[str]:
         if model != "real" and is_ranked(values) and np.isfinite(values[metric]["mean"])
     }
     return [model for model in distance if distance[model] == min(distance.values())]
-
-
-def differences(rows: list[dict], reference: str, metric: str, seed: int) -> dict[str, dict[str, float]]:
-    """Differences of means, each model minus `reference`: -> {model: {"difference", "low", "high", "scenes"}}.
-
-    A paired bootstrap with percentile intervals of 95 % (Efron & Tibshirani 1993): whole scenes are drawn again and
-    again, since images of one scene are alike, and only images that both models have count.
-    """
-    values = {model: _by_image(rows, model, metric) for model in dict.fromkeys(row["model"] for row in rows)}
-    found = {}
-    for model, own in values.items():
-        common = sorted(own.keys() & values[reference].keys())
-        if model == reference or not common:
-            continue
-        by_scene = defaultdict(list)
-        for image in common:
-            by_scene[image.split("/")[0]].append(own[image] - values[reference][image])
-        found[model] = _bootstrap(list(by_scene.values()), seed)
-    return found
-
-
-def _by_image(rows: list[dict], model: str, metric: str) -> dict[str, float]:
-    """-> {image: mean over draws}."""
-    draws = defaultdict(list)
-    for row in rows:
-        if row["model"] == model:
-            draws[row["image"]].append(row[metric])
-    means = {image: _mean(values) for image, values in draws.items()}
-    return {image: mean for image, mean in means.items() if np.isfinite(mean)}
-
-
-def _bootstrap(scenes: list[list[float]], seed: int) -> dict[str, float]:
-    sums, counts = (np.array([f(values) for values in scenes], float) for f in (sum, len))
-    drawn = np.random.default_rng(seed).integers(0, len(scenes), (RESAMPLES, len(scenes)))
-    means = sums[drawn].sum(axis=1) / counts[drawn].sum(axis=1)
-    tail = 100 * (1 - CONFIDENCE) / 2
-    low, high = np.percentile(means, [tail, 100 - tail]) if len(scenes) > 1 else (np.nan, np.nan)
-    return {"difference": float(sums.sum() / counts.sum()), "low": low, "high": high, "scenes": len(scenes)}

@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from models.denoiser import dncnn_config
 from models.networks import GENERATORS, HALVINGS, NETWORK_CLASSES, PAPER_NAMES
 from utils.checkpoints import load_checkpoint, numbered_files
 
@@ -29,8 +30,10 @@ def load_network(letter: str, path: str | Path) -> nn.Module:
     this network.
     """
     content = load_checkpoint(path)
-    config = content.get("config", PAPER_SIZES.get(letter, {}))
     weights = content.get("model_state_dict")
+    config = content.get("config", PAPER_SIZES.get(letter, {}))
+    if letter == "G3" and "config" not in content and isinstance(weights, dict):
+        config = dncnn_config(weights)
     try:
         # Before building, for a hostile number of layers would fill the memory.
         if isinstance(weights, dict) and config.get("nb", 0) > len(weights):

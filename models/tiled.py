@@ -24,6 +24,18 @@ def windows(height: int, width: int, side: int) -> list[Window]:
     return [(rows, columns) for rows in cut(height) for columns in cut(width)]
 
 
+def surroundings(inner: Window, size: tuple[int, int], margin: int) -> Window:
+    """Widen a tile by a margin, as far as the image of this height and width goes."""
+    return tuple(
+        slice(max(0, part.start - margin), min(length, part.stop + margin)) for part, length in zip(inner, size)
+    )
+
+
+def inside(inner: tuple[slice, ...], outer: tuple[slice, ...]) -> tuple[slice, ...]:
+    """Where a tile lies in the tile with its margin."""
+    return tuple(slice(part.start - whole.start, part.stop - whole.start) for part, whole in zip(inner, outer))
+
+
 def require_one_tile(name: str, shape: tuple[int, ...], side: int) -> None:
     """Raise ValueError when an image that a network must see whole is larger than a tile."""
     if side and max(shape[-2:]) > side:
@@ -43,11 +55,8 @@ def estimate_gain(genet: FastGENet, noisy: Tensor, side: int, to_network: Callab
     height, width = noisy.shape[-2:]
 
     def total(inner: Window) -> Tensor:
-        outer = tuple(
-            slice(max(0, part.start - genet.margin), min(length, part.stop + genet.margin))
-            for part, length in zip(inner, (height, width))
-        )
-        features = genet.features(to_network(noisy[(..., *outer)]))[(..., *_inside(inner, outer))]
+        outer = surroundings(inner, (height, width), genet.margin)
+        features = genet.features(to_network(noisy[(..., *outer)]))[(..., *inside(inner, outer))]
         mean = features.mean(dim=(2, 3), keepdim=True, dtype=torch.float64)  # (N, nc, 1, 1)
         return mean * features[0, 0].numel()
 
@@ -88,7 +97,7 @@ def _surroundings(part: slice, length: int, ncnet: FastNCNet) -> tuple[Tensor, s
     seams = [place for place in range(1, len(numbers)) if numbers[place] % padded == 0]
     numbers = numbers % padded
     numbers = torch.where(numbers < length, numbers, 2 * (length - 1) - numbers)  # reflection up to the stride
-    return numbers, _inside((part,), (outer,))[0], seams
+    return numbers, inside((part,), (outer,))[0], seams
 
 
 def _round_up(length: int) -> int:
@@ -99,8 +108,3 @@ def _widen(part: slice, length: int, margin: int) -> slice:
     """Add a margin to a part of a side, aligned to the U-Net's stride and as far as the image goes."""
     start, stop = part.start - margin, part.stop + margin
     return slice(max(0, start // STRIDE * STRIDE), min(length, _round_up(stop)))
-
-
-def _inside(inner: tuple[slice, ...], outer: tuple[slice, ...]) -> tuple[slice, ...]:
-    """Where a tile lies in the tile with its margin."""
-    return tuple(slice(part.start - whole.start, part.stop - whole.start) for part, whole in zip(inner, outer))

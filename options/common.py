@@ -100,7 +100,7 @@ def add_scene_options(
     purpose: what for, for the help; several: --cam_name takes one or more cameras, into a list.
     """
     if several:
-        parser.add_argument("--cam_name", nargs="+", default=["DC"], metavar="CAM", help="cameras whose scenes are used")
+        parser.add_argument("--cam_name", nargs="+", default=["DC"], metavar="CAM", help="cameras to take scenes of")
     else:
         parser.add_argument("--cam_name", default="DC", help="camera whose scenes and weights are used")
     parser.add_argument(

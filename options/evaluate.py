@@ -13,11 +13,13 @@ from options.common import (
     positive_int,
     thread_count,
 )
+from options.denoise import add_denoise_command
+from options.submit import add_submit_command
 
 
 def evaluate_parser(model_names: tuple[str, ...]) -> Parser:
     """Build the parser; `model_names` are the noise models there are."""
-    parser = Parser("Judge models. `main_eval.py noise --help` explains the options of that command.")
+    parser = Parser("Judge models. `main_eval.py <command> --help` explains the options of a command.")
     commands = parser.add_subparsers(dest="command", required=True, metavar="command")
     noise = commands.add_parser(
         "noise",
@@ -31,6 +33,8 @@ def evaluate_parser(model_names: tuple[str, ...]) -> Parser:
     _add_output_options(noise)
     add_seed_option(noise)
     add_device_options(noise)
+    add_denoise_command(commands)
+    add_submit_command(commands)
     return parser
 
 

@@ -8,7 +8,8 @@ import pytest
 from data.image_sets import find_frames, read_samples
 from evaluation.noise import METRICS, Reference, Results, measure
 from evaluation.noise_report import summary_table
-from evaluation.noise_summary import MARKED, add_scores, best_models, differences, is_ranked, summarise
+from evaluation.noise_summary import MARKED, add_scores, best_models, is_ranked, summarise
+from evaluation.summary import differences
 from tests.noisy_set import make_set
 
 

@@ -45,6 +45,11 @@ def run_jobs(work: Callable[[Any], Any], jobs: list, num_workers: int, **bar: An
         pool.shutdown(cancel_futures=True)
 
 
+def process_pool(num_workers: int) -> ProcessPoolExecutor:
+    """Processes for jobs that come one by one, from several threads: they leave Ctrl-C to this one, and end with it."""
+    return ProcessPoolExecutor(num_workers, multiprocessing.get_context("spawn"), _begin_pool_worker)
+
+
 def in_threads(work: Callable[[Any], Any], jobs: Iterable, num_workers: int) -> Iterator:
     """Yield `work(job)` for all jobs, in their order; 0 workers: in the caller's thread.
 
@@ -72,6 +77,11 @@ def in_threads(work: Callable[[Any], Any], jobs: Iterable, num_workers: int) -> 
 def _begin_worker(stop) -> None:
     global _stop
     _stop = stop
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+
+
+def _begin_pool_worker() -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=_end_with_parent, daemon=True).start()
 
 
