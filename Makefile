@@ -1,5 +1,6 @@
 # make demo   install what is needed and run the whole chain on the demo camera
 # make test   install what is needed and run the tests
+# make table2 train denoisers on every kind of noise and score them; TABLE2= gives it options, such as --dry_run
 # make lint   check style with ruff
 # PYTHON= chooses the interpreter, VENV= the virtual environment (made when it is not there).
 
@@ -13,7 +14,7 @@ DEMO_SAVES = ./saves/demo/
 DEMO_LISTS = ./saves/demo/lists/
 DEMO_STEPS ?= 500
 
-.PHONY: demo test lint format
+.PHONY: demo table2 test lint format
 
 $(VENV)/.runtime: requirements.txt
 	$(PYTHON) -m venv $(VENV)
@@ -35,6 +36,9 @@ demo: $(VENV)/.runtime
 	$(RUN) main_test.py --cam_name DC --NeCA_type W --pretrain_dir $(DEMO_SAVES) --dir_test_save ./test/saves/demo_W/
 	$(RUN) main_test.py --cam_name DC --NeCA_type S --pretrain_dir $(DEMO_SAVES) --dir_test_save ./test/saves/demo_S/
 	@echo "Look at ./test/saves/demo_W/panel.png and ./test/saves/demo_S/panel.png"
+
+table2: $(VENV)/.runtime
+	$(RUN) -m benchmark.table2 $(TABLE2)
 
 test: $(VENV)/.development
 	$(RUN) -m pytest -n 2 --cov --cov-report=term --cov-fail-under=90

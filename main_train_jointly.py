@@ -20,7 +20,7 @@ from options.train_jointly import joint_options, network_configs, train_jointly_
 from options.training import cache_folder, fixed_options, precision_of
 from utils.distributed import first_of_machine_first, meeting, share_of, start_processes
 from utils.run_log import has_state, open_run, terminal_log
-from utils.runtime import allow_tf32, choose_device, processes_wanted, run_command
+from utils.runtime import allow_tf32, choose_device, keep_freed_memory, processes_wanted, run_command
 from utils.trainer import Schedule, load_state, train
 
 
@@ -38,6 +38,7 @@ def train_camera(args: argparse.Namespace, fixed: dict, device: torch.device, pr
     log = terminal_log()
     configs, options, share = network_configs(args), joint_options(args), share_of(args.batch_size)
     allow_tf32(args.tf32)
+    keep_freed_memory()
 
     # Data: the camera's scenes, split by the lists, as pairs of crops (or what would be crops).
     with first_of_machine_first():

@@ -6,20 +6,17 @@ at L = 1) and two threads. The bar is 40 s for 100 crops on two cores.
 
 import argparse
 import json
-import statistics
 import tempfile
-import time
 from pathlib import Path
 
 import numpy as np
-from tqdm import tqdm
 
+from benchmark.published import published_test
+from benchmark.samples import CROP, make_crops
+from benchmark.timing import spread, take_turns
 from data.image_sets import Sample, find_frames
+from data.sidd import find_crops
 from evaluation.noise import evaluate
-from utils.image import write_image
-
-SCENE = "0001_001_ZZ_00800_00100_5500_N"
-SIDE = 512
 
 
 class Ready:
@@ -28,10 +25,23 @@ class Ready:
     name, random = "ready", True
 
     def __init__(self):
-        self.made = np.random.default_rng(0).normal(0, 10, (SIDE, SIDE, 3)).astype(np.float32)
+        self.made = np.random.default_rng(0).normal(0, 10, (CROP, CROP, 3)).astype(np.float32)
 
     def noise(self, sample: Sample, draw: int) -> np.ndarray:
         return self.made
+
+
+def time_evaluation(folder: Path, crops: int, num_workers: int, rounds: int) -> dict[str, list[float]]:
+    """Time the test of made-up crops: ours, all metrics, and the published one, a divergence: -> seconds."""
+    make_crops(folder, crops)
+    scenes, model = sorted(folder.iterdir()), Ready()
+    frames = find_frames(scenes)
+    pairs = [pair for scene in scenes for pair in find_crops(scene)]
+    works = {
+        "ours": lambda: evaluate(frames, [model], draws=1, num_workers=num_workers),
+        "published": lambda: published_test(pairs, model.made),
+    }
+    return take_turns(works, rounds, desc="evaluation")
 
 
 def main() -> None:
@@ -41,19 +51,8 @@ def main() -> None:
     parser.add_argument("--num_workers", type=int, default=2)
     args = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
-        scene = Path(folder) / SCENE
-        random = np.random.default_rng(1)
-        for number in tqdm(range(args.crops), desc="make crops"):
-            clean = random.integers(30, 220, (SIDE // 8, SIDE // 8, 3)).repeat(8, 0).repeat(8, 1).astype(np.uint8)
-            noisy = np.clip(clean + random.normal(0, 10, clean.shape), 0, 255).round().astype(np.uint8)
-            for side, kind, image in (("clean", "GT", clean), ("noisy", "NOISY", noisy)):
-                write_image(scene / side / f"0001_{kind}_SRGB_010_{number:05d}.png", image)
-        frames, seconds = find_frames([scene]), []
-        for _ in range(args.rounds):
-            start = time.perf_counter()
-            evaluate(frames, [Ready()], draws=1, num_workers=args.num_workers)
-            seconds.append(time.perf_counter() - start)
-    median = statistics.median(seconds)
+        seconds = time_evaluation(Path(folder), args.crops, args.num_workers, args.rounds)["ours"]
+    median = spread(seconds).median
     print(f"{args.crops} crops, rounds: {', '.join(f'{value:.1f}' for value in seconds)} s")
     print(json.dumps({"seconds_per_100_crops": 100 * median / args.crops, "images_per_s": args.crops / median}))
 

@@ -32,7 +32,7 @@ class NaiveTraining:
 
         batch = n.shape[0]
         global_level = torch.stack([n[i].std() for i in range(batch)]).reshape(batch, 1, 1, 1)
-        kernel = torch.full((3, 1, 7, 7), 1 / 49, dtype=n.dtype)
+        kernel = torch.full((3, 1, 7, 7), 1 / 49, dtype=n.dtype, device=n.device)
         mean = F.conv2d(n, kernel, padding=3, groups=3)
         mean2 = F.conv2d(n * n, kernel, padding=3, groups=3)
         local_level = torch.sqrt(torch.clamp(mean2 - mean * mean, min=0))

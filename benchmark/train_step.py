@@ -7,16 +7,9 @@ A round is ten steps of each (two of them adversarial), alternating step by step
 
 import argparse
 import resource
-import statistics
-import time
 
-import torch
-
-from benchmark.naive import NaiveTraining
-from models.model_joint import CRITICS, JointModel, JointOptions
-from models.networks import build_networks
-from models.step_randomness import draw_step
-from options.train_jointly import network_configs, train_jointly_parser
+from benchmark.timing import spread, take_turns
+from benchmark.training import Contest
 
 STEPS = 10
 
@@ -27,32 +20,13 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3)
     args = parser.parse_args()
 
-    configs = network_configs(train_jointly_parser().parse_args([]))
-    options = JointOptions(separate_train=True, joint_start_epoch=1)
-    model = JointModel(build_networks(configs, "normal", 0), options)
-    naive = NaiveTraining(**build_networks(configs, "normal", 0), separate=True)
-    generator = torch.Generator().manual_seed(0)
-    clean = torch.rand(args.batch_size, 3, 96, 96, generator=generator)
-    noisy = (clean + 0.05 * torch.randn(clean.shape, generator=generator)).clamp(0, 1)
-
+    contest = Contest(args.batch_size)
     ratios = []
-    step = 0
     for number in range(args.rounds + 1):
-        seconds = {"ours": 0.0, "naive": 0.0}
-        for _ in range(STEPS):
-            step += 1
-            drawn = draw_step(clean.shape, 3, 0, step, torch.device("cpu"))
-            eps = [drawn.mixing[letter] for letter in CRITICS]
-            runs = {
-                "ours": lambda: model.training_step(clean, noisy, drawn, step, 1),  # noqa: B023
-                "naive": lambda: naive.step(clean, noisy, drawn.z, drawn.phase, *eps, step, True),  # noqa: B023
-            }
-            for name in sorted(runs, reverse=step % 2 == 0):
-                begun = time.perf_counter()
-                runs[name]()
-                seconds[name] += time.perf_counter() - begun
+        taken = take_turns({"ours": contest.ours, "naive": contest.naive}, STEPS)
         if number == 0:
             continue  # warm-up
+        seconds = {name: sum(values) for name, values in taken.items()}
         ratios.append(seconds["ours"] / seconds["naive"])
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
         print(
@@ -60,7 +34,8 @@ def main() -> None:
             f"ours/naive {ratios[-1]:.3f}, peak memory {peak:.2f} GiB",
             flush=True,
         )
-    print(f"ours/naive: median {statistics.median(ratios):.3f}, from {min(ratios):.3f} to {max(ratios):.3f}")
+    found = spread(ratios)
+    print(f"ours/naive: median {found.median:.3f}, from {found.low:.3f} to {found.high:.3f}")
 
 
 if __name__ == "__main__":

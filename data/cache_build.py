@@ -1,7 +1,6 @@
 """Cache files of scenes, made in threads from the images and from what has not changed of older files."""
 
 import contextlib
-import io
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -9,11 +8,11 @@ from typing import NamedTuple
 
 import cv2
 import numpy as np
-from PIL import Image
 from tqdm import tqdm
 
 from data.cache_file import Entry, PairMap, PairWriter, read_index, stamp_of
 from data.dataset import Pair, read_pair
+from utils.image import check_png
 from utils.workers import in_threads
 
 BAND = 64  # rows
@@ -115,9 +114,8 @@ def _read_bgr(path: Path) -> np.ndarray | None:
     """Read an 8-bit RGB file as OpenCV has it, (H, W, 3) in BGR order; None for any other, and a damaged one."""
     try:
         content = path.read_bytes()
-        with Image.open(io.BytesIO(content)) as header:
-            header.verify()  # the checksums
+        check_png(content)
         image = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_UNCHANGED)
-    except Exception:  # Pillow and OpenCV raise what they like
+    except Exception:  # OpenCV raises what it likes
         return None
     return image if image is not None and image.dtype == np.uint8 and image.shape[2:] == (3,) else None

@@ -64,7 +64,9 @@ def crop_pair(job: CropJob, settings: CropSettings) -> CropResult:
             for path, box in zip(crop_paths(source, folder, len(boxes)), boxes):
                 if stop_requested():
                     raise KeyboardInterrupt
-                write_image(path, image[box])
+                # Not flushed one by one, which takes longer than the cutting: what a power cut may leave, `is_complete`
+                # and the decoder's checksums find.
+                write_image(path, image[box], flush=False)
     except BaseException as error:
         with contextlib.suppress(OSError):
             _remove_crops(job)

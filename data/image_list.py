@@ -49,18 +49,21 @@ def are_cropped(folders: Iterable[Path]) -> bool:
     return any((folder / side).is_dir() for folder in folders for side in ("clean", "noisy"))
 
 
-def list_images(folders: list[Path], cropped: bool, smallest: int, option: str) -> ImageList:
+def list_images(
+    folders: list[Path], cropped: bool, smallest: int, option: str, origin: str = "--train_img_dir"
+) -> ImageList:
     """List the pairs of scene folders, in the order of the scenes and of the crops' names.
 
     Looks at both ends of all files, so that a run that would stop at its 3000th step over one bad file stops before
     its first; damage in the middle of a file is found when it is read. Raises ValueError for an image without its
-    partner, a truncated one, a pair of unequal sizes, or a side below `smallest` pixels, which `option` asks for.
+    partner, a truncated one, a pair of unequal sizes, or a side below `smallest` pixels, which `option` asks for;
+    `origin` is the option that chose the folders.
     """
     files: list[Pair] = []
     scene, sizes, rows = [], [], []
     for number, folder in enumerate(tqdm(folders, desc="check", unit="scene", leave=False, disable=None)):
         windows = []
-        for pair in find_crops(folder) if cropped else _find_frames(folder):
+        for pair in find_crops(folder, origin) if cropped else _find_frames(folder, origin):
             size = _checked_size(pair)
             names = _names(folder, pair, size, cropped)
             boxes = [(0, 0, *size)] if cropped else [_corners(box) for box in PUBLISHED_CROPS.boxes(*size)]
@@ -84,10 +87,10 @@ def list_images(folders: list[Path], cropped: bool, smallest: int, option: str) 
     )
 
 
-def _find_frames(folder: Path) -> list[Pair]:
+def _find_frames(folder: Path, origin: str) -> list[Pair]:
     pairs, problems = find_pairs(folder)
     if problems:
-        raise ValueError(f"{problems[0]}; restore it or change --train_img_dir")
+        raise ValueError(f"{problems[0]}; restore it or change {origin}")
     return pairs
 
 

@@ -17,19 +17,40 @@ THRESHOLDS = torch.arange(LEVELS - 1, dtype=torch.float64) + 0.5  # where roundi
 ROUNDS = 150  # of the fixed point
 
 
-@dataclass(frozen=True)
-class Gaussian:
-    """Additive white Gaussian noise (AWGN) of standard deviation `std`, in [0, 1] units, and mean 0."""
+class Baseline:
+    """A noise model that is a function of the clean image and of white noise, N(0, 1).
 
-    std: float
+    margin: rows and columns of white noise that it wants beyond the image's.
+    """
+
+    margin = 0
 
     def noise(self, clean: Tensor, generator: torch.Generator) -> Tensor:
         """Draw the noise of a clean image: (N, 3, H, W) -> (N, 3, H, W)."""
-        return self.std * _white(clean.shape, generator).to(clean)
+        number, channels, height, width = clean.shape
+        white = torch.randn(number, channels, height + self.margin, width + self.margin, generator=generator)
+        return self.noise_from(white.to(clean), clean)
+
+    def noise_from(self, white: Tensor, clean: Tensor) -> Tensor:
+        """Make noise of white noise: (N, 3, H + margin, W + margin), (N, 3, H, W) -> (N, 3, H, W)."""
+        raise NotImplementedError
 
 
 @dataclass(frozen=True)
-class Heteroscedastic:
+class Gaussian(Baseline):
+    """Additive white Gaussian noise (AWGN) of standard deviation `std`, in [0, 1] units, and mean 0.
+
+    std: a number, or one for each image of a batch, (N, 1, 1, 1).
+    """
+
+    std: float | Tensor
+
+    def noise_from(self, white: Tensor, clean: Tensor) -> Tensor:
+        return self.std * white
+
+
+@dataclass(frozen=True)
+class Heteroscedastic(Baseline):
     """White Gaussian noise that follows the clean intensity: the measured noise level function of each channel.
 
     mean, std: (3, 256) in [0, 1] units, for the channel's own 8-bit level round(255 clean).
@@ -38,13 +59,12 @@ class Heteroscedastic:
     mean: Tensor
     std: Tensor
 
-    def noise(self, clean: Tensor, generator: torch.Generator) -> Tensor:
-        """Draw the noise of a clean image: (N, 3, H, W) -> (N, 3, H, W)."""
-        return _modulate(_white(clean.shape, generator).to(clean), self.mean, self.std, clean)
+    def noise_from(self, white: Tensor, clean: Tensor) -> Tensor:
+        return _modulate(white, self.mean, self.std, clean)
 
 
 @dataclass(frozen=True)
-class Coloured:
+class Coloured(Baseline):
     """The same with stationary noise in place of the white: Gaussian, of variance 1, with measured correlations.
 
     mean, std: (3, 256) as for `Heteroscedastic`; kernel: (3, 3, K, K) from `colouring_kernel`, K odd.
@@ -54,18 +74,14 @@ class Coloured:
     std: Tensor
     kernel: Tensor
 
-    def noise(self, clean: Tensor, generator: torch.Generator) -> Tensor:
-        """Draw the noise of a clean image: (N, 3, H, W) -> (N, 3, H, W)."""
-        number, channels, height, width = clean.shape
-        margin = self.kernel.shape[-1] - 1  # white noise beyond the borders, which are thus like the middle
-        white = _white((number, channels, height + margin, width + margin), generator).to(clean)
+    @property
+    def margin(self) -> int:
+        return self.kernel.shape[-1] - 1  # beyond the borders, which are thus like the middle
+
+    def noise_from(self, white: Tensor, clean: Tensor) -> Tensor:
         with exact_convolutions():
             field = F.conv2d(white, self.kernel.to(clean))
         return _modulate(field, self.mean, self.std, clean)
-
-
-def _white(shape: tuple[int, ...], generator: torch.Generator) -> Tensor:
-    return torch.randn(shape, generator=generator)
 
 
 def _modulate(field: Tensor, mean: Tensor, std: Tensor, clean: Tensor) -> Tensor:

@@ -4,16 +4,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from models.blocks import conv
-
-
-def gain_normalise(features: Tensor, gain: Tensor) -> Tensor:
-    """Normalise each sample over channels and pixels, then scale by its gain.
-
-    (N, C, H, W), (N, 1, 1, 1) -> (N, C, H, W). Unbiased standard deviation; 1e-5 is added to it, not to the variance.
-    """
-    mean = features.mean(dim=(1, 2, 3), keepdim=True)  # (N, 1, 1, 1)
-    std = features.std(dim=(1, 2, 3), keepdim=True)
-    return (features - mean) / (std + 1e-5) * gain
+from models.gain_normalise import gain_normalise
 
 
 class NPNet(nn.Module):

@@ -29,7 +29,7 @@ class Moments:
         self.count = total
 
     def normalisation(self, gain: Tensor) -> tuple[Tensor, Tensor]:
-        """Scale and shift, (N, 1, 1, 1) each, that are `gain_normalise` of models.network_npnet."""
+        """Scale and shift, (N, 1, 1, 1) each, that are `models.gain_normalise`."""
         scale = gain.double() / ((self.squares / (self.count - 1)).sqrt() + 1e-5)
         return scale.to(gain.dtype), (-self.mean * scale).to(gain.dtype)
 

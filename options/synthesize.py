@@ -110,7 +110,7 @@ def _add_strength_options(group) -> None:
     )
     group.add_argument(
         "--noise_level",
-        type=_levels,
+        type=grey_levels,
         default=None,
         metavar="S[:S]",
         help="S: standard deviation of the noise before NCNet, in grey levels; LOW:HIGH draws it uniformly (default: "
@@ -172,7 +172,7 @@ def _gains(text: str) -> tuple[float, float]:
     return low, high
 
 
-def _levels(text: str) -> tuple[float, float]:
+def grey_levels(text: str) -> tuple[float, float]:
     """Argparse type: a noise level or an interval of noise levels, in grey levels."""
     low, high = _interval(text, "a number from 0 to 255 such as 25, or an interval such as 5:50")
     if high > 255:

@@ -99,7 +99,9 @@ def add_precision_options(group) -> None:
         action="store_true",
         help="torch.compile: minutes of compiling, then fewer and larger kernels; wants a C++ compiler on a CPU",
     )
-    group.add_argument("--fused_adam", action="store_true", help="one kernel for all of an optimiser's updates")
+    group.add_argument(
+        "--fused_adam", action="store_true", help="one kernel for an optimiser's updates on a GPU; a CPU always has it"
+    )
 
 
 def precision_of(args: argparse.Namespace) -> Precision:

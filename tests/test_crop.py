@@ -156,10 +156,11 @@ def test_a_small_image_is_kept_whole_as_one_crop(tmp_path):
     assert np.array_equal(read_image(noisy_crop), read_image(noisy))
 
 
-def test_workers_write_the_same_files_as_one_process(root, monkeypatch):
+@pytest.mark.parametrize("num_workers", [1, 2])
+def test_workers_write_the_same_files_as_one_process(root, monkeypatch, num_workers):
     run(root, num_workers=0)
-    monkeypatch.setattr(crop, "write_image", lambda *_: pytest.fail("wrote in the main process"))
-    run(root, num_workers=2, target=root / "other")
+    monkeypatch.setattr(crop, "write_image", lambda *_, **__: pytest.fail("wrote in the main process"))
+    run(root, num_workers, target=root / "other")
     assert contents(root / "target") == contents(root / "other")
 
 
@@ -400,11 +401,11 @@ def full_after(count, monkeypatch):
     """Let the disk be full after so many crops: -> the paths written."""
     paths = []
 
-    def write(path, image):
+    def write(path, image, flush):
         if len(paths) == count:
             raise OSError(28, "No space left on device", str(path))
         paths.append(path)
-        write_image(path, image)
+        write_image(path, image, flush)
 
     monkeypatch.setattr(crop, "write_image", write)
     return paths

@@ -12,12 +12,13 @@ from typing import Any, TextIO
 
 
 @contextmanager
-def atomic_path(path: str | Path) -> Iterator[Path]:
+def atomic_path(path: str | Path, flush: bool = True) -> Iterator[Path]:
     """Yield a temporary name beside `path`; rename it to `path` when the block succeeds.
 
     The data is flushed to the disk before the rename, so neither a kill nor a power cut leaves half a file
     under the final name. When the block raises, the temporary file is removed and `path` stays as it was.
     The temporary name keeps the suffix, since image writers choose the format by it.
+    Without `flush`, for the many files of which the reader finds out himself, a power cut may cut off the end.
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -25,8 +26,9 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
     temporary = path.with_name(f".{stem}.{os.getpid()}.tmp{path.suffix}")
     try:
         yield temporary
-        with open(temporary, "rb+") as file:
-            os.fsync(file.fileno())
+        if flush:
+            with open(temporary, "rb+") as file:
+                os.fsync(file.fileno())
         os.replace(temporary, path)
     except OSError as error:
         if error.filename is None and error.errno:  # a write that failed, on a full disk for instance
@@ -36,9 +38,9 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
         temporary.unlink(missing_ok=True)
 
 
-def write_bytes(path: str | Path, content: bytes) -> None:
+def write_bytes(path: str | Path, content: bytes, flush: bool = True) -> None:
     """Write `content` to `path` atomically."""
-    with atomic_path(path) as temporary:
+    with atomic_path(path, flush) as temporary:
         temporary.write_bytes(content)
 
 

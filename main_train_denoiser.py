@@ -1,0 +1,97 @@
+"""Train a denoiser on real noise, on noise made while it learns, or on mixes of them."""
+
+import argparse
+import sys
+from pathlib import Path
+
+import torch
+
+from data.cache import open_images
+from data.dataset import SAMPLING, steps_per_epoch
+from data.loading import whole_image_loader
+from data.mixture import evenly_chosen
+from data.training_set import find_training_set
+from evaluation.denoiser_data import FIXED_ORIGINS, DenoiserData
+from evaluation.denoiser_test import keep_best, measure_denoiser
+from models.model_denoiser import ARCHITECTURES, DenoiserModel
+from models.networks import build_networks, describe
+from options.noise_sources import shares
+from options.train_denoiser import (
+    denoiser_options,
+    fixed_denoiser_options,
+    network_config,
+    train_denoiser_options,
+    train_denoiser_parser,
+)
+from options.training import cache_folder, precision_of
+from utils.distributed import first_of_machine_first, meeting, start_processes
+from utils.metrics.images import SSIM_SIDE
+from utils.run_log import has_state, open_run, terminal_log
+from utils.runtime import allow_tf32, choose_device, keep_freed_memory, processes_wanted, run_command
+from utils.trainer import Schedule, load_state, train
+
+
+def main(arguments: list[str] | None = None) -> int | None:
+    parser = train_denoiser_parser()
+    args = train_denoiser_options(parser, arguments)
+    if count := processes_wanted(args.device, args.gpu_ids):
+        return start_processes(count, sys.argv)
+    device = choose_device(args.device, args.gpu_ids)
+    with meeting(device) as process:
+        train_denoiser(args, fixed_denoiser_options(parser), device, process)
+
+
+def train_denoiser(args: argparse.Namespace, fixed: dict, device: torch.device, process: tuple[int, int]) -> None:
+    log = terminal_log()
+    folder, cache = Path(args.dir_save) / args.name, cache_folder(args)
+    if not args.train and not has_state(folder):
+        raise ValueError(f"--not_train: {folder} has no checkpoint to test; train first")
+    allow_tf32(args.tf32)
+    keep_freed_memory()
+
+    # Data: pairs of the sources, with the noise that they make; real test images of the cameras.
+    with first_of_machine_first():
+        images = find_training_set(args, args.cam_name, SSIM_SIDE, log)
+        test_list = evenly_chosen(images.test, args.test_images)
+        data = DenoiserData(args, images.train, folder, cache, device, log)
+        [test_reader] = open_images([test_list], args.train_img_dir, cache, args.num_workers, log)
+    test_images = whole_image_loader(test_reader, 0 if args.cache else args.num_workers)
+    per_epoch = steps_per_epoch(len(data), args.batch_size)
+
+    # Model.
+    letter = ARCHITECTURES[args.arch]
+    networks = build_networks({letter: network_config(args)}, args.init_type, args.seed)
+    if args.verbose:
+        log.info(describe(networks))
+    model = DenoiserModel(letter, networks[letter], denoiser_options(args), device, precision_of(args), process[1])
+
+    # Run.
+    recorded = vars(args) | {"source": shares(args.source), "sampling": SAMPLING} | data.origins
+    fixed |= FIXED_ORIGINS | {"sampling": ("version of this code", None)}
+    run = open_run(folder, recorded, fixed, log, args.use_tb)
+    last_step = min(args.epochs * per_epoch, args.steps or args.epochs * per_epoch)
+    schedule = Schedule(per_epoch, last_step, args.log_step, args.test_epoch, args.val_step, args.keep_checkpoints)
+    log.info(
+        "%s on %d %s: %d training and %d test crops, %d steps an epoch, %d steps in all; %s",
+        *(args.name, process[1], device.type, len(data), len(test_list), per_epoch, last_step, folder),
+    )
+
+    def test(step: int) -> dict[str, float]:
+        metrics, panel = measure_denoiser(model, test_images)
+        run.picture(f"test_{step:08d}", "panel", step, panel)
+        if args.keep_best and args.train:
+            keep_best(model, run.models / "best", metrics, step, schedule.epoch(step))
+        return metrics
+
+    try:
+        if args.train:
+            train(model, lambda step: data.batches_after(step, last_step), test, schedule, run)
+        else:
+            step = load_state(model, run)
+            run.metrics("test", step, schedule.epoch(step), test(step))
+    finally:
+        run.close()
+
+
+if __name__ == "__main__":
+    run_command(main)

@@ -1,0 +1,108 @@
+"""Training of a denoiser on pairs of images, wherever their noise comes from."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from models.averages import averaged_copy, follow
+from models.model_joint import LR_DECAY_GAMMA
+from models.networks import network_checkpoint
+from models.precision import PUBLISHED, Precision
+from models.updates import Update
+
+# `--arch` and the letter that a network of this kind has as its key; the classes are in `models.networks`.
+ARCHITECTURES = {"dncnn": "G3"}
+# mse: the paper's and the joint training's.
+LOSSES = {"mse": F.mse_loss, "l1": F.l1_loss}
+
+
+@dataclass(frozen=True)
+class DenoiserOptions:
+    """What a training step depends on; names and defaults as on the command line."""
+
+    loss: str = "mse"
+    lr: float = 1e-3  # paper
+    lr_decay: tuple[int, ...] = (200, 270)
+    betas: tuple[float, float] = (0.9, 0.999)  # Kingma and Ba 2015; the paper says only Adam
+    ema: float = 0.0  # decay of the weights' moving average; 0: none
+
+
+class DenoiserModel:
+    """A denoiser with its optimiser, and the training step.
+
+    `letter` is the network's key in files; it moves to `device`. `process_count` is that of processes with equal shares
+    of every batch.
+    """
+
+    def __init__(
+        self,
+        letter: str,
+        network: nn.Module,
+        options: DenoiserOptions,
+        device: torch.device | str = "cpu",
+        precision: Precision = PUBLISHED,
+        process_count: int = 1,
+    ):
+        self.letter = letter
+        self.options = options
+        self.device = torch.device(device)
+        self.precision = precision
+        self.network = network.to(self.device)
+        if process_count > 1 and self.device.type == "cuda":  # PyTorch has no such layers for the CPU
+            self.network = nn.SyncBatchNorm.convert_sync_batchnorm(self.network)
+        self.average = averaged_copy(self.network) if options.ema else None
+        precision.prepare(self.network)
+        self.optimizer = precision.adam(self.network, options.lr, options.betas)
+        self.update = Update({letter: self.optimizer}, precision.amp, self.device)
+
+    def train_batch(self, batch: dict[str, Any], step: int, epoch: int) -> dict[str, Tensor]:
+        """Learn from a batch, clean and noisy (N, 3, P, P) uint8 -> its loss `rec`. Step and epoch count from 1."""
+        clean, noisy = (self.to_float(batch[name]) for name in ("clean", "noisy"))
+        self.network.train()
+        self.optimizer.param_groups[0]["lr"] = self.learning_rate(epoch)
+        # rec: the denoiser restores the clean image.
+        loss = LOSSES[self.options.loss](self.precision.forward(self.network, noisy), clean)
+        self.update(loss)
+        if self.average:
+            follow(self.average, self.network, self.options.ema, step)
+        return {"rec": loss.detach()}
+
+    def to_float(self, image_uint8: Tensor) -> Tensor:
+        """Move an image to the device, uint8 -> float in [0, 1]."""
+        return image_uint8.to(self.device, non_blocking=True).float().div_(255)
+
+    def learning_rate(self, epoch: int) -> float:
+        """Learning rate in an epoch (from 1): a tenth after each milestone that has been completed."""
+        return self.options.lr * LR_DECAY_GAMMA ** sum(milestone < epoch for milestone in self.options.lr_decay)
+
+    @torch.inference_mode()
+    def denoise(self, noisy: Tensor, averaged: bool = False) -> Tensor:
+        """Denoise an image: (N, 3, H, W) in [0, 1] -> (N, 3, H, W). `averaged` weights there are with `ema` only."""
+        # `forward` itself: code compiled for patches is none for images of every size.
+        return (self.average if averaged else self.network).eval().forward(noisy)
+
+    def network_files(self, epoch: int) -> dict[str, dict[str, Any]]:
+        """What to write into the network's checkpoint file, by the file's name without epoch and suffix."""
+        files = {f"checkpoint_{self.letter}": self.network}
+        if self.average:
+            files[f"ema/checkpoint_{self.letter}"] = self.average
+        return {name: network_checkpoint(network, epoch) for name, network in files.items()}
+
+    def state_dict(self) -> dict[str, Any]:
+        """All that a resumed run needs: weights and optimiser (the learning rate follows from the epoch)."""
+        return {
+            "network": self.network.state_dict(),
+            "optimizers": {self.letter: self.optimizer.state_dict()},
+            "average": self.average.state_dict() if self.average else {},
+            "scaler": self.update.scaler.state_dict(),
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Take over what `state_dict` returned."""
+        if self.average:
+            self.average.load_state_dict(state["average"])
+        self.network.load_state_dict(state["network"])
+        self.update.load(state["optimizers"], state["scaler"])

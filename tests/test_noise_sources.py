@@ -1,0 +1,383 @@
+"""The noise sources of a denoiser's training: shares, and the noise of each. Tolerances: five standard errors."""
+
+import logging
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from data.data_sets import DataSet, find_data_sets
+from data.dataset import StepBatches
+from data.image_list import list_images
+from data.mixture import JoinedReader, MixedBatches, Mixture, evenly_chosen
+from data.readers import FileReader
+from data.sidd import parse_scene
+from evaluation import fitted_noise as fitting_file
+from evaluation.fitted_noise import fingerprint, fitted_noise
+from evaluation.fitting import Baselines
+from evaluation.mixed_noise import MixedNoise
+from evaluation.noise_source_setup import build_sources
+from evaluation.noise_sources import Fitted, NecaS, NecaW, NoiseSource, OfPair, WhiteOfRange
+from models.baselines import Coloured, Gaussian, Heteroscedastic
+from models.generator import NoiseGenerator
+from models.neca import synthesize_s, synthesize_w
+from options.train_denoiser import train_denoiser_options, train_denoiser_parser
+from tests.noisy_set import CAMERA, STD, make_set, make_weights
+from tests.tiny import tiny_networks
+
+ERRORS = 5
+SIDE = 32
+LOG = logging.getLogger("test")
+
+
+def name(camera: str = CAMERA, iso: int = 800) -> str:
+    return f"/data/0001_001_{camera}_{iso:05d}_00100_5500_N/noisy/0001_NOISY_SRGB_010_00001.png"
+
+
+def batch(names: list[str], level: int | None = 128, side: int = SIDE) -> dict:
+    """Clean patches of one grey level, None: of random ones; the noisy half is one level brighter."""
+    generator = torch.Generator().manual_seed(0)
+    clean = torch.randint(30, 220, (len(names), 3, side, side), generator=generator, dtype=torch.uint8)
+    clean = clean if level is None else torch.full_like(clean, level)
+    return {"clean": clean, "noisy": clean + 1, "name": names}
+
+
+def noise_of(made: dict) -> torch.Tensor:
+    return made["noisy"].double() - made["clean"].double()
+
+
+def only(source: NoiseSource, **options) -> MixedNoise:
+    return MixedNoise([source], Mixture((1.0,), seed=3), **options)
+
+
+def generators(*cameras: str, dtype: torch.dtype = torch.float32) -> tuple[dict, dict]:
+    """Tiny networks of each camera, all different -> their inference forms and themselves."""
+    plain = {camera: tiny_networks(seed, dtype) for seed, camera in enumerate(cameras)}
+    for networks in plain.values():
+        with torch.no_grad():
+            networks["E"].linear[0][0].bias.fill_(0.1)
+            networks["G1"].conv5.bias.fill_(0.3)
+    return {camera: NoiseGenerator(networks) for camera, networks in plain.items()}, plain
+
+
+def curves(mean: float, std: tuple[float, float]) -> tuple[torch.Tensor, torch.Tensor]:
+    """Mean and std by level in [0, 1] units: the first std below 128, the second from there on; grey levels."""
+    below = torch.arange(256) < 128
+    return torch.full((3, 256), mean / 255), torch.where(below, std[0] / 255, std[1] / 255).repeat(3, 1)
+
+
+def test_shares_of_the_sources_are_respected():
+    weights, steps, count = (3.0, 1.0, 1.0), 500, 8
+    draws = np.concatenate([Mixture(weights, seed=1).draw(step, count).source for step in range(steps)])
+    for source, weight in enumerate(weights):
+        share = weight / sum(weights)
+        error = (share * (1 - share) / draws.size) ** 0.5
+        assert abs(np.mean(draws == source) - share) < ERRORS * error
+
+
+def test_draws_follow_from_seed_and_step_alone_and_differ_between_them():
+    def numbers(seed: int, step: int) -> list:
+        return [np.asarray(each).tolist() for each in Mixture((1.0, 1.0), seed).draw(step, 16)]
+
+    assert numbers(0, 5) == numbers(0, 5)
+    assert numbers(0, 5) != numbers(0, 6)
+    assert numbers(0, 5) != numbers(1, 5)
+
+
+def test_single_source_takes_all_samples():
+    assert not Mixture((0.3,), 0).draw(0, 100).source.any()
+
+
+def test_real_noise_is_left_as_it_is():
+    given = batch([name()] * 3, None)
+    assert only(OfPair())(given, 0) is given
+    mixed = MixedNoise([OfPair(), WhiteOfRange(20, 20)], Mixture((1.0, 1.0), 0))
+    given = batch([name()] * 16, None)
+    made, sources = mixed(given, 4), mixed.mixture.draw(4, 16).source
+    unchanged = [torch.equal(one, other) for one, other in zip(made["noisy"], given["noisy"])]
+    assert unchanged == (sources == 0).tolist()
+    assert len(set(unchanged)) == 2
+    assert torch.equal(given["noisy"], batch([name()] * 16, None)["noisy"])  # the loader's batch is not written to
+
+
+def test_awgn_has_the_fitted_std_of_the_camera_and_the_iso():
+    std = {("AA", 100): 4.0, ("AA", 1600): 12.0, ("BB", 100): 20.0}
+    fitted = {"AA": {}, "BB": {}}
+    for (camera, iso), value in std.items():
+        fitted[camera][iso] = Baselines(Gaussian(value / 255), None, None)
+    # ISO 1000 is nearer to 1600 than to 100 on a logarithmic scale.
+    expected = [4.0, 12.0, 20.0, 12.0]
+    made = noise_of(
+        only(Fitted("awgn", fitted))(batch([name("AA", 100), name("AA", 1600), name("BB", 100), name("AA", 1000)]), 0)
+    )
+    count = 3 * SIDE * SIDE
+    for noise, wanted in zip(made, expected):
+        wanted = (wanted**2 + 1 / 12) ** 0.5  # rounding
+        assert abs(noise.mean()) < ERRORS * wanted / count**0.5
+        assert abs(noise.std() - wanted) < ERRORS * wanted / (2 * count) ** 0.5
+
+
+def test_white_noise_of_a_range_has_every_std_of_it_once_for_each_sample():
+    low, high, count = 5.0, 50.0, 64
+    std = noise_of(only(WhiteOfRange(low, high))(batch([name()] * count), 0)).flatten(1).std(1)
+    error = high / (2 * 3 * SIDE * SIDE) ** 0.5
+    assert std.min() > low - ERRORS * error
+    assert std.max() < high + ERRORS * error
+    assert abs(std.mean() - (low + high) / 2) < ERRORS * (high - low) / (12 * count) ** 0.5
+
+
+def test_heteroscedastic_noise_follows_the_level_of_each_pixel():
+    mean, std = curves(3.0, (4.0, 16.0))
+    fitted = {CAMERA: {800: Baselines(None, Heteroscedastic(mean, std), None)}}
+    given = batch([name()] * 4)
+    given["clean"][..., : SIDE // 2] = 100
+    noise = noise_of(only(Fitted("heteroscedastic", fitted))(given, 0))
+    count = 4 * 3 * SIDE * SIDE // 2
+    for half, wanted in ((noise[..., : SIDE // 2], 4.0), (noise[..., SIDE // 2 :], 16.0)):
+        assert abs(half.mean() - 3) < ERRORS * wanted / count**0.5
+        assert abs(half.std() - (wanted**2 + 1 / 12) ** 0.5) < ERRORS * wanted / (2 * count) ** 0.5
+
+
+def test_coloured_noise_has_the_correlation_of_its_kernel_up_to_the_borders():
+    kernel = torch.zeros(3, 3, 3, 3)
+    kernel[range(3), range(3), 1, 1], kernel[range(3), range(3), 1, 2] = 0.8, 0.6  # lag 1 along x: 0.48
+    mean, std = curves(0.0, (20.0, 20.0))
+    fitted = {CAMERA: {800: Baselines(None, None, Coloured(mean, std, kernel))}}
+    source = Fitted("coloured", fitted)
+    assert source.margin == 2
+    noise = noise_of(only(source)(batch([name()] * 32), 0)) / 20
+    error = 1 / (32 * 3 * SIDE * SIDE) ** 0.5
+    assert abs((noise[..., 1:] * noise[..., :-1]).mean() - 0.48) < ERRORS * error * 1.5
+    assert abs((noise[..., 1:, :] * noise[..., :-1, :]).mean()) < ERRORS * error * 1.5
+    border = noise[..., 0]
+    assert abs(border.std() - 1) < ERRORS / (2 * border.numel()) ** 0.5
+
+
+def test_neca_w_equals_the_model_of_each_camera_with_the_gain_of_the_noisy_patch():
+    fast, plain = generators("AA", "BB")
+    names = [name("BB"), name("AA"), name("AA"), name("BB")]
+    given, mixed = batch(names, None), only(NecaW(fast))
+    given["noisy"] = given["clean"] // 4  # whose gain is another one than the clean patch's
+    made = mixed(given, 7)["noisy"]
+    white = torch.randn(4, 3, SIDE, SIDE, generator=torch.Generator().manual_seed(mixed.mixture.draw(7, 4).seed))
+    for row, camera in enumerate(["BB", "AA", "AA", "BB"]):
+        clean, noisy = (given[half][row : row + 1].float() / 255 for half in ("clean", "noisy"))
+        networks = plain[camera]
+        with torch.no_grad():
+            gain = networks["E"](noisy).clamp(0, 1)
+            fake = synthesize_w(networks["G1"], networks["G2"], clean, gain, white[row : row + 1]).fake
+        expected = fake.clamp(0, 1).mul(255).round()[0]
+        difference = (made[row].float() - expected).abs()
+        assert difference.max() <= 1  # another order of sums may turn a rounding
+        assert (difference > 0).float().mean() < 1e-3
+        assert not torch.equal(made[row], given["clean"][row])
+
+
+def test_neca_w_from_the_bank_takes_gains_of_the_iso_and_never_looks_at_the_noisy_half():
+    fast, _ = generators(CAMERA)
+    asked = []
+    fast[CAMERA].synthesize = lambda clean, gain, z: asked.extend(gain.tolist()) or clean
+    bank = {CAMERA: {100: np.array([0.01, 0.02]), 3200: np.array([0.1, 0.2, 0.3])}}
+    given = batch([name(iso=100), name(iso=3200)] * 40)
+    only(NecaW(fast, bank))(given | {"noisy": torch.full_like(given["noisy"], 255)}, 0)
+    assert set(asked[::2]) == {0.01, 0.02}
+    assert set(asked[1::2]) == {0.1, 0.2, 0.3}
+
+
+def test_gain_below_zero_of_a_strange_patch_ends_no_training():
+    _, plain = generators(CAMERA)
+    with torch.no_grad():
+        plain[CAMERA]["E"].linear[0][0].bias.fill_(-5)
+    made = only(NecaW({CAMERA: NoiseGenerator(plain[CAMERA])}))(batch([name()], None), 0)
+    assert made["noisy"].dtype == torch.uint8
+
+
+def test_neca_s_equals_its_model_at_the_level_of_each_sample():
+    fast, plain = generators(CAMERA)
+    source = NecaS(fast, lambda scene, rank: 10 + 20 * rank + scene.iso / 1000)
+    names = [name(iso=1000), name(iso=2000)]
+    given, mixed = batch(names, None), only(source)
+    draw = mixed.mixture.draw(2, 2)
+    made = mixed(given, 2)["noisy"]
+    white = torch.randn(2, 3, SIDE, SIDE, generator=torch.Generator().manual_seed(draw.seed))
+    for row in range(2):
+        level = 10 + 20 * draw.strength[row] + (1, 2)[row]
+        with torch.no_grad():
+            fake = synthesize_s(
+                plain[CAMERA]["G2"], given["clean"][row : row + 1].float() / 255, level, white[row : row + 1]
+            )
+        difference = (made[row].float() - fake.fake.clamp(0, 1).mul(255).round()[0]).abs()
+        assert difference.max() <= 1
+        assert (difference > 0).float().mean() < 1e-3
+
+
+@pytest.mark.parametrize(
+    ("words", "iso", "expected"),
+    [("--noise_level 10:30", 800, 15.0), ("--noise_level 12", 800, 12.0), ("", 900, 7.0), ("", 3000, 21.0)],
+)
+def test_neca_s_takes_its_level_from_the_option_or_from_the_training_images_of_the_iso(tmp_path, words, iso, expected):
+    coloured = Coloured(*curves(0.0, (9.0, 9.0)), torch.zeros(3, 3, 1, 1))
+    fitted = {CAMERA: {at: Baselines(Gaussian(std / 255), None, coloured) for at, std in ((800, 7.0), (3200, 21.0))}}
+    given = f"--source neca-s --cam_name {CAMERA} --pretrain_dir {make_weights(tmp_path)} {words}"
+    args = train_denoiser_options(train_denoiser_parser(), given.split())
+    [source] = build_sources(args, lambda: fitted, torch.device("cpu")).sources
+    assert source.levels(parse_scene(f"0001_001_{CAMERA}_{iso:05d}_00100_5500_N"), 0.25) == pytest.approx(expected)
+
+
+@pytest.mark.parametrize(("level", "far"), [(250, range(150)), (5, range(105, 256))])
+def test_fakes_are_clipped_and_do_not_wrap(level, far):
+    made = only(WhiteOfRange(20, 20))(batch([name()] * 4, level), 0)["noisy"]
+    assert not set(made.unique().tolist()) & set(far)
+    assert {250: 255, 5: 0}[level] in made
+
+
+def test_noise_does_not_depend_on_how_many_processes_share_the_batch():
+    fast, _ = generators(CAMERA)
+    mean, std = curves(1.0, (5.0, 9.0))
+    kernel = torch.zeros(3, 3, 5, 5)
+    kernel[range(3), range(3), 2, 2] = 1
+    models = Baselines(Gaussian(0.04), Heteroscedastic(mean, std), Coloured(mean, std, kernel))
+    sources = [
+        OfPair(),
+        NecaW(fast),
+        Fitted("awgn", {CAMERA: {800: models}}),
+        Fitted("coloured", {CAMERA: {800: models}}),
+    ]
+    mixture = Mixture((1.0,) * 4, 0)
+    given = batch([name()] * 12, None)
+    whole = MixedNoise(sources, mixture)(given, 1)["noisy"]
+    for rank in range(3):
+        share = slice(4 * rank, 4 * rank + 4)
+        part = {half: given[half][share] for half in given}
+        made = MixedNoise(sources, mixture, process=(rank, 3))(part, 1)["noisy"]
+        assert ((made.int() - whole[share].int()).abs() > 0).float().mean() < 1e-3
+
+
+def test_sources_of_other_data_sets_take_their_images_at_random_and_the_others_keep_their_order(tmp_path):
+    count, sizes = 6, [10, 4, 3]
+    order = StepBatches(sizes[0], count, True, 0, 0, 40)
+    mixture = Mixture((1.0, 1.0, 2.0, 1.0), 5)
+    mixed = list(MixedBatches(order, mixture, [0, 2, 1, 0], [0, 10, 14, 17]))
+    seen = {source: set() for source in range(4)}
+    for key, plain in zip(mixed, order):
+        assert key.step == plain.step
+        for source, index, own in zip(mixture.draw(key.step, count).source, key.indices, plain.indices):
+            if source in (0, 3):
+                assert index == own
+            seen[int(source)].add(int(index))
+    assert seen[1] == {14, 15, 16}
+    assert seen[2] == {10, 11, 12, 13}
+
+
+def make_lists(root: Path):
+    """A data set and another one of other images -> image list of the first one's, folder of the other."""
+    data, _ = make_set(root / "one")
+    other, _ = make_set(root / "two", cropped=False, scenes=2)
+    folders = sorted(data.iterdir())
+    return list_images(folders, True, SIDE, "--patch_size"), data, other
+
+
+def test_data_sets_are_read_as_one_and_listed_once(tmp_path):
+    images, data, other = make_lists(tmp_path)
+    sets = find_data_sets(DataSet(str(data), images), [None, str(other), None, str(other)], SIDE)
+    assert sets.of_source == [0, 1, 0, 1]
+    reader = sets.open(tmp_path / "cache", 0, LOG)
+    assert reader.starts == [0, 12, 16]
+    assert len(reader) == 16
+    plain = FileReader(images)
+    for index in (0, 11):
+        assert reader.name(index) == plain.name(index)
+        assert all(np.array_equal(one, two) for one, two in zip(reader.pair(index), plain.pair(index)))
+    indices, corners = np.array([13, 2, 15, 2]), np.array([[1, 2], [3, 4], [5, 6], [0, 0]])
+    patches = np.empty((4, 8, 8, 6), np.uint8)
+    reader.fill(patches, indices, corners)
+    for patch, index, (top, left) in zip(patches, indices, corners):
+        pair = np.concatenate(reader.pair(index), axis=-1)
+        assert np.array_equal(patch, pair[top : top + 8, left : left + 8])
+
+
+def test_folder_alone_is_the_epoch(tmp_path):
+    images, data, other = make_lists(tmp_path)
+    sets = find_data_sets(DataSet(str(data), images), [str(other)], SIDE)
+    assert len(sets.sets) == 1
+    assert len(sets.sets[0].images) == 4
+
+
+def test_evenly_chosen_pairs_reach_from_the_first_to_the_last(tmp_path):
+    images, _, _ = make_lists(tmp_path)
+    chosen = evenly_chosen(images, 3)
+    assert [chosen.names[0, 1], chosen.names[2, 1]] == [images.names[0, 1], images.names[-1, 1]]
+    assert len(chosen) == 3
+    assert evenly_chosen(images, 0) is images
+    assert evenly_chosen(images, 99) is images
+
+
+def test_fitted_noise_has_the_std_of_each_iso(tmp_path):
+    images, _, _ = make_lists(tmp_path)
+    fitted = fitted_noise(tmp_path / "run" / "fitted_noise.pth", images, FileReader(images), 0, 0)
+    assert list(fitted) == [CAMERA]
+    for iso, std in STD.items():
+        wanted = (std**2 + 1 / 12) ** 0.5
+        assert abs(fitted[CAMERA][iso].awgn.std * 255 - wanted) < ERRORS * wanted / (2 * 6 * 3 * 96 * 96) ** 0.5
+
+
+@pytest.fixture
+def fits(monkeypatch) -> list[dict]:
+    """In place of the fitting, which takes seconds: what it was asked for."""
+    asked = []
+
+    def fit(images: dict, num_workers: int, read) -> dict:
+        asked.append(images)
+        mean, std = curves(1.0, (4.0, 16.0))
+        kernel = torch.rand(3, 3, 3, 3)
+        awgn, both = Gaussian(sum(map(len, images.values())) / 255), (mean, std)
+        return {iso: Baselines(awgn, Heteroscedastic(*both), Coloured(*both, kernel)) for iso in images}
+
+    monkeypatch.setattr(fitting_file, "fit_baselines", fit)
+    return asked
+
+
+def test_fitted_noise_is_read_back_the_same_and_not_fitted_again(tmp_path, fits):
+    images, _, _ = make_lists(tmp_path)
+    first, second = (fitted_noise(tmp_path / "fit.pth", images, FileReader(images), 0, 0) for _ in range(2))
+    assert len(fits) == 1
+    assert fingerprint(first) == fingerprint(second)
+    clean = torch.full((1, 3, 8, 8), 0.5)
+    for field in Baselines._fields:
+        one, other = (
+            getattr(of[CAMERA][800], field).noise(clean, torch.Generator().manual_seed(0)) for of in (first, second)
+        )
+        assert torch.equal(one, other)
+
+
+def test_fitted_noise_of_other_images_or_another_number_of_them_is_fitted_anew(tmp_path, fits):
+    images, _, _ = make_lists(tmp_path)
+    fewer, path = evenly_chosen(images, 8), tmp_path / "fit.pth"
+    prints = {
+        fingerprint(fitted_noise(path, of, FileReader(of), most, 0))
+        for of, most in ((images, 0), (fewer, 0), (images, 3))
+    }
+    assert len(prints) == len(fits) == 3
+    assert [[len(of) for of in fit.values()] for fit in fits] == [[6, 6], [4, 4], [3, 3]]
+
+
+def test_damaged_fitted_noise_is_named(tmp_path, fits):
+    images, _, _ = make_lists(tmp_path)
+    path = tmp_path / "fit.pth"
+    fitted_noise(path, images, FileReader(images), 0, 0)
+    content = torch.load(path, weights_only=True)
+    del content["models"][CAMERA][800]["kernel"]
+    torch.save(content, path)
+    with pytest.raises(ValueError, match=r"fit.pth: damaged"):
+        fitted_noise(path, images, FileReader(images), 0, 0)
+
+
+def test_joined_reader_keeps_long_and_short_names(tmp_path):
+    images, _, _ = make_lists(tmp_path)
+    short = FileReader(images)
+    short.names = np.array([[b"a", b"b"]])
+    short.boxes = short.boxes[:1]
+    joined = JoinedReader([short, FileReader(images)])
+    assert joined.name(0) == "b"
+    assert joined.name(1) == FileReader(images).name(0)
