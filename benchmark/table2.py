@@ -101,12 +101,15 @@ def find_missing(args: argparse.Namespace) -> list[str]:
         try:
             find_scenes(args.train_img_dir, camera, "--train_img_dir")
         except ValueError as error:
-            missing.append(f"crops of {camera}: {error} (Crop_SIDD.py makes them of SIDD-Medium sRGB)")
+            missing.append(f"crops of {camera}: {error}; python Crop_SIDD.py makes them of SIDD-Medium sRGB")
         if set(NECA) & set(args.rows):
             try:
                 find_checkpoint_folder(args.pretrain_dir, camera)
-            except ValueError as error:
-                missing.append(f"generator of {camera}: {error}")
+            except ValueError:
+                missing.append(
+                    f"generator of {camera}: not in {args.pretrain_dir}; change --pretrain_dir, or train it: "
+                    f"python main_train_jointly.py --cam_name {camera}"
+                )
     if not args.on_scenes:
         missing += [f"{path}: SIDD's validation blocks; --blocks" for path in args.blocks if not Path(path).is_file()]
     return missing
