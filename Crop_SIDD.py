@@ -1,5 +1,6 @@
 """Cut the image pairs of SIDD-Medium (or of another camera in its layout) into overlapping crops for training."""
 
+import os
 import sys
 from functools import partial
 from pathlib import Path
@@ -20,6 +21,9 @@ def main(arguments: list[str] | None = None) -> int:
     failures += find_misnamed(args.source)
 
     results = run_jobs(partial(crop_pair, settings=settings), jobs, args.num_workers, desc="crop", unit="pair")
+
+    if hasattr(os, "sync"):  # not on Windows
+        os.sync()  # the crops are not flushed one by one
 
     failures = sorted(failures + [result.failure for result in results if result.failure])
     for failure in failures:

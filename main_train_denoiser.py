@@ -88,7 +88,8 @@ def train_denoiser(args: argparse.Namespace, fixed: dict, device: torch.device, 
             train(model, lambda step: data.batches_after(step, last_step), test, schedule, run)
         else:
             step = load_state(model, run)
-            run.metrics("test", step, schedule.epoch(step), test(step))
+            if process[0] == 0:  # which alone writes
+                run.metrics("test", step, schedule.epoch(step), test(step))
     finally:
         run.close()
 

@@ -90,7 +90,8 @@ def train_camera(args: argparse.Namespace, fixed: dict, device: torch.device, pr
             write_run_banks(run.models, images.train_scenes, args.cam_name, device, args.num_workers, log)
         elif not args.train:
             step = load_state(model, run)
-            run.metrics("test", step, schedule.epoch(step), test(step))
+            if process[0] == 0:  # which alone writes
+                run.metrics("test", step, schedule.epoch(step), test(step))
     finally:
         run.close()
 

@@ -24,7 +24,9 @@ from benchmark.frames import FRAME, crop_speed, raw_to_first_batch
 from benchmark.limits import measure_limits
 from benchmark.speed_report import Measured, headline, write
 from benchmark.training import measure_step
+from options.common import positive_int
 from utils.atomic import claim_folder
+from utils.runtime import choose_device, run_command
 
 CURVE = (100, 1000, 10000)  # crops
 Result = TypeVar("Result")
@@ -49,7 +51,10 @@ QUICK = Sizes(16, 1, 2, (801, 1664), 2, (256,), 4)  # two frames make sixteen cr
 def main(arguments: list[str] | None = None) -> None:
     args = speed_parser().parse_args(arguments)
     sizes, rounds = (QUICK, args.rounds or 1) if args.quick else (FULL, args.rounds or 5)
+    choose_device(args.device, [0])
     claim_folder(args.output_dir, "--output_dir")
+    if args.folder:
+        claim_folder(args.folder, "--folder")
     torch.set_num_threads(args.threads)
 
     def in_folder(work: Callable[[Path], Result]) -> Result:
@@ -81,10 +86,14 @@ def main(arguments: list[str] | None = None) -> None:
 def speed_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--quick", action="store_true", help="small sizes and networks: a test of the benchmark itself")
-    parser.add_argument("--rounds", type=int, default=None, help="default: 5, with --quick 1")
-    parser.add_argument("--threads", type=int, default=torch.get_num_threads(), help="of training step and GEMM")
-    parser.add_argument("--batch_size", type=int, default=4, help="of the training step")
-    parser.add_argument("--device", default="cpu", help="of training step and GEMM: cpu or cuda")
+    parser.add_argument("--rounds", type=positive_int, default=None, help="default: 5, with --quick 1")
+    parser.add_argument(
+        "--threads", type=positive_int, default=torch.get_num_threads(), help="of training step and GEMM"
+    )
+    parser.add_argument("--batch_size", type=positive_int, default=4, help="of the training step")
+    parser.add_argument(
+        "--device", choices=("cpu", "cuda"), default="cpu", help="of training step and GEMM: cpu or cuda"
+    )
     parser.add_argument("--cost_curve", action="store_true", help="100, 1,000 and 10,000 crops; takes 25 GB of disk")
     parser.add_argument("--output_dir", default=str(Path(__file__).parent / "results"))
     parser.add_argument("--folder", default=None, help="where the images go for the time being")
@@ -92,4 +101,4 @@ def speed_parser() -> argparse.ArgumentParser:
 
 
 if __name__ == "__main__":
-    main()
+    run_command(main)

@@ -13,14 +13,20 @@ import json
 import shlex
 import subprocess
 import sys
+import time
 from pathlib import Path
 
+import torch
+
 from data.sidd import find_scenes
+from evaluation.denoisers import make_denoiser
 from models.pretrained import find_checkpoint_folder
-from options.common import Parser, natural_int, thread_count
+from options.common import Parser, natural_int, positive_int
 from options.noise_sources import SIDD_CAMERAS
+from options.train_denoiser import train_denoiser_parser
+from utils.atomic import claim_folder
 from utils.report import Table, to_terminal
-from utils.runtime import run_command
+from utils.runtime import StopSignal, run_command
 from utils.workers import in_threads
 
 ROWS = {  # name -> --source of the training
@@ -32,6 +38,7 @@ ROWS = {  # name -> --source of the training
     "real": ("real",),
     "real+NeCA-W": ("real:0.5", "neca-w:0.5"),
 }
+OF_THE_TABLE = ("name", "source", "cam_name", "seed", "train_img_dir", "data_prep_dir", "pretrain_dir", "dir_save")
 NECA = ("NeCA-S", "NeCA-W", "real+NeCA-W")
 # PSNR / SSIM on SIDD's benchmark in the paper; the validation blocks score alike, not the same.
 PAPER = {
@@ -63,13 +70,14 @@ def table2_parser() -> Parser:
     parser.add_argument(
         "--recipe", default="", help="options for main_train_denoiser.py in one word, such as '--nc 32 --epochs 100'"
     )
-    parser.add_argument("--jobs", type=thread_count, default=0, help="trainings at once; 0: one after the other")
+    parser.add_argument("--jobs", type=positive_int, default=1, help="trainings at once")
     parser.add_argument("--dry_run", action="store_true", help="print what is missing and the commands, run nothing")
     return parser
 
 
 def main(arguments: list[str] | None = None) -> int:
     args = table2_parser().parse_args(arguments)
+    check_recipe(args.recipe)
     trainings = {
         (row, seed): training_command(args, row, seed) for seed in args.seeds for row in ROWS if row in args.rows
     }
@@ -82,29 +90,54 @@ def main(arguments: list[str] | None = None) -> int:
     if args.dry_run or missing:
         return 1 if missing else 0
 
-    Path(args.dir_save).mkdir(parents=True, exist_ok=True)
-    failed = [row for row in in_threads(lambda item: run_training(args, *item), trainings.items(), args.jobs) if row]
+    claim_folder(args.dir_save, "--dir_save")
+    with StopSignal() as stop:
+        runs = in_threads(lambda item: run_training(args, stop, *item), trainings.items(), args.jobs)
+        failed = [name for name in runs if name]
     if failed:
         print(f"failed: {', '.join(failed)}; run again to continue", file=sys.stderr)
         return 1
     if code := subprocess.run([sys.executable, *evaluation_command(args)]).returncode:
         return code
-    print(to_terminal(paper_beside_ours(json.loads((report_folder(args) / "results.json").read_text())["summary"])))
+    if not args.on_scenes:  # other images than the paper's
+        print(to_terminal(paper_beside_ours(json.loads((report_folder(args) / "results.json").read_text())["summary"])))
     print(f"\nfor the benchmark's server: {shlex.join(['python', *submission_command(args)])}")
     return 0
+
+
+def check_recipe(recipe: str) -> None:
+    """Raise ValueError for a recipe that is none, or that decides what the table varies."""
+    try:
+        words = shlex.split(recipe)
+    except ValueError as error:
+        raise ValueError(f"--recipe {recipe!r}: {error}") from None
+    for name in OF_THE_TABLE:
+        if f"--{name}" in words or any(word.startswith(f"--{name}=") for word in words):
+            raise ValueError(f"--recipe: --{name} is for the table to say; leave it out")
+    train_denoiser_parser().parse_args(words)  # ends in one line for options that there are not
 
 
 def find_missing(args: argparse.Namespace) -> list[str]:
     """What has to be there before the first training begins: a line for each that is not."""
     missing = []
+    for option in ("cam_name", "seeds", "classic"):
+        values = getattr(args, option)
+        if len(set(values)) < len(values):
+            raise ValueError(f"--{option} {' '.join(map(str, values))}: one is there twice")
+    for denoiser in args.classic:
+        try:
+            make_denoiser(denoiser, torch.device("cpu"), 0, False, None, 0)
+        except ValueError as error:
+            missing.append(f"{error}; --classic")
     for camera in args.cam_name:
         try:
             find_scenes(args.train_img_dir, camera, "--train_img_dir")
         except ValueError as error:
             missing.append(f"crops of {camera}: {error}; python Crop_SIDD.py makes them of SIDD-Medium sRGB")
+        letters = ("E", "G1", "G2") if {"NeCA-W", "real+NeCA-W"} & set(args.rows) else ("G2",)
         if set(NECA) & set(args.rows):
             try:
-                find_checkpoint_folder(args.pretrain_dir, camera)
+                find_checkpoint_folder(args.pretrain_dir, camera, letters)
             except ValueError:
                 missing.append(
                     f"generator of {camera}: not in {args.pretrain_dir}; change --pretrain_dir, or train it: "
@@ -157,12 +190,20 @@ def report_folder(args: argparse.Namespace) -> Path:
     return Path(args.dir_save) / "report"
 
 
-def run_training(args: argparse.Namespace, which: tuple[str, int], command: list[str]) -> str:
-    """Train, or find it done -> the run's name if it has failed."""
+def run_training(args: argparse.Namespace, stop: StopSignal, which: tuple[str, int], command: list[str]) -> str:
+    """Train, or find it done -> the run's name if it is not complete. A signal to stop lets it save."""
     name = run_name(*which)
+    if stop.received:
+        return name
     path = Path(args.dir_save) / f"{name}.log"
     with open(path, "a") as log:
-        code = subprocess.run([sys.executable, *command], stdout=log, stderr=subprocess.STDOUT).returncode
+        process = subprocess.Popen([sys.executable, *command], stdout=log, stderr=subprocess.STDOUT)
+        while (code := process.poll()) is None:
+            if stop.received:
+                process.terminate()
+                code = process.wait()
+                break
+            time.sleep(0.1)
     last = (path.read_text(errors="replace").splitlines() or [""])[-1]
     print(f"{name}: {last}", flush=True)
     done = code == 0 and last.startswith("complete")

@@ -20,9 +20,11 @@ def fitted_noise(path: Path, images: ImageList, reader: PairReader, most: int, n
     """Read the models of a run, or fit and write them: those of every camera and ISO of the images.
 
     most: pairs of each ISO that are fitted to, evenly spaced over the list; 0: all. Models that were fitted to other
-    images are fitted anew. Raises ValueError that names the file when it is damaged, and as `fit_baselines`.
+    images have another file, named after `path` and those. Raises ValueError that names the file when it is damaged,
+    and as `fit_baselines`.
     """
     made_of = f"{images.fingerprint()}, {most} of each ISO"
+    path = path.with_stem(f"{path.stem}_{hashlib.sha256(made_of.encode()).hexdigest()[:8]}")
     if path.exists():
         content = load_checkpoint(path)
         if content.get("images") == made_of:

@@ -12,7 +12,7 @@ import torch
 from data.sidd import Scene
 from evaluation.fitted_noise import FittedNoise, fingerprint
 from evaluation.fitting import nearest_iso
-from evaluation.gains import bank_path, read_bank, weights_hash
+from evaluation.gains import bank_note, bank_path, read_bank, weights_hash
 from evaluation.noise_sources import Fitted, NecaS, NecaW, NoiseSource, OfPair, WhiteOfRange
 from models.generator import NoiseGenerator
 from models.pretrained import find_checkpoint_folder, find_checkpoints, load_generators
@@ -53,7 +53,7 @@ def build_sources(args: argparse.Namespace, fit: Callable[[], FittedNoise], devi
         origins["weights of the generators"] = ", ".join(f"{name} {of[:12]}" for name, of in generators.hashes.items())
     banks = None
     if "neca-w" in kinds and args.gain_from == "bank":
-        banks = {camera: _bank(folder) for camera, folder in generators.folders.items()}
+        banks = {camera: _bank(folder, camera) for camera, folder in generators.folders.items()}
         gains = repr([(camera, iso, of.tolist()) for camera, bank in banks.items() for iso, of in bank.items()])
         origins["gain banks"] = hashlib.sha256(gains.encode()).hexdigest()[:12]
 
@@ -91,10 +91,12 @@ def _load(args: argparse.Namespace, letters: tuple[str, ...], device: torch.devi
     return _Generators(networks, folders, hashes)
 
 
-def _bank(folder: Path) -> dict[int, np.ndarray]:
+def _bank(folder: Path, camera: str) -> dict[int, np.ndarray]:
     path = bank_path(folder)
     if not path.exists():
         raise ValueError(f"{path}: no gain bank; make it with main_gains.py, or use --gain_from pair")
+    if note := bank_note(folder, camera):
+        raise ValueError(f"{note.removeprefix('note: ')}; or use --gain_from pair")
     return {iso: np.array([gain for _, gain in named]) for iso, named in read_bank(path).gains.items()}
 
 

@@ -12,6 +12,7 @@ from tqdm import tqdm
 from data.dnd import Box, DndLayout, cut, image_path, read_boxes, read_image
 from data.submissions import read_dnd_crop, write_dnd_bundle, write_dnd_crop
 from evaluation.denoisers import Denoiser, denoise_checked
+from evaluation.noise_setup import check_apart
 from evaluation.submission_folder import Submission
 from evaluation.submission_parts import file_hash, settings_of, threads_of
 from evaluation.synthesis_folder import file_state
@@ -27,6 +28,7 @@ def submit_dnd(args: argparse.Namespace, denoiser: Denoiser, log: logging.Logger
     and `Submission.is_complete`, and when the denoiser gives NaN.
     """
     folder, source = Path(args.output_dir), Path(args.dnd_dir)
+    check_apart(folder, args.dnd_dir, [])
     boxes = read_boxes(source, layout)
     images = [image_path(source, number) for number in range(layout.images)]
     missing = [path for path in images if not path.is_file()]

@@ -35,10 +35,16 @@ class Precision:
 
     def forward(self, network: nn.Module, *inputs: Tensor) -> Tensor:
         """Call a network in the chosen format -> its output in the format of the inputs."""
-        if self.amp is None:
-            return network(*inputs)
-        with torch.autocast(inputs[0].device.type, AMP[self.amp]):
-            return network(*inputs).to(inputs[0].dtype)
+        try:
+            if self.amp is None:
+                return network(*inputs)
+            with torch.autocast(inputs[0].device.type, AMP[self.amp]):
+                return network(*inputs).to(inputs[0].dtype)
+        except RuntimeError as error:
+            if self.compile and "_inductor" in type(error).__module__:
+                reason = str(error).strip().splitlines()[0]
+                raise ValueError(f"--compile: nothing can be compiled here ({reason}); leave the option out") from None
+            raise
 
 
 PUBLISHED = Precision()

@@ -36,7 +36,10 @@ class Update:
     def load(self, states: dict[str, Any], scaler: dict[str, Any]) -> None:
         """Take over the optimisers' states, by letter, and the scaler's."""
         for letter, optimizer in self.optimizers.items():
-            optimizer.load_state_dict(states[letter])
+            # The kernel is this run's choice, not the state's: the scaler counts on it.
+            pairs = zip(states[letter]["param_groups"], optimizer.param_groups)
+            groups = [saved | {"fused": own["fused"]} for saved, own in pairs]
+            optimizer.load_state_dict(states[letter] | {"param_groups": groups})
             # A parameter that has moved once had a gradient, which would by now be zero-filled.
             for parameter in optimizer.state:
                 parameter.grad = torch.zeros_like(parameter)

@@ -97,6 +97,6 @@ def _share(text: str, weight: str) -> float:
         value = float(weight)
     except ValueError:
         value = math.nan
-    if not 0 < value < math.inf:
-        raise argparse.ArgumentTypeError(f"{text!r}, expected a share above 0 after the colon")
+    if not 0 < value < 1e6:
+        raise argparse.ArgumentTypeError(f"{text!r}, expected a share above 0, and below a million, after the colon")
     return value

@@ -75,6 +75,8 @@ def test_torchrun_trains_as_one_process_does_and_either_continues_the_other(root
         losses = [[row.get(name, 0) for row in rows(root, "train", save)] for save in ("one", "two")]
         assert losses[0] == pytest.approx(losses[1], rel=1e-3), "logged losses are means over all processes"
     assert len(rows(root, "test", "two")) == 6
+    code, output = run("main_train_jointly.py", *command(root, *RUN, "--not_train", save="two"), own=True)
+    assert code == 0, output
 
 
 def test_killed_process_ends_the_run_which_continues_bit_identically(root):
@@ -143,14 +145,21 @@ def test_several_gpus_start_a_process_each(monkeypatch, device, gpu_ids, cuda, t
 
 
 @pytest.mark.parametrize(
-    ("gpu_ids", "place", "expected"), [([0], "0", 0), ([2], "0", 2), ([0], "3", 3), ([1, 3], "0", 1), ([1, 3], "1", 3)]
+    ("gpu_ids", "place", "count", "expected"),
+    [([0], 0, 1, 0), ([2], 0, 1, 2), ([0], 3, 4, 3), ([1, 3], 0, 2, 1), ([1, 3], 1, 2, 3), ([1], 0, 2, 0)],
 )
-def test_each_process_of_a_machine_takes_its_own_gpu(monkeypatch, gpu_ids, place, expected):
+def test_each_process_of_a_machine_takes_its_own_gpu(monkeypatch, gpu_ids, place, count, expected):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 4)
     monkeypatch.setattr(torch.cuda, "set_device", lambda gpu: None)
-    monkeypatch.setenv("LOCAL_RANK", place)
+    monkeypatch.setenv("LOCAL_RANK", str(place))
+    monkeypatch.setenv("LOCAL_WORLD_SIZE", str(count))
     assert runtime.choose_device("auto", gpu_ids) == torch.device("cuda", expected)
+
+
+def test_the_same_gpu_twice_is_refused(monkeypatch):
+    with pytest.raises(ValueError, match="--gpu_ids 1 1: one is there twice"):
+        runtime.processes_wanted("auto", [1, 1])
 
 
 def test_more_processes_than_gpus_are_refused(monkeypatch):

@@ -364,13 +364,13 @@ def test_fitted_noise_of_other_images_or_another_number_of_them_is_fitted_anew(t
 
 def test_damaged_fitted_noise_is_named(tmp_path, fits):
     images, _, _ = make_lists(tmp_path)
-    path = tmp_path / "fit.pth"
-    fitted_noise(path, images, FileReader(images), 0, 0)
+    fitted_noise(tmp_path / "fit.pth", images, FileReader(images), 0, 0)
+    [path] = tmp_path.glob("fit_*.pth")
     content = torch.load(path, weights_only=True)
     del content["models"][CAMERA][800]["kernel"]
     torch.save(content, path)
-    with pytest.raises(ValueError, match=r"fit.pth: damaged"):
-        fitted_noise(path, images, FileReader(images), 0, 0)
+    with pytest.raises(ValueError, match=rf"{path.name}: damaged"):
+        fitted_noise(tmp_path / "fit.pth", images, FileReader(images), 0, 0)
 
 
 def test_joined_reader_keeps_long_and_short_names(tmp_path):

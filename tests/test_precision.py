@@ -7,6 +7,7 @@ from models import losses
 from models.model_joint import JointModel, JointOptions
 from models.precision import Precision
 from models.step_randomness import draw_step
+from models.updates import Update
 from tests.test_train_command import assert_same, models, root, rows, train, weights  # noqa: F401
 from tests.tiny import tiny_batch, tiny_networks
 from utils import checkpoints, runtime
@@ -85,6 +86,17 @@ def test_overflowing_gradients_of_fp16_skip_the_step_and_lower_the_scale():
     update(model.networks["E"](torch.rand(2, 3, 8, 8)).sum() * 1e38)
     assert update.scaler.get_scale() == scale / 2
     assert_same(model.networks["E"].state_dict(), before)
+
+
+@pytest.mark.parametrize("fused", [True, False])
+def test_fused_updates_are_the_runs_choice_and_not_the_states(fused):
+    parameters = [torch.nn.Parameter(torch.ones(2)) for _ in range(2)]
+    before, after = (torch.optim.Adam([x], fused=of) for x, of in zip(parameters, (not fused, fused)))
+    update = Update({"E": after}, "fp16", torch.device("cpu"))
+    update.load({"E": before.state_dict()}, update.scaler.state_dict())
+    assert after.param_groups[0]["fused"] is fused
+    update(parameters[1].sum() * 1e-3)
+    assert (parameters[1] < 1).all()
 
 
 def test_scale_of_fp16_is_saved(root):  # noqa: F811

@@ -25,7 +25,7 @@ def arguments(tmp_path) -> list[str]:
 def test_rows_are_trained_scored_and_set_beside_the_paper(arguments, tmp_path, capfd):
     words = [*arguments, "--rows", "AWGN", "real", "--classic", "noisy", "--seeds", "0", "1"]
     assert table2.main(words) == 0
-    assert "37.12 / 0.934" in capfd.readouterr().out  # real, in the paper
+    assert "written: " in capfd.readouterr().out
     summary = json.loads((tmp_path / "saves" / "report" / "results.json").read_text())["summary"]
     assert set(summary) == {"noisy", "AWGN", "real"}
     assert "pgap" in summary["AWGN"]
@@ -60,6 +60,22 @@ def test_dry_run_prints_commands_that_the_parsers_take(arguments, capsys):
     for words in commands[len(trainings) :]:
         assert words[0] == "main_eval.py"
         assert evaluate_parser(()).parse_args(words[1:]).command == words[1]
+
+
+def test_scores_stand_beside_the_papers():
+    table = table2.paper_beside_ours({"real": {"psnr": {"mean": 37.126}, "ssim": {"mean": 0.9344}}})
+    assert table.rows == [["real", "37.12 / 0.934", "37.13 / 0.934"]]
+
+
+@pytest.mark.parametrize("recipe", ["--seed 7", "--source=real", "'--nc 3", "--name x"])
+def test_recipe_cannot_decide_what_the_table_varies(arguments, recipe):
+    with pytest.raises(ValueError, match="--recipe"):
+        table2.main([*arguments[:-2], f"--recipe={recipe}"])
+
+
+def test_twice_the_same_seed_is_refused_before_anything_runs(arguments):
+    with pytest.raises(ValueError, match="--seeds 0 0: one is there twice"):
+        table2.main([*arguments, "--seeds", "0", "0"])
 
 
 def test_rows_of_the_paper_are_rows_here():

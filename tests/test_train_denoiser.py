@@ -280,7 +280,7 @@ def test_changed_gain_bank_is_refused_on_resume(root, capsys):
 
 def test_changed_fit_is_refused_on_resume(root, capsys):
     train(root, "--source", "awgn", "--steps", "1")
-    path = run_folder(root) / "fitted_noise.pth"
+    [path] = run_folder(root).glob("fitted_noise_*.pth")
     content = checkpoints.load_checkpoint(path)
     content["models"][CAMERA][800]["awgn"] = 0.1
     checkpoints.save_checkpoint(path, content)
@@ -291,7 +291,7 @@ def test_noise_level_and_sigma_need_no_fit(root, monkeypatch):
     monkeypatch.setattr(fitting_file, "fit_baselines", None)
     given = ("--source", "neca-s", "awgn", "--noise_level", "10:20", "--sigma", "15")
     train(root, *given, "--pretrain_dir", root / "pretrain", "--steps", "1")
-    assert not (run_folder(root) / "fitted_noise.pth").exists()
+    assert not list(run_folder(root).glob("fitted_noise*"))
 
 
 @pytest.mark.parametrize(
@@ -357,3 +357,11 @@ def test_defaults_are_the_paper_s():
 def test_name_of_a_run_says_its_sources_and_cameras(sources, name):
     arguments = ["--source", *sources, "--cam_name", "ZZ"]
     assert train_denoiser_options(train_denoiser_parser(), arguments).name == name
+
+
+def test_refused_resume_leaves_the_fit_of_the_run_as_it_is(root, capsys):
+    train(root, "--source", "awgn", "--steps", "1")
+    before = {path: path.read_bytes() for path in run_folder(root).glob("fitted_noise*")}
+    assert "fit_images" in refuse(root, capsys, "--source", "awgn", "--fit_images", "1")
+    assert before
+    assert {path: path.read_bytes() for path in before} == before

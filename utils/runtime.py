@@ -47,6 +47,8 @@ def run_command(main: Callable[[], int | None]) -> None:
 
 def processes_wanted(device: str, gpu_ids: list[int]) -> int:
     """How many processes a training has yet to start, one for each of `--gpu_ids`; 0: it runs in this one."""
+    if len(set(gpu_ids)) < len(gpu_ids):
+        raise ValueError(f"--gpu_ids {' '.join(map(str, gpu_ids))}: one is there twice")
     several = len(gpu_ids) > 1 and device != "cpu" and torch.cuda.is_available()
     return len(gpu_ids) if several and not started_by_torchrun() else 0
 
@@ -62,7 +64,8 @@ def choose_device(name: str, gpu_ids: list[int]) -> torch.device:
     if not torch.cuda.is_available():
         raise ValueError("--device cuda: this machine or this build of PyTorch has no CUDA; use --device cpu or auto")
     place, count = place_on_machine(), torch.cuda.device_count()
-    gpu = gpu_ids[place] if place < len(gpu_ids) else place
+    alone = int(os.environ.get("LOCAL_WORLD_SIZE", "1")) == 1
+    gpu = gpu_ids[place] if place < len(gpu_ids) and (alone or len(gpu_ids) > 1) else place
     if not 0 <= gpu < count:
         raise ValueError(f"--gpu_ids {gpu_ids}: this machine has GPUs 0 to {count - 1}, none for process {place}")
     torch.cuda.set_device(gpu)  # for the parts of PyTorch that take the current GPU, such as pinned memory

@@ -73,7 +73,8 @@ class LossWindow:
                 if not math.isfinite(value):
                     raise ValueError(
                         f"loss {name} is {value} at step {step}; the batch's files: {', '.join(files)}; "
-                        f"nothing was saved since the last checkpoint: look at these files, or lower the --lr_* options"
+                        "nothing was saved since the last checkpoint: look at these files, or lower the learning rate "
+                        "(--lr...)"
                     )
                 found.setdefault(name, []).append(value)
         self.rows.clear()
