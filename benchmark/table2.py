@@ -128,7 +128,7 @@ def find_missing(args: argparse.Namespace) -> list[str]:
         try:
             make_denoiser(denoiser, torch.device("cpu"), 0, False, None, 0)
         except ValueError as error:
-            missing.append(f"{error}; --classic")
+            missing.append(f"{error}, or change --classic")
     for camera in args.cam_name:
         try:
             find_scenes(args.train_img_dir, camera, "--train_img_dir")
