@@ -1,7 +1,7 @@
 """Train a denoiser on real noise, on noise made while it learns, or on mixes of them."""
 
 import argparse
-import sys
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -24,21 +24,17 @@ from options.train_denoiser import (
     train_denoiser_parser,
 )
 from options.training import cache_folder, precision_of
-from utils.distributed import first_of_machine_first, meeting, start_processes
+from utils.distributed import first_of_machine_first
 from utils.metrics.images import SSIM_SIDE
 from utils.run_log import has_state, open_run, terminal_log
-from utils.runtime import allow_tf32, choose_device, keep_freed_memory, processes_wanted, run_command
-from utils.trainer import Schedule, load_state, train
+from utils.runtime import allow_tf32, in_processes, keep_freed_memory, run_command
+from utils.trainer import Schedule, test_only, train
 
 
 def main(arguments: list[str] | None = None) -> int | None:
     parser = train_denoiser_parser()
     args = train_denoiser_options(parser, arguments)
-    if count := processes_wanted(args.device, args.gpu_ids):
-        return start_processes(count, sys.argv)
-    device = choose_device(args.device, args.gpu_ids)
-    with meeting(device) as process:
-        train_denoiser(args, fixed_denoiser_options(parser), device, process)
+    return in_processes(partial(train_denoiser, args, fixed_denoiser_options(parser)), args.device, args.gpu_ids)
 
 
 def train_denoiser(args: argparse.Namespace, fixed: dict, device: torch.device, process: tuple[int, int]) -> None:
@@ -87,9 +83,7 @@ def train_denoiser(args: argparse.Namespace, fixed: dict, device: torch.device, 
         if args.train:
             train(model, lambda step: data.batches_after(step, last_step), test, schedule, run)
         else:
-            step = load_state(model, run)
-            if process[0] == 0:  # which alone writes
-                run.metrics("test", step, schedule.epoch(step), test(step))
+            test_only(model, test, schedule, run)
     finally:
         run.close()
 

@@ -1,7 +1,7 @@
 """Train a camera's noise generator jointly with its critics and a denoiser (NeCA)."""
 
 import argparse
-import sys
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -18,20 +18,16 @@ from models.networks import build_networks, describe
 from models.pretrained import begin_from
 from options.train_jointly import joint_options, network_configs, train_jointly_parser
 from options.training import cache_folder, fixed_options, precision_of
-from utils.distributed import first_of_machine_first, meeting, share_of, start_processes
+from utils.distributed import first_of_machine_first, share_of
 from utils.run_log import has_state, open_run, terminal_log
-from utils.runtime import allow_tf32, choose_device, keep_freed_memory, processes_wanted, run_command
-from utils.trainer import Schedule, load_state, train
+from utils.runtime import allow_tf32, in_processes, keep_freed_memory, run_command
+from utils.trainer import Schedule, test_only, train
 
 
 def main(arguments: list[str] | None = None) -> int | None:
     parser = train_jointly_parser()
     args = parser.parse_args(arguments)
-    if count := processes_wanted(args.device, args.gpu_ids):
-        return start_processes(count, sys.argv)
-    device = choose_device(args.device, args.gpu_ids)
-    with meeting(device) as process:
-        train_camera(args, fixed_options(parser), device, process)
+    return in_processes(partial(train_camera, args, fixed_options(parser)), args.device, args.gpu_ids)
 
 
 def train_camera(args: argparse.Namespace, fixed: dict, device: torch.device, process: tuple[int, int]) -> None:
@@ -89,9 +85,7 @@ def train_camera(args: argparse.Namespace, fixed: dict, device: torch.device, pr
         if args.train and train(model, batches_after, test, schedule, run) and process[0] == 0:
             write_run_banks(run.models, images.train_scenes, args.cam_name, device, args.num_workers, log)
         elif not args.train:
-            step = load_state(model, run)
-            if process[0] == 0:  # which alone writes
-                run.metrics("test", step, schedule.epoch(step), test(step))
+            test_only(model, test, schedule, run)
     finally:
         run.close()
 

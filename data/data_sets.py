@@ -1,6 +1,8 @@
 """Data sets that the sources of a training take their pairs from."""
 
 import logging
+import os
+import zlib
 from pathlib import Path
 from typing import NamedTuple
 
@@ -15,6 +17,7 @@ class DataSet(NamedTuple):
 
     folder: str
     images: ImageList
+    content: str = ""  # tells it from another one with the same names, as main_synthesize.py makes them
 
 
 class DataSets(NamedTuple):
@@ -25,7 +28,7 @@ class DataSets(NamedTuple):
 
     def fingerprint(self) -> str:
         """Describe the pairs, so that a resumed run can tell that they changed."""
-        return "; ".join(each.images.fingerprint() for each in self.sets)
+        return "; ".join(each.images.fingerprint() + each.content for each in self.sets)
 
     def open(self, cache_dir: Path | None, num_workers: int, log: logging.Logger) -> JoinedReader:
         """Open the images, each data set as `open_images` does."""
@@ -46,6 +49,12 @@ def find_data_sets(cameras: DataSet, folders: list[str | None], patch_size: int)
             origin = f"--source folder={folder}"
             scenes = find_scenes(folder, None, origin)
             images = list_images(scenes, are_cropped(scenes), patch_size, "--patch_size", origin)
-            sets[folder] = DataSet(folder, images)
+            sets[folder] = DataSet(folder, images, f", {_checksum(images)}")
     order = list(sets)
     return DataSets(list(sets.values()), [order.index(folder) for folder in folders])
+
+
+def _checksum(images: ImageList) -> str:
+    """Of the first and the last noisy file."""
+    noisy = b"".join(Path(os.fsdecode(name)).read_bytes() for name in images.files[[0, -1], 1])
+    return f"{zlib.crc32(noisy):08x}"

@@ -365,3 +365,14 @@ def test_refused_resume_leaves_the_fit_of_the_run_as_it_is(root, capsys):
     assert "fit_images" in refuse(root, capsys, "--source", "awgn", "--fit_images", "1")
     assert before
     assert {path: path.read_bytes() for path in before} == before
+
+
+def test_other_images_of_the_same_names_in_another_folder_are_noticed_on_resume(root, capsys):
+    for version, gain in (("one", 1), ("two", 0)):
+        for path in (root / "data").rglob("*.png"):
+            image = read_image(path)
+            changed = image if path.parent.name == "clean" else image * gain
+            write_image(root / version / "set" / path.relative_to(root / "data"), changed)
+    train(root, "--source", f"folder={root / 'one' / 'set'}", "--epochs", "1")
+    assert "training images" in refuse(root, capsys, "--source", f"folder={root / 'two' / 'set'}", "--epochs", "2")
+    train(root, "--source", f"folder={root / 'one' / 'set'}", "--epochs", "2")

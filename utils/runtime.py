@@ -11,7 +11,7 @@ from collections.abc import Callable
 
 import torch
 
-from utils.distributed import place_on_machine, started_by_torchrun
+from utils.distributed import meeting, place_on_machine, start_processes, started_by_torchrun
 
 
 def run_command(main: Callable[[], int | None]) -> None:
@@ -51,6 +51,19 @@ def processes_wanted(device: str, gpu_ids: list[int]) -> int:
         raise ValueError(f"--gpu_ids {' '.join(map(str, gpu_ids))}: one is there twice")
     several = len(gpu_ids) > 1 and device != "cpu" and torch.cuda.is_available()
     return len(gpu_ids) if several and not started_by_torchrun() else 0
+
+
+def in_processes(work: Callable[[torch.device, tuple[int, int]], None], device: str, gpu_ids: list[int]) -> int | None:
+    """Do a training's `work(device, (rank, count))` in this process, or start those it takes -> exit code of theirs.
+
+    device, gpu_ids: as for `choose_device`. Raises ValueError when they cannot be had, or when another process fails.
+    """
+    if count := processes_wanted(device, gpu_ids):
+        return start_processes(count, sys.argv)
+    chosen = choose_device(device, gpu_ids)
+    with meeting(chosen) as process:
+        work(chosen, process)
+    return None
 
 
 def choose_device(name: str, gpu_ids: list[int]) -> torch.device:

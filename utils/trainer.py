@@ -139,6 +139,13 @@ def train(
     return True
 
 
+def test_only(model: Trainable, test: Callable[[int], dict[str, float]], schedule: Schedule, run: RunLog) -> None:
+    """Measure the run's newest checkpoint, in the first process alone."""
+    step = load_state(model, run)
+    if distributed.is_first():
+        run.metrics("test", step, schedule.epoch(step), test(step))
+
+
 def load_state(model: Trainable, run: RunLog) -> int:
     """Load the run's newest training state into the model -> the step it was saved at, 0 for a new run.
 
