@@ -9,6 +9,7 @@ from data.crop import crop_pair, find_jobs
 from data.crop_settings import CropSettings, claim_target
 from data.sidd import find_misnamed, find_scenes
 from options.crop import crop_parser
+from utils.command import run_command
 from utils.workers import run_jobs
 
 
@@ -38,6 +39,4 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    from utils.runtime import run_command  # only here: the worker processes import this file, and need no torch
-
     run_command(main)

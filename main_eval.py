@@ -20,9 +20,10 @@ from evaluation.submission import submit
 from options.denoise import DATA_DIR
 from options.evaluate import evaluate_parser
 from utils.atomic import claim_folder
+from utils.command import run_command
 from utils.report import to_terminal
 from utils.run_log import terminal_log
-from utils.runtime import choose_device, run_command
+from utils.runtime import choose_device
 
 
 def main(arguments: list[str] | None = None) -> None:

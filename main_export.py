@@ -9,7 +9,7 @@ from models.networks import GENERATORS, network_checkpoint
 from models.pretrained import find_checkpoint_folder, find_checkpoints, load_network
 from options.inference import export_parser
 from utils.checkpoints import load_checkpoint, save_checkpoint
-from utils.runtime import run_command
+from utils.command import run_command
 
 
 def main(arguments: list[str] | None = None) -> None:

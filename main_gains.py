@@ -10,9 +10,10 @@ from models.pretrained import find_checkpoint_folder, find_checkpoints, load_gen
 from options.gains import gains_options
 from utils.atomic import claim_file
 from utils.charts import intensity_curves
+from utils.command import run_command
 from utils.image import write_image
 from utils.run_log import terminal_log
-from utils.runtime import choose_device, run_command
+from utils.runtime import choose_device
 
 
 def main(arguments: list[str] | None = None) -> None:

@@ -6,7 +6,7 @@ from data.demo import all_scenes, write_lists
 from data.demo_options import DemoOptions, claim_folder, parse_size
 from data.demo_statistics import as_markdown, measure
 from options.make_demo import make_demo_parser
-from utils.runtime import run_command
+from utils.command import run_command
 
 
 def main(arguments: list[str] | None = None) -> None:

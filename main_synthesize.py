@@ -15,9 +15,10 @@ from evaluation.synthesis_setup import fixed_settings, plan_outputs
 from models.generator import NoiseGenerator
 from models.pretrained import find_checkpoint_folder, find_checkpoints, load_generators
 from options.synthesize import FIXED, needed_letters, synthesize_options, uses_bank
+from utils.command import run_command
 from utils.report import printable
 from utils.run_log import terminal_log
-from utils.runtime import choose_device, run_command
+from utils.runtime import choose_device
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -12,10 +12,11 @@ from models.generator import NoiseGenerator
 from models.pretrained import find_checkpoint_folder, load_generators
 from options.inference import needed_networks, quick_test_parser, without_effect
 from utils.atomic import claim_folder
+from utils.command import run_command
 from utils.image import write_image
 from utils.metrics import noise_of
 from utils.run_log import terminal_log
-from utils.runtime import choose_device, run_command
+from utils.runtime import choose_device
 
 
 def main(arguments: list[str] | None = None) -> None:

@@ -24,10 +24,11 @@ from options.train_denoiser import (
     train_denoiser_parser,
 )
 from options.training import cache_folder, precision_of
+from utils.command import run_command
 from utils.distributed import first_of_machine_first
 from utils.metrics.images import SSIM_SIDE
 from utils.run_log import has_state, open_run, terminal_log
-from utils.runtime import allow_tf32, in_processes, keep_freed_memory, run_command
+from utils.runtime import allow_tf32, in_processes, keep_freed_memory
 from utils.trainer import Schedule, test_only, train
 
 

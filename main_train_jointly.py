@@ -18,9 +18,10 @@ from models.networks import build_networks, describe
 from models.pretrained import begin_from
 from options.train_jointly import joint_options, network_configs, train_jointly_parser
 from options.training import cache_folder, fixed_options, precision_of
+from utils.command import run_command
 from utils.distributed import first_of_machine_first, share_of
 from utils.run_log import has_state, open_run, terminal_log
-from utils.runtime import allow_tf32, in_processes, keep_freed_memory, run_command
+from utils.runtime import allow_tf32, in_processes, keep_freed_memory
 from utils.trainer import Schedule, test_only, train
 
 

@@ -26,7 +26,8 @@ from benchmark.speed_report import Measured, headline, write
 from benchmark.training import measure_step
 from options.common import positive_int
 from utils.atomic import claim_folder
-from utils.runtime import choose_device, run_command
+from utils.command import run_command
+from utils.runtime import choose_device
 
 CURVE = (100, 1000, 10000)  # crops
 Result = TypeVar("Result")

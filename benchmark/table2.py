@@ -25,8 +25,9 @@ from options.common import Parser, natural_int, positive_int
 from options.noise_sources import SIDD_CAMERAS
 from options.train_denoiser import train_denoiser_parser
 from utils.atomic import claim_folder
+from utils.command import run_command
 from utils.report import Table, to_terminal
-from utils.runtime import StopSignal, run_command
+from utils.runtime import StopSignal
 from utils.workers import in_threads
 
 ROWS = {  # name -> --source of the training

@@ -1,6 +1,7 @@
 """Options and fixtures of the test suite. Tests that use the folder ../shared skip where it is absent."""
 
 import os
+import signal
 import sys
 from pathlib import Path
 
@@ -18,6 +19,21 @@ torch.set_num_threads(1)
 
 def pytest_addoption(parser):
     parser.addoption("--golden", default=None, help="folder of golden vectors; default: ../shared/golden if there")
+
+
+@pytest.fixture
+def heard_signals():
+    """Let commands hear Ctrl-C and hang-up also where a script has started the suite with `nohup` or `&`.
+
+    Both are ignored there, which started processes inherit.
+    """
+    hangup = getattr(signal, "SIGHUP", signal.SIGINT)  # not on Windows
+    previous = {number: signal.getsignal(number) for number in (signal.SIGINT, hangup)}
+    signal.signal(hangup, signal.SIG_DFL)
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    for number, handler in previous.items():
+        signal.signal(number, handler)
 
 
 @pytest.fixture(autouse=True)

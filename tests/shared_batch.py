@@ -11,8 +11,8 @@ from models.model_joint import JointModel, JointOptions
 from models.networks import LETTERS, build_networks
 from models.step_randomness import StepRandomness
 from tests.tiny import CONFIGS, tiny_batch
+from utils.command import run_command
 from utils.distributed import meeting, share_of
-from utils.runtime import run_command
 
 BATCH, STEPS = 4, 6
 

@@ -15,8 +15,9 @@ import torch
 import main_train_jointly
 from tests.camera import CAMERA, command, make_camera
 from tests.conftest import ROOT
+from utils.command import run_command
 from utils.image import read_image, write_image
-from utils.runtime import choose_device, run_command
+from utils.runtime import choose_device
 
 
 @pytest.fixture
@@ -314,3 +315,14 @@ def test_own_faults_keep_their_traceback(capsys):
         run_command(broken)
     assert stop.value.code == 1
     assert "Traceback" in capsys.readouterr().err
+
+
+def test_a_full_gpu_ends_in_one_line_that_says_what_to_change(capsys):
+    def greedy():
+        raise torch.cuda.OutOfMemoryError("CUDA out of memory. Tried to allocate 99 GiB.")
+
+    with pytest.raises(SystemExit) as stop:
+        run_command(greedy)
+    assert stop.value.code == 1
+    error = capsys.readouterr().err
+    assert error.startswith("error: the GPU is out of memory") and "--batch_size" in error and error.count("\n") == 1

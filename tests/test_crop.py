@@ -284,6 +284,12 @@ def undisturbed(tmp_path_factory):
     return root
 
 
+def test_the_command_does_not_wait_for_pytorch():
+    words = "import sys, Crop_SIDD; sys.exit('torch' in sys.modules)"  # its import takes as long as a pair of frames
+    assert subprocess.run([sys.executable, "-c", words], cwd=ROOT).returncode == 0
+
+
+@pytest.mark.usefixtures("heard_signals")
 @pytest.mark.parametrize("num_workers, number", [(0, signal.SIGINT), (3, signal.SIGINT), (3, signal.SIGKILL)])
 def test_an_interrupted_command_leaves_no_process_and_can_be_continued(tmp_path, undisturbed, num_workers, number):
     """Ctrl-C goes to the whole process group, as a terminal sends it."""

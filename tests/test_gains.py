@@ -24,8 +24,8 @@ from evaluation.gains import (
 from models import load_neca
 from tests.conftest import ROOT
 from tests.noisy_set import CAMERA, make_set, make_weights
+from utils.command import run_command
 from utils.image import read_image
-from utils.runtime import run_command
 
 BANK = GainBank(CAMERA, "abc", {100: [("x", 0.01)], 800: [("y", 0.03), ("z", 0.05), ("w", 0.04)]})
 

@@ -24,8 +24,8 @@ from models import load_neca
 from options.synthesize import synthesize_options
 from tests.conftest import ROOT
 from tests.noisy_set import CAMERA, make_weights
+from utils.command import run_command
 from utils.image import encode_image, read_image, read_photo, write_image
-from utils.runtime import run_command
 
 BANK = GainBank(CAMERA, "", {800: [("a", 0.03), ("b", 0.04)], 3200: [("c", 0.1)]})
 
@@ -400,6 +400,7 @@ def test_killed_process_continues_to_the_same_bytes(root):
     assert run(root, "--per_image", "40") == expected
 
 
+@pytest.mark.usefixtures("heard_signals")
 def test_ctrl_c_ends_the_process_soon_without_a_traceback_or_leftovers(root):
     words = [*arguments(root, "--per_image", "2000"), "--num_workers", "2"]
     process = subprocess.Popen(

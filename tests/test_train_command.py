@@ -139,6 +139,7 @@ def test_other_seed_gives_other_weights(root):
     assert not torch.equal(weights(root)["E.model.0.0.weight"], weights(root, "other")["E.model.0.0.weight"])
 
 
+@pytest.mark.usefixtures("heard_signals")
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_stop_signal_finishes_the_step_saves_and_exits_cleanly(root, number):
     process = start(root, "--epochs", "1000", "--num_workers", "1", "--test_epoch", "1000", start_new_session=True)

@@ -24,8 +24,8 @@ from models.pretrained import load_network
 from options.train_denoiser import train_denoiser_options, train_denoiser_parser
 from tests.noisy_set import CAMERA, make_set, make_weights
 from utils import checkpoints
+from utils.command import run_command
 from utils.image import read_image, write_image
-from utils.runtime import run_command
 
 OTHER = "YY"  # a second camera
 OPTIONS = """

@@ -1,4 +1,4 @@
-"""What every command needs around its work: one clear line for an error, a device, a stop signal."""
+"""What a command that computes needs around its work: processes, a device, memory, a stop signal."""
 
 import ctypes
 import os
@@ -6,43 +6,11 @@ import signal
 import sys
 import threading
 import time
-import traceback
 from collections.abc import Callable
 
 import torch
 
 from utils.distributed import meeting, place_on_machine, start_processes, started_by_torchrun
-
-
-def run_command(main: Callable[[], int | None]) -> None:
-    """Run a command's `main` and exit with what it returns (nothing: 0).
-
-    A ValueError or OSError, which is what users can cause, ends in one line on stderr and exit code 1; set the
-    environment variable NECA_TRACEBACK=1 to see where it was raised. Anything else is our own fault and keeps its
-    traceback.
-    """
-    if sys.stderr is None:  # closed; progress bars want one
-        sys.stderr = open(os.devnull, "w")  # noqa: SIM115 - as long as the process
-    try:
-        code = main() or 0
-    except KeyboardInterrupt:
-        print("interrupted", file=sys.stderr)
-        code = 130
-    except (ValueError, OSError) as error:
-        code = 1
-        if os.environ.get("NECA_TRACEBACK"):
-            traceback.print_exc()
-        # A DataLoader worker's error arrives with the worker's whole traceback; its last line is the message.
-        message = (str(error).strip() or type(error).__name__).splitlines()[-1]
-        print(f"error: {message.removeprefix('ValueError: ')}", file=sys.stderr)
-    except torch.cuda.OutOfMemoryError:
-        code = 1
-        print("error: the GPU is out of memory; use a smaller --batch_size or --tile, or --device cpu", file=sys.stderr)
-    except Exception:
-        code = 1
-        traceback.print_exc()
-    # Outside the except blocks: a live exception would keep a DataLoader's workers alive, and the exit waiting.
-    sys.exit(code)
 
 
 def processes_wanted(device: str, gpu_ids: list[int]) -> int:

@@ -1,0 +1,43 @@
+"""The frame of every command: what its errors look like. Without PyTorch, whose import takes seconds."""
+
+import os
+import sys
+import traceback
+from collections.abc import Callable
+
+
+def run_command(main: Callable[[], int | None]) -> None:
+    """Run a command's `main` and exit with what it returns (nothing: 0).
+
+    A ValueError or OSError, which is what users can cause, ends in one line on stderr and exit code 1; set the
+    environment variable NECA_TRACEBACK=1 to see where it was raised. Anything else is our own fault and keeps its
+    traceback.
+    """
+    if sys.stderr is None:  # closed; progress bars want one
+        sys.stderr = open(os.devnull, "w")  # noqa: SIM115 - as long as the process
+    try:
+        code = main() or 0
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        code = 130
+    except (ValueError, OSError) as error:
+        code = 1
+        if os.environ.get("NECA_TRACEBACK"):
+            traceback.print_exc()
+        # A DataLoader worker's error arrives with the worker's whole traceback; its last line is the message.
+        message = (str(error).strip() or type(error).__name__).splitlines()[-1]
+        print(f"error: {message.removeprefix('ValueError: ')}", file=sys.stderr)
+    except Exception as error:
+        code = 1
+        if _out_of_gpu_memory(error):
+            advice = "use a smaller --batch_size or --tile, or --device cpu"
+            print(f"error: the GPU is out of memory; {advice}", file=sys.stderr)
+        else:
+            traceback.print_exc()
+    # Outside the except blocks: a live exception would keep a DataLoader's workers alive, and the exit waiting.
+    sys.exit(code)
+
+
+def _out_of_gpu_memory(error: Exception) -> bool:
+    torch = sys.modules.get("torch")  # a command that has not imported it uses no GPU
+    return torch is not None and isinstance(error, torch.cuda.OutOfMemoryError)
