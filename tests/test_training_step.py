@@ -6,11 +6,12 @@ import pytest
 import torch
 
 from benchmark.naive import NaiveTraining
+from models.blocks import ACT_MODES
 from models.losses import local_noise_level
 from models.model_joint import CRITICS, JointModel, JointOptions
-from models.networks import LETTERS
+from models.networks import LETTERS, build_networks
 from models.step_randomness import StepRandomness, draw_step
-from tests.tiny import tiny_batch, tiny_networks
+from tests.tiny import CONFIGS, tiny_batch, tiny_networks
 
 STEPS = 11  # two adversarial steps of wgangp, and updates on momentum alone after each
 
@@ -46,6 +47,31 @@ def test_step_equals_the_plain_implementation(gan_mode, joint, separate):
     for letter in LETTERS:
         for key, tensor in model.networks[letter].state_dict().items():
             torch.testing.assert_close(tensor, getattr(plain, letter).state_dict()[key], rtol=1e-5, atol=1e-7)
+
+
+@pytest.mark.parametrize("act_mode", ACT_MODES)
+def test_step_in_float32_differs_from_the_plain_one_in_float64_by_rounding(act_mode):
+    networks, exact = ({**tiny_networks(), **critics(act_mode)} for _ in range(2))
+    model = JointModel({letter: network.float() for letter, network in networks.items()}, JointOptions())
+    plain = NaiveTraining(**exact)
+    clean, noisy, z = inputs(1)
+    random = drawn(1)
+    expected = plain.step(clean, noisy, z, random.phase, random.mixing["D1"], random.mixing["D2"], 1, False)
+    mixing = {letter: share.float() for letter, share in random.mixing.items()}
+    found = model.training_step(clean.float(), noisy.float(), StepRandomness(z.float(), random.phase, mixing), 1, 1)
+    assert found.keys() == expected.keys()
+    for name, value in found.items():
+        torch.testing.assert_close(value.double(), expected[name], rtol=1e-4, atol=1e-6, msg=name)
+    for letter in CRITICS:  # the gradients too, by which the critics have moved
+        truths = [parameter.grad for parameter in exact[letter].parameters()]
+        largest = max(truth.abs().max() for truth in truths)
+        for parameter, truth in zip(networks[letter].parameters(), truths):
+            torch.testing.assert_close(parameter.grad.double(), truth, rtol=0, atol=1e-4 * largest)
+
+
+def critics(act_mode: str) -> dict:
+    configs = {letter: CONFIGS[letter] | {"act_mode": act_mode} for letter in CRITICS}
+    return {letter: network.double() for letter, network in build_networks(configs, "kaiming", 0).items()}
 
 
 def test_ncnet_keeps_moving_on_momentum_between_adversarial_steps():
