@@ -10,12 +10,11 @@ import cv2
 import numpy as np
 from tqdm import tqdm
 
-from data.cache_file import Entry, PairMap, PairWriter, read_index, stamp_of
+from data.cache_file import Entry, PairMap, PairWriter, bands, read_index, stamp_of
 from data.dataset import Pair, read_pair
 from utils.image import check_png
 from utils.workers import in_threads
 
-BAND = 64  # rows
 RGB_OF_RGB = [0, 0, 1, 1, 2, 2, 3, 3, 4, 4, 5, 5]  # (from, to) channels: clean 0 to 2, noisy 3 to 5
 RGB_OF_BGR = [2, 0, 1, 1, 0, 2, 5, 3, 4, 4, 3, 5]
 
@@ -65,14 +64,14 @@ def _store(job: _Job) -> tuple[_Job, Entry]:
     names, size, stamp = scene.names[number], scene.sizes[number], scene.stamps[number]
     kept = _kept(job, size, stamp)
     if kept is not None:
-        crc = job.writer.put(number, [kept])
+        crcs = job.writer.put(number, bands(kept))
     else:
         pair = tuple(scene.folder / name for name in names)
         decoded = decode_pair(pair)
         if decoded.clean.shape[:2] != size or stamp_of(pair) != stamp:
             raise ValueError(f"{pair[1]}: changed while it was read; run the same command again")
-        crc = job.writer.put(number, decoded.merged())
-    return job, Entry(names, stamp, *size, job.writer.offsets[number], crc)
+        crcs = job.writer.put(number, decoded.merged())
+    return job, Entry(names, stamp, *size, job.writer.offsets[number], crcs)
 
 
 def _kept(job: _Job, size: tuple[int, int], stamp: tuple[int, ...]) -> np.ndarray | None:
@@ -80,7 +79,7 @@ def _kept(job: _Job, size: tuple[int, int], stamp: tuple[int, ...]) -> np.ndarra
     if job.old is None or (job.old.stamp, (job.old.height, job.old.width)) != (stamp, size):
         return None
     try:
-        return job.old_map.pair(*job.old[2:])
+        return job.old_map.pair(*job.old[2:]).rows(0, job.old.height)
     except ValueError:
         return None
 
@@ -95,10 +94,9 @@ class DecodedPair(NamedTuple):
     def merged(self) -> Iterator[np.ndarray]:
         """Both in one, band by band: (B, W, 6) RGB, RGB. A band stays in the processor's cache."""
         order = RGB_OF_BGR if self.is_bgr else RGB_OF_RGB
-        for top in range(0, len(self.clean), BAND):
-            bands = [image[top : top + BAND] for image in (self.clean, self.noisy)]
-            merged = np.empty((*bands[0].shape[:2], 6), np.uint8)
-            cv2.mixChannels(bands, [merged], order)
+        for sources in zip(bands(self.clean), bands(self.noisy)):
+            merged = np.empty((*sources[0].shape[:2], 6), np.uint8)
+            cv2.mixChannels(list(sources), [merged], order)
             yield merged
 
 

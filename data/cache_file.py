@@ -1,7 +1,8 @@
 """The cache file of a scene: decoded image pairs, page by page, then an index of where each lies and what it was.
 
 A pair is stored as (H, W, 6) uint8, the clean pixel's RGB before the noisy one's: a patch is then one run of bytes a
-row, and copying it touches half the memory pages that two images would.
+row, and copying it touches half the memory pages that two images would. Every band of rows has a checksum of its own,
+so that a patch of a whole frame can be had without reading the frame.
 """
 
 import contextlib
@@ -10,16 +11,17 @@ import os
 import struct
 import threading
 import zlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
 MAGIC = b"NeCApair"
-VERSION = 1  # of this layout and of what is stored; files of another one are made anew
+VERSION = 2  # of this layout and of what is stored; files of another one are made anew
 HEADER = struct.Struct("<8sIIQQ")  # magic, version, CRC-32 of the index, where the index begins, length of the file
 CHANNELS = 6
+BAND = 64  # rows
 PAGE = 4096  # bytes; pairs begin at whole ones
 
 Stamp = tuple[int, int, int, int]  # size and time of modification (ns) of the clean and of the noisy file
@@ -33,7 +35,7 @@ class Entry(NamedTuple):
     height: int
     width: int
     offset: int  # bytes
-    crc: int  # CRC-32 of the pixels
+    crcs: list[int]  # CRC-32 of each band of rows
 
 
 def stamp_of(paths: tuple[Path, Path]) -> Stamp:
@@ -77,12 +79,36 @@ class PairMap:
         if self._bytes[: HEADER.size].tobytes() != header or HEADER.unpack(header)[-1] != len(self._bytes):
             raise ValueError(f"{path}: was changed by another process; run the same command again")
 
-    def pair(self, height: int, width: int, offset: int, crc: int) -> np.ndarray:
-        """A pair's pixels, (H, W, 6). Raises ValueError when they are not what was written."""
+    def pair(self, height: int, width: int, offset: int, crcs: Sequence[int]) -> "StoredPair":
+        """Find a pair by what its `Entry` says."""
         pixels = np.asarray(self._bytes[offset : offset + height * width * CHANNELS])
-        if zlib.crc32(pixels) != crc:
-            raise ValueError(f"{self.path}: damaged (checksum); delete it and run the same command again")
-        return pixels.reshape(height, width, CHANNELS)
+        return StoredPair(self.path, pixels.reshape(height, width, CHANNELS), crcs)
+
+
+class StoredPair:
+    """A pair's pixels in a cache file."""
+
+    def __init__(self, path: Path, pixels: np.ndarray, crcs: Sequence[int]):
+        self._path, self._pixels, self._crcs = path, pixels, crcs
+        self._unchecked = bytearray(b"\1" * len(crcs))
+
+    def rows(self, begin: int, end: int) -> np.ndarray:
+        """Rows from `begin` to before `end`, (H, W, 6), checked when they are first read.
+
+        Raises ValueError when they are not what was written.
+        """
+        first, last = begin // BAND, -(-end // BAND)
+        if 1 in self._unchecked[first:last]:
+            for number, band in enumerate(bands(self._pixels[first * BAND : last * BAND]), start=first):
+                if zlib.crc32(band) != self._crcs[number]:
+                    raise ValueError(f"{self._path}: damaged (checksum); delete it and run the same command again")
+                self._unchecked[number] = 0
+        return self._pixels[begin:end]
+
+
+def bands(image: np.ndarray) -> Iterator[np.ndarray]:
+    """Divide an image into bands of rows; the last may be lower."""
+    return (image[top : top + BAND] for top in range(0, len(image), BAND))
 
 
 class PairWriter:
@@ -96,13 +122,14 @@ class PairWriter:
         self._file = open(self.temporary, "wb", buffering=0)  # noqa: SIM115 - until `finish` or `discard`
         self._lock = threading.Lock()
 
-    def put(self, number: int, pieces: Iterable[np.ndarray]) -> int:
-        """Write the pixels of a pair, (H, W, 6) in pieces from its top, from any thread -> their CRC-32."""
-        offset, crc = self.offsets[number], 0
-        for piece in pieces:
-            self._write(piece, offset)
-            offset, crc = offset + piece.nbytes, zlib.crc32(piece, crc)
-        return crc
+    def put(self, number: int, pixels: Iterable[np.ndarray]) -> list[int]:
+        """Write the pixels of a pair, (H, W, 6) in `bands` from its top, from any thread -> their CRC-32s."""
+        offset, crcs = self.offsets[number], []
+        for band in pixels:
+            self._write(band, offset)
+            offset += band.nbytes
+            crcs.append(zlib.crc32(band))
+        return crcs
 
     def finish(self, entries: list[Entry]) -> None:
         """Write the index and give the file its name.

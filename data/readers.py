@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
-from data.cache_file import Entry, PairMap
+from data.cache_file import BAND, Entry, PairMap, StoredPair
 from data.dataset import PairReader, read_pair
 from data.image_list import ImageList
 
@@ -37,12 +37,15 @@ class CacheReader(PairReader):
         super().__init__(images.names, images.boxes)
         self._source, self._scene, self._files = images.source, images.scene, files
         self._headers = [header for header, _ in indices]
-        self._places = np.array([entry[2:] for _, entries in indices for entry in entries])  # (m, 4), see `Entry`
+        found = [entry for _, entries in indices for entry in entries]
+        self._places = np.array([(entry.height, entry.width, entry.offset) for entry in found])  # (m, 3)
+        self._crcs = np.array([crc for entry in found for crc in entry.crcs], np.uint32)  # of all pairs together
+        self._ends = np.cumsum([len(entry.crcs) for entry in found])
         self._forget()
 
     def _forget(self) -> None:
         self._maps: dict[int, PairMap] = {}
-        self._pairs: list[np.ndarray | None] = [None] * len(self._places)
+        self._pairs: list[StoredPair | None] = [None] * len(self._places)
 
     def __getstate__(self) -> dict:
         return self.__dict__ | {"_maps": None, "_pairs": None}
@@ -54,21 +57,24 @@ class CacheReader(PairReader):
     def pair(self, index: int) -> tuple[np.ndarray, np.ndarray]:
         """Views into the cache. Raises ValueError that names a cache file whose pixels are not what was written."""
         top, left, height, width = self.boxes[index].tolist()
-        window = self._pair(int(self._source[index]))[top : top + height, left : left + width]
+        window = self._pair(int(self._source[index])).rows(top, top + height)[:, left : left + width]
         return window[..., :3], window[..., 3:]
 
     def fill(self, patches: np.ndarray, indices: np.ndarray, corners: np.ndarray) -> None:
         size = patches.shape[1]
         sources, corners = self._source[indices].tolist(), (self.boxes[indices, :2] + corners).tolist()
         for patch, source, (top, left) in zip(patches, sources, corners):
-            patch[...] = self._pair(source)[top : top + size, left : left + size]
+            patch[...] = self._pair(source).rows(top, top + size)[:, left : left + size]
 
-    def _pair(self, source: int) -> np.ndarray:
-        """A pair of files, (H, W, 6); mapped and checked when a process first asks for it."""
+    def _pair(self, source: int) -> StoredPair:
+        """A pair of files; mapped when a process first asks for it."""
         pair = self._pairs[source]
         if pair is None:
             scene = int(self._scene[source])
             if scene not in self._maps:
                 self._maps[scene] = PairMap(self._files[scene], self._headers[scene])
-            pair = self._pairs[source] = self._maps[scene].pair(*self._places[source].tolist())
+            height, width, offset = self._places[source].tolist()
+            end = self._ends[source]
+            crcs = self._crcs[end - -(-height // BAND) : end]
+            pair = self._pairs[source] = self._maps[scene].pair(height, width, offset, crcs)
         return pair

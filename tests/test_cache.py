@@ -453,7 +453,7 @@ def test_run_whose_samples_were_drawn_otherwise_is_not_resumed(tmp_path):
         train(tmp_path, "--epochs", "2", save="saves")
 
 
-def test_checksum_is_the_one_of_the_pixels_in_the_file(data, tmp_path):
+def test_checksums_are_those_of_the_pixels_in_the_file(data, tmp_path):
     open_set(data, tmp_path / "cache")
     _, entries = cache_file.read_index(cached_file(data))
     content = cached_file(data).read_bytes()
@@ -461,4 +461,16 @@ def test_checksum_is_the_one_of_the_pixels_in_the_file(data, tmp_path):
         pixels = content[entry.offset : entry.offset + entry.height * entry.width * 6]
         images = [read_image(data / SCENES[0] / name) for name in entry.names]
         assert pixels == np.concatenate(images, axis=2).tobytes()
-        assert entry.crc == zlib.crc32(pixels)
+        step = 64 * entry.width * 6
+        assert entry.crcs == [zlib.crc32(pixels[at : at + step]) for at in range(0, len(pixels), step)]
+
+
+def test_only_bands_that_are_read_are_checked_and_a_damaged_one_is_always_refused(tmp_path):
+    pixels = np.random.default_rng(0).integers(0, 256, (150, 5, 6), np.uint8)  # bands of 64, 64 and 22 rows
+    pair = cache_file.StoredPair(tmp_path, pixels, [zlib.crc32(pixels[at : at + 64]) for at in (0, 64, 128)])
+    pixels[100] ^= 1
+    assert np.array_equal(pair.rows(10, 64), pixels[10:64])
+    assert np.array_equal(pair.rows(128, 150), pixels[128:])
+    for rows in ((63, 65), (63, 65), (127, 128), (0, 150)):
+        with pytest.raises(ValueError, match="damaged"):
+            pair.rows(*rows)
