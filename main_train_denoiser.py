@@ -66,11 +66,10 @@ def train_denoiser(args: argparse.Namespace, fixed: dict, device: torch.device, 
     recorded = vars(args) | {"source": shares(args.source), "sampling": SAMPLING} | data.origins
     fixed |= FIXED_ORIGINS | {"sampling": ("version of this code", None)}
     run = open_run(folder, recorded, fixed, log, args.use_tb)
-    last_step = min(args.epochs * per_epoch, args.steps or args.epochs * per_epoch)
-    schedule = Schedule(per_epoch, last_step, args.log_step, args.test_epoch, args.val_step, args.keep_checkpoints)
+    schedule = Schedule.of(args, per_epoch)
     log.info(
-        "%s on %d %s: %d training and %d test crops, %d steps an epoch, %d steps in all; %s",
-        *(args.name, process[1], device.type, len(data), len(test_list), per_epoch, last_step, folder),
+        "%s on %d %s: %d training and %d test crops, %s; %s",
+        *(args.name, process[1], device.type, len(data), len(test_list), schedule, folder),
     )
 
     def test(step: int) -> dict[str, float]:
@@ -82,7 +81,7 @@ def train_denoiser(args: argparse.Namespace, fixed: dict, device: torch.device, 
 
     try:
         if args.train:
-            train(model, lambda step: data.batches_after(step, last_step), test, schedule, run)
+            train(model, lambda step: data.batches_after(step, schedule.last_step), test, schedule, run)
         else:
             test_only(model, test, schedule, run)
     finally:

@@ -58,11 +58,10 @@ def train_camera(args: argparse.Namespace, fixed: dict, device: torch.device, pr
     recorded = vars(args) | {"training images": images.train.fingerprint(), "sampling": SAMPLING}
     fixed |= {"training images": ("crops and lists", None), "sampling": ("version of this code", "by patch")}
     run = open_run(folder, recorded, fixed, log, args.use_tb)
-    last_step = min(args.epochs * per_epoch, args.steps or args.epochs * per_epoch)
-    schedule = Schedule(per_epoch, last_step, args.log_step, args.test_epoch, args.val_step, args.keep_checkpoints)
+    schedule = Schedule.of(args, per_epoch)
     log.info(
-        "camera %s on %d %s: %d training and %d test crops, %d steps an epoch, %d steps in all; %s",
-        *(args.cam_name, process[1], device.type, len(images.train), len(images.test), per_epoch, last_step, folder),
+        "camera %s on %d %s: %d training and %d test crops, %s; %s",
+        *(args.cam_name, process[1], device.type, len(images.train), len(images.test), schedule, folder),
     )
     lists = [images.train, images.test] if args.train else [images.test]
     with first_of_machine_first():
@@ -71,7 +70,7 @@ def train_camera(args: argparse.Namespace, fixed: dict, device: torch.device, pr
 
     def batches_after(step: int):
         patches = TrainingPatches(*train_reader, args.patch_size, args.augment, args.seed, share)
-        order = StepBatches(len(patches), args.batch_size, args.shuffle, args.seed, step, last_step)
+        order = StepBatches(len(patches), args.batch_size, args.shuffle, args.seed, step, schedule.last_step)
         return training_batches(patches, order, args.num_workers, device)
 
     def test(step: int) -> dict[str, float]:

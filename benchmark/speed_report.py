@@ -117,9 +117,8 @@ def write(folder: Path, measured: Measured, ratios: dict[str, Spread], condition
         tables.append(curve_table(measured.curve))
     for table in tables:
         print(to_terminal(table), end="\n\n", flush=True)
-    made = (
-        f"{date.today()}, {processor()}, torch {torch.__version__}; {conditions}. Made by `python -m benchmark.speed`."
-    )
+    command = "python -m benchmark.speed" + " --cost_curve" * bool(measured.curve)
+    made = f"{date.today()}, {processor()}, torch {torch.__version__}; {conditions}. Made by `{command}`."
     blocks = [Heading("Speed", 1), Text(made), *tables[:2], Picture(folder / "speed.png", ""), *tables[2:]]
     write_text(folder / "speed.md", to_markdown(blocks))
 

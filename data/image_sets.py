@@ -11,6 +11,7 @@ import numpy as np
 from data.crop_settings import CropSettings
 from data.dataset import read_pair
 from data.sidd import Pair, Scene, find_crops, find_pairs, parse_scene
+from utils.choice import evenly_spaced
 from utils.image import MAX_MEGAPIXELS, png_size
 from utils.metrics import noise_of
 
@@ -60,11 +61,8 @@ def find_frames(folders: list[Path], most: int = 0) -> list[Frame]:
     """
     frames = [frame for folder in folders for frame in _frames_of(folder)]
     pieces = [(index, piece) for index, frame in enumerate(frames) for piece in frame.pieces or (0,)]
-    if not 0 < most < len(pieces):
-        return frames
     kept: dict[int, list[int]] = {}
-    for position in np.linspace(0, len(pieces) - 1, most).round().astype(int):
-        index, piece = pieces[position]
+    for index, piece in evenly_spaced(pieces, most):
         kept.setdefault(index, []).append(piece)
     return [_with_pieces(frames[index], chosen) for index, chosen in kept.items()]
 

@@ -10,6 +10,7 @@ import numpy as np
 
 from data.dataset import PairReader, StepBatches, StepKey
 from data.image_list import ImageList
+from utils.choice import evenly_spaced
 
 
 class MixtureDraw(NamedTuple):
@@ -89,7 +90,5 @@ class MixedBatches:
 
 def evenly_chosen(images: ImageList, most: int) -> ImageList:
     """Keep at most so many pairs, evenly spaced over the list; 0: all."""
-    if not 0 < most < len(images):
-        return images
-    chosen = np.linspace(0, len(images) - 1, most).round().astype(int)
+    chosen = evenly_spaced(np.arange(len(images)), most)
     return replace(images, names=images.names[chosen], source=images.source[chosen], boxes=images.boxes[chosen])

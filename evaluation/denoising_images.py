@@ -12,6 +12,7 @@ from data.image_sets import Frame, find_frames, read_samples
 from data.sidd import parse_scene
 from data.splits import read_list
 from evaluation.noise_setup import choose_scenes
+from utils.choice import evenly_spaced
 from utils.metrics.images import SSIM_SIDE
 from utils.workers import in_threads
 
@@ -87,9 +88,7 @@ def _of_blocks(args: argparse.Namespace) -> ImageSet:
     if min(noisy.shape[2:4]) < SSIM_SIDE:
         raise ValueError(f"{args.noisy_blocks}: blocks of {noisy.shape[2:4]} pixels, expected at least {SSIM_SIDE}")
     places = [(image, block) for image in range(noisy.shape[0]) for block in range(noisy.shape[1])]
-    if 0 < args.max_images < len(places):
-        chosen = np.linspace(0, len(places) - 1, args.max_images).round().astype(int)
-        places = [places[index] for index in chosen]
+    places = evenly_spaced(places, args.max_images)
 
     def read(num_workers: int) -> Iterator[ImagePair]:
         for image, block in places:

@@ -4,14 +4,13 @@ import hashlib
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from data.dataset import PairReader
 from data.image_list import ImageList
 from data.sidd import parse_scene
 from evaluation.fitting import Baselines, fit_baselines
 from models.baselines import Coloured, Gaussian, Heteroscedastic
 from utils.checkpoints import load_checkpoint, save_checkpoint
+from utils.choice import evenly_spaced
 
 FittedNoise = dict[str, dict[int, Baselines]]  # by camera and ISO
 
@@ -35,7 +34,7 @@ def fitted_noise(path: Path, images: ImageList, reader: PairReader, most: int, n
         numbers.setdefault((name.camera, name.iso), []).append(number)
     fitted: FittedNoise = {}
     for camera in sorted({camera for camera, _ in numbers}):
-        chosen = {iso: _evenly(of, most) for (one, iso), of in sorted(numbers.items()) if one == camera}
+        chosen = {iso: evenly_spaced(of, most) for (one, iso), of in sorted(numbers.items()) if one == camera}
         fitted[camera] = fit_baselines(
             chosen, num_workers, lambda number: [(reader.name(number), *reader.pair(number))]
         )
@@ -79,9 +78,3 @@ def _unpacked(path: Path, content: dict[str, Any]) -> FittedNoise:
         }
     except (KeyError, TypeError, AttributeError):
         raise ValueError(f"{path}: damaged; delete it to have the noise models fitted anew") from None
-
-
-def _evenly(numbers: list[int], most: int) -> list[int]:
-    if not 0 < most < len(numbers):
-        return numbers
-    return [numbers[position] for position in np.linspace(0, len(numbers) - 1, most).round().astype(int)]

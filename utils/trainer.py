@@ -1,5 +1,6 @@
 """The training loop. It knows nothing of the model but the handful of methods in `Trainable`."""
 
+import argparse
 import math
 from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager
@@ -43,6 +44,16 @@ class Schedule:
     test_epoch: int
     val_step: int
     keep_checkpoints: int = 0  # network files kept per letter; 0: all
+
+    @classmethod
+    def of(cls, args: argparse.Namespace, steps_per_epoch: int) -> "Schedule":
+        """Plan what the options of a training ask for; `--steps` may end it before `--epochs` do."""
+        steps = args.epochs * steps_per_epoch
+        last_step = min(steps, args.steps or steps)
+        return cls(steps_per_epoch, last_step, args.log_step, args.test_epoch, args.val_step, args.keep_checkpoints)
+
+    def __str__(self) -> str:
+        return f"{self.steps_per_epoch} steps an epoch, {self.last_step} steps in all"
 
     def epoch(self, step: int) -> int:
         return math.ceil(step / self.steps_per_epoch)
