@@ -116,7 +116,7 @@ def parts_of_step(contest: Contest) -> dict[str, list[tuple[Work, float]]]:
 
     def criticise(letter: str, real: Tensor, made: Tensor) -> None:
         critic = nets[letter]
-        loss = sum(losses.critic_losses(critic(real), critic(made), options.gan_mode))
+        loss = sum(losses.critic_losses(*critic(torch.cat([real, made])).chunk(2), options.gan_mode))
         (loss + losses.gradient_penalty(critic, real, made, drawn.mixing[letter])).backward()
 
     def judge(letter: str, made: Tensor) -> None:

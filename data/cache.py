@@ -101,6 +101,9 @@ def _build(scenes: list[CachedScene], folder: Path, num_workers: int, log: loggi
         missing = [scene for scene in scenes if scene.index() is None]  # another process may have been here
         if not missing:
             return
+        for scene in missing:
+            if not read_index(scene.file)[0]:  # damaged or of another version: it only takes room
+                scene.file.unlink(missing_ok=True)
         needed = _check_room(missing, folder)
         log.info(
             "cache: %d of %d scenes are new or have changed; decoding them to %s, %.2f GB",

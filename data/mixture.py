@@ -90,5 +90,5 @@ class MixedBatches:
 
 def evenly_chosen(images: ImageList, most: int) -> ImageList:
     """Keep at most so many pairs, evenly spaced over the list; 0: all."""
-    chosen = evenly_spaced(np.arange(len(images)), most)
+    chosen = list(evenly_spaced(range(len(images)), most))
     return replace(images, names=images.names[chosen], source=images.source[chosen], boxes=images.boxes[chosen])

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
-from data.cache_file import BAND, Entry, PairMap, StoredPair
+from data.cache_file import Entry, PairMap, StoredPair
 from data.dataset import PairReader, read_pair
 from data.image_list import ImageList
 
@@ -40,7 +40,7 @@ class CacheReader(PairReader):
         found = [entry for _, entries in indices for entry in entries]
         self._places = np.array([(entry.height, entry.width, entry.offset) for entry in found])  # (m, 3)
         self._crcs = np.array([crc for entry in found for crc in entry.crcs], np.uint32)  # of all pairs together
-        self._ends = np.cumsum([len(entry.crcs) for entry in found])
+        self._first_crc = np.cumsum([0, *(len(entry.crcs) for entry in found)])
         self._forget()
 
     def _forget(self) -> None:
@@ -74,7 +74,6 @@ class CacheReader(PairReader):
             if scene not in self._maps:
                 self._maps[scene] = PairMap(self._files[scene], self._headers[scene])
             height, width, offset = self._places[source].tolist()
-            end = self._ends[source]
-            crcs = self._crcs[end - -(-height // BAND) : end]
+            crcs = self._crcs[self._first_crc[source] : self._first_crc[source + 1]]
             pair = self._pairs[source] = self._maps[scene].pair(height, width, offset, crcs)
         return pair

@@ -177,9 +177,10 @@ class JointModel:
         return values
 
     def _scores(self, letter, real, fake):
-        """A critic's opinion of real and of fake noise: in float32 in one pass, which takes 1 % off a step.
+        """A critic's opinion of real and of fake noise: in float32 in one pass, which takes 1 % off a step on a CPU.
 
-        In float64 in two, as published, since their gradients add up in another order. So do critics with BatchNorm.
+        In float64 in two, as published, since one adds their gradients up in another order. Critics with BatchNorm take
+        two as well: its statistics are those of a pass.
         """
         if real.dtype == torch.float32 and "B" not in self.networks[letter].config["act_mode"]:
             return self._forward(letter, torch.cat([real, fake])).chunk(2)

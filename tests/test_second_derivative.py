@@ -4,6 +4,7 @@ from contextlib import nullcontext
 
 import pytest
 import torch
+import torch.nn.functional as F
 from torch import nn
 
 from models.blocks import ACT_MODES
@@ -51,7 +52,9 @@ def test_second_derivatives_in_float32_are_as_near_to_float64_as_plain_ones(act_
     assert error < max(3 * error_of_plain, 1e-6)
 
 
-@pytest.mark.parametrize("settings", [{"bias": False}, {"stride": 2, "padding": 1}, {"dilation": 2}, {"groups": 2}])
+@pytest.mark.parametrize(
+    "settings", [{"bias": False}, {"stride": 2, "padding": 1}, {"padding": "same"}, {"dilation": 2}, {"groups": 2}]
+)
 def test_convolutions_of_every_shape_are_differentiated_twice(settings):
     torch.manual_seed(0)
     network = nn.Sequential(nn.Conv2d(4, 6, 3, **settings), nn.Tanh(), nn.Conv2d(6, 2, 3))
@@ -67,3 +70,39 @@ def test_values_are_unchanged_by_activations_in_place_and_not():
         with ForSecondDerivative():
             found = layer(features.clone())
         assert torch.equal(found, layer(features.clone()))
+
+
+def test_convolutions_are_taken_as_functions_with_keywords_and_in_channels_last():
+    torch.manual_seed(0)
+    weight = torch.randn(4, 3, 3, 3, requires_grad=True)
+    calls = [
+        lambda images: F.conv2d(images, weight),
+        lambda images: F.conv2d(images, weight, padding=1, stride=2),
+        lambda images: F.conv2d(images.to(memory_format=torch.channels_last), weight, padding=(1, 0)),
+        lambda images: F.conv2d(images[0], weight).unsqueeze(0),
+    ]
+    for call in calls:
+        found, expected = (
+            second_derivative(call, weight, context) for context in (ForSecondDerivative(), nullcontext())
+        )
+        torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-5)
+
+
+def second_derivative(call, weight: torch.Tensor, context) -> torch.Tensor:
+    images = IMAGES.float().requires_grad_()
+    with context:
+        score = call(images).tanh()
+    (gradient,) = torch.autograd.grad(score.sum(), images, create_graph=True)
+    return torch.autograd.grad(gradient.square().sum(), weight)[0]
+
+
+def test_frozen_weights_get_no_gradient_and_the_input_gets_the_same():
+    network = critic("L").float().requires_grad_(False)
+    gradients = []
+    for context in (ForSecondDerivative(), nullcontext()):
+        images = IMAGES.float().requires_grad_()
+        with context:
+            score = network(images.tanh())
+        (gradient,) = torch.autograd.grad(score.sum(), images, create_graph=True)
+        gradients.append(torch.autograd.grad(gradient.square().sum(), images)[0])
+    torch.testing.assert_close(*gradients, rtol=1e-4, atol=1e-6)
