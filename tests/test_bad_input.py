@@ -15,6 +15,7 @@ import torch
 import main_train_jointly
 from tests.camera import CAMERA, command, make_camera
 from tests.conftest import ROOT
+from tests.refusal import refused
 from utils.command import run_command
 from utils.image import read_image, write_image
 from utils.runtime import choose_device
@@ -28,13 +29,7 @@ def root(tmp_path) -> Path:
 
 def refuse(root: Path, capsys, *words: str) -> str:
     """Run the training command as from the shell -> its only line of error."""
-    with pytest.raises(SystemExit) as stop:
-        run_command(lambda: main_train_jointly.main(command(root, *words)))
-    assert stop.value.code not in (0, None)
-    message = capsys.readouterr().err
-    assert message.startswith("error: ")
-    assert message.count("\n") == 1, message
-    return message
+    return refused(capsys, main_train_jointly.main, command(root, *words))
 
 
 def one_file(root: Path, side: str) -> Path:

@@ -474,3 +474,17 @@ def test_only_bands_that_are_read_are_checked_and_a_damaged_one_is_always_refuse
     for rows in ((63, 65), (63, 65), (127, 128), (0, 150)):
         with pytest.raises(ValueError, match="damaged"):
             pair.rows(*rows)
+
+
+def test_files_of_another_version_make_room_for_the_new_ones(data, tmp_path, monkeypatch):
+    open_set(data, tmp_path / "cache")
+    for file in (tmp_path / "cache").rglob("*.pairs"):
+        change(file, 8)  # the version
+
+    def usage(path):
+        taken = sum(file.stat().st_size for file in (tmp_path / "cache").rglob("*.pairs"))
+        return shutil._ntuple_diskusage(10**5, taken, 10**5 - taken)
+
+    assert usage(tmp_path).used > 10**5 / 2
+    monkeypatch.setattr(cache.shutil, "disk_usage", usage)
+    assert_right(open_set(data, tmp_path / "cache"), data)

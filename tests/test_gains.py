@@ -24,7 +24,7 @@ from evaluation.gains import (
 from models import load_neca
 from tests.conftest import ROOT
 from tests.noisy_set import CAMERA, make_set, make_weights
-from utils.command import run_command
+from tests.refusal import refused
 from utils.image import read_image
 
 BANK = GainBank(CAMERA, "abc", {100: [("x", 0.01)], 800: [("y", 0.03), ("z", 0.05), ("w", 0.04)]})
@@ -64,12 +64,8 @@ def arguments(data, weights, *more) -> list[str]:
 
 
 def refuse(capsys, words) -> str:
-    with pytest.raises(SystemExit) as stop:
-        run_command(lambda: main_gains.main(words))
-    assert stop.value.code not in (0, None)
-    lines = capsys.readouterr().err.splitlines()
-    assert lines[-1].startswith("error: ")
-    return lines[-1]
+    """Run the command as from the shell -> its only line of error."""
+    return refused(capsys, main_gains.main, words)
 
 
 # --- measuring ---

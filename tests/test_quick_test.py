@@ -17,9 +17,9 @@ from models.networks import network_checkpoint
 from models.white_noise import white_noise
 from options.inference import quick_test_parser
 from tests.conftest import ROOT
+from tests.refusal import refused
 from tests.tiny import tiny_networks
 from utils.checkpoints import save_checkpoint
-from utils.command import run_command
 from utils.image import read_image, write_image
 from utils.plots import magnified_noise, panel
 
@@ -73,12 +73,7 @@ def run(root: Path, *more: str, save: str = "saves") -> dict[str, bytes]:
 
 def refuse(root: Path, capsys, *more: str) -> str:
     """Run the command as from the shell -> its only line of error; it has written nothing."""
-    with pytest.raises(SystemExit) as stop:
-        run_command(lambda: main_test.main(arguments(root, *more)))
-    assert stop.value.code not in (0, None)
-    message = capsys.readouterr().err
-    assert message.startswith("error: ")
-    assert message.count("\n") == 1, message
+    message = refused(capsys, main_test.main, arguments(root, *more))
     assert not list(root.glob("saves/*"))
     return message
 

@@ -24,6 +24,7 @@ from models import load_neca
 from options.synthesize import synthesize_options
 from tests.conftest import ROOT
 from tests.noisy_set import CAMERA, make_weights
+from tests.refusal import refused
 from utils.command import run_command
 from utils.image import encode_image, read_image, read_photo, write_image
 
@@ -81,13 +82,7 @@ def rows(root: Path, out: str = "out") -> list[dict[str, str]]:
 def refuse(root: Path, capsys, *more: str, out: str = "out") -> str:
     """Run the command as from the shell -> its only line of error; the output folder stays as it was."""
     before = contents(root / out)
-    capsys.readouterr()
-    with pytest.raises(SystemExit) as stop:
-        run_command(lambda: main_synthesize.main(arguments(root, *more, out=out)))
-    assert stop.value.code not in (0, None)
-    message = capsys.readouterr().err
-    assert message.startswith("error: ")
-    assert message.count("\n") == 1, message
+    message = refused(capsys, main_synthesize.main, arguments(root, *more, out=out))
     assert contents(root / out) == before
     return message
 

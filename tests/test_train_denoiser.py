@@ -23,8 +23,8 @@ from models.networks import build_networks
 from models.pretrained import load_network
 from options.train_denoiser import train_denoiser_options, train_denoiser_parser
 from tests.noisy_set import CAMERA, make_set, make_weights
+from tests.refusal import refused
 from utils import checkpoints
-from utils.command import run_command
 from utils.image import read_image, write_image
 
 OTHER = "YY"  # a second camera
@@ -59,13 +59,7 @@ def train(root: Path, *more: str, save: str = "saves") -> None:
 
 def refuse(root: Path, capsys, *more: str) -> str:
     """Run the command as from the shell -> its only line of error."""
-    with pytest.raises(SystemExit) as stop:
-        run_command(lambda: main_train_denoiser.main(words(root, *more)))
-    assert stop.value.code not in (0, None)
-    message = capsys.readouterr().err
-    assert message.startswith("error: ")
-    assert message.count("\n") == 1, message
-    return message
+    return refused(capsys, main_train_denoiser.main, words(root, *more))
 
 
 def run_folder(root: Path, save: str = "saves", name: str = "run") -> Path:
