@@ -8,7 +8,7 @@ from pathlib import Path
 from data.crop import crop_pair, find_jobs
 from data.crop_settings import CropSettings, claim_target
 from data.sidd import find_misnamed, find_scenes
-from options.crop import crop_parser
+from options.data import crop_parser
 from utils.command import run_command
 from utils.workers import run_jobs
 

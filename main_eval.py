@@ -19,10 +19,10 @@ from evaluation.noise_summary import add_scores
 from evaluation.submission import submit
 from options.denoise import DATA_DIR
 from options.evaluate import evaluate_parser
-from utils.atomic import claim_folder
 from utils.command import run_command
+from utils.files import claim_folder
 from utils.report import to_terminal
-from utils.run_log import terminal_log
+from utils.run import terminal_log
 from utils.runtime import choose_device
 
 

@@ -4,10 +4,10 @@ from pathlib import Path
 
 import torch
 
-from evaluation.gains import bank_path, copy_bank
 from models.networks import GENERATORS, network_checkpoint
 from models.pretrained import find_checkpoint_folder, find_checkpoints, load_network
 from options.inference import export_parser
+from synthesis.gains import bank_path, copy_bank
 from utils.checkpoints import load_checkpoint, save_checkpoint
 from utils.command import run_command
 

@@ -2,17 +2,17 @@
 
 from pathlib import Path
 
-from evaluation.gain_curves import measure_curves
-from evaluation.gains import bank_path, measure_scenes, read_bank, weights_hash, write_bank
 from evaluation.noise_setup import choose_scenes
 from models.generator import NoiseGenerator
 from models.pretrained import find_checkpoint_folder, find_checkpoints, load_generators
 from options.gains import gains_options
-from utils.atomic import claim_file
+from synthesis.gain_curves import measure_curves
+from synthesis.gains import bank_path, measure_scenes, read_bank, weights_hash, write_bank
 from utils.charts import intensity_curves
 from utils.command import run_command
+from utils.files import claim_file
 from utils.image import write_image
-from utils.run_log import terminal_log
+from utils.run import terminal_log
 from utils.runtime import choose_device
 
 

@@ -2,9 +2,9 @@
 
 from tqdm import tqdm
 
-from data.demo import all_scenes, write_lists
-from data.demo_options import DemoOptions, claim_folder, parse_size
-from data.demo_statistics import as_markdown, measure
+from data.demo.options import DemoOptions, claim_folder, parse_size
+from data.demo.scenes import all_scenes, write_lists
+from data.demo.statistics import as_markdown, measure
 from options.make_demo import make_demo_parser
 from utils.command import run_command
 

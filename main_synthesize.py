@@ -6,18 +6,18 @@ import sys
 
 import torch
 
-from data.image_folders import find_images, require_apart
-from evaluation.gains import bank_note, weights_hash
-from evaluation.strengths import OfPartner, choose_source, sample_images
-from evaluation.synthesis import Settings, Summary, run_synthesis
-from evaluation.synthesis_folder import SynthesisFolder
-from evaluation.synthesis_setup import fixed_settings, plan_outputs
+from data.folders import find_images, require_apart
 from models.generator import NoiseGenerator
 from models.pretrained import find_checkpoint_folder, find_checkpoints, load_generators
 from options.synthesize import FIXED, needed_letters, synthesize_options, uses_bank
+from synthesis.gains import bank_note, weights_hash
+from synthesis.output import SynthesisFolder
+from synthesis.run import Settings, Summary, run_synthesis
+from synthesis.setup import fixed_settings, plan_outputs
+from synthesis.strengths import OfPartner, choose_source, sample_images
 from utils.command import run_command
 from utils.report import printable
-from utils.run_log import terminal_log
+from utils.run import terminal_log
 from utils.runtime import choose_device
 
 

@@ -8,14 +8,14 @@ from tqdm import tqdm
 from data.named_pairs import NamedPair, find_named_pairs
 from evaluation.alignment import best_shift
 from evaluation.quick_test import draw_panel, noise_statistics, output_images
+from metrics import noise_of
 from models.generator import NoiseGenerator
 from models.pretrained import find_checkpoint_folder, load_generators
 from options.inference import needed_networks, quick_test_parser, without_effect
-from utils.atomic import claim_folder
 from utils.command import run_command
+from utils.files import claim_folder
 from utils.image import write_image
-from utils.metrics import noise_of
-from utils.run_log import terminal_log
+from utils.run import terminal_log
 from utils.runtime import choose_device
 
 

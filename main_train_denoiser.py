@@ -6,13 +6,13 @@ from pathlib import Path
 
 import torch
 
+from data.batches import SAMPLING, steps_per_epoch
 from data.cache import open_images
-from data.dataset import SAMPLING, steps_per_epoch
 from data.loading import whole_image_loader
 from data.mixture import evenly_chosen
 from data.training_set import find_training_set
-from evaluation.denoiser_data import FIXED_ORIGINS, DenoiserData
 from evaluation.denoiser_test import keep_best, measure_denoiser
+from metrics.images import SSIM_SIDE
 from models.model_denoiser import ARCHITECTURES, DenoiserModel
 from models.networks import build_networks, describe
 from options.noise_sources import shares
@@ -24,10 +24,10 @@ from options.train_denoiser import (
     train_denoiser_parser,
 )
 from options.training import cache_folder, precision_of
+from synthesis.denoiser_data import FIXED_ORIGINS, DenoiserData
 from utils.command import run_command
 from utils.distributed import first_of_machine_first
-from utils.metrics.images import SSIM_SIDE
-from utils.run_log import has_state, open_run, terminal_log
+from utils.run import has_state, open_run, terminal_log
 from utils.runtime import allow_tf32, in_processes, keep_freed_memory
 from utils.trainer import Schedule, test_only, train
 

@@ -6,21 +6,21 @@ from pathlib import Path
 
 import torch
 
+from data.batches import SAMPLING, StepBatches, TrainingPatches, steps_per_epoch
 from data.cache import open_images
-from data.dataset import SAMPLING, StepBatches, TrainingPatches, steps_per_epoch
 from data.loading import training_batches, whole_image_loader
 from data.training_set import find_training_set
-from evaluation.gains import write_run_banks
-from evaluation.joint_test import keep_best, measure_joint
+from evaluation.during_training import keep_best, measure_joint
 from models.model_joint import JointModel
 from models.network_ncnet import STRIDE
 from models.networks import build_networks, describe
 from models.pretrained import begin_from
 from options.train_jointly import joint_options, network_configs, train_jointly_parser
 from options.training import cache_folder, fixed_options, precision_of
+from synthesis.gains import write_run_banks
 from utils.command import run_command
 from utils.distributed import first_of_machine_first, share_of
-from utils.run_log import has_state, open_run, terminal_log
+from utils.run import has_state, open_run, terminal_log
 from utils.runtime import allow_tf32, in_processes, keep_freed_memory
 from utils.trainer import Schedule, test_only, train
 

@@ -24,7 +24,7 @@ from benchmark.frames import FRAME, raw_to_first_batch
 from benchmark.published import published_batch
 from benchmark.samples import BATCH, PATCH, make_crops, open_crops
 from benchmark.timing import Spread, ratio, seconds, take_turns, use_one_thread
-from data.dataset import StepBatches
+from data.batches import StepBatches
 from data.loading import to_device, training_loader
 from data.sidd import find_crops
 

@@ -5,7 +5,7 @@ python -m benchmark.demo_truth --pretrain_dir ./pretrain/ --seeds 3
 
 import argparse
 
-from data.demo_options import DemoOptions, parse_size
+from data.demo.options import DemoOptions, parse_size
 from evaluation.demo_truth import STRUCTURE, compare_with_truth, mean_of
 from models import load_neca
 from options.make_demo import make_demo_parser

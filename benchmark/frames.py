@@ -13,7 +13,7 @@ import numpy as np
 from benchmark.published import Pair, crop_frames, published_batch
 from benchmark.samples import BATCH, PATCH, make_frames, open_crops
 from benchmark.timing import take_turns, use_one_thread
-from data.dataset import StepBatches
+from data.batches import StepBatches
 from data.loading import to_device, training_loader
 from data.sidd import find_crops, find_pairs
 

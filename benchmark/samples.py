@@ -6,9 +6,9 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from data.batches import TrainingPatches
 from data.cache import open_images
-from data.dataset import TrainingPatches
-from data.image_list import list_images
+from data.pairs import list_images
 from utils.image import write_image
 
 PATCH, BATCH = 96, 16  # the paper's

@@ -25,8 +25,8 @@ from benchmark.limits import measure_limits
 from benchmark.speed_report import Measured, headline, write
 from benchmark.training import measure_step
 from options.common import positive_int
-from utils.atomic import claim_folder
 from utils.command import run_command
+from utils.files import claim_folder
 from utils.runtime import choose_device
 
 CURVE = (100, 1000, 10000)  # crops

@@ -15,7 +15,7 @@ from benchmark.speed_chart import draw
 from benchmark.timing import Spread, ratio, spread
 from benchmark.training import StepResult
 from models.networks import PAPER_NAMES
-from utils.atomic import write_text
+from utils.files import write_text
 from utils.image import write_image
 from utils.report import Heading, Picture, Table, Text, to_markdown, to_terminal
 

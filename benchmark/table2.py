@@ -24,8 +24,8 @@ from models.pretrained import find_checkpoint_folder
 from options.common import Parser, natural_int, positive_int
 from options.noise_sources import SIDD_CAMERAS
 from options.train_denoiser import train_denoiser_parser
-from utils.atomic import claim_folder
 from utils.command import run_command
+from utils.files import claim_folder
 from utils.report import Table, to_terminal
 from utils.runtime import StopSignal
 from utils.workers import in_threads

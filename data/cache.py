@@ -16,10 +16,10 @@ from typing import NamedTuple
 
 import numpy as np
 
+from data.batches import PairReader
 from data.cache_build import decode_scenes
 from data.cache_file import Entry, Stamp, pixel_bytes, read_index, stamp_of
-from data.dataset import PairReader
-from data.image_list import ImageList
+from data.pairs import ImageList
 from data.readers import CacheReader, FileReader
 
 WAYS_OUT = "choose another --cache_dir or use --no_cache"

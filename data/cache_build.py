@@ -10,8 +10,8 @@ import cv2
 import numpy as np
 from tqdm import tqdm
 
+from data.batches import Pair, read_pair
 from data.cache_file import Entry, PairMap, PairWriter, bands, read_index, stamp_of
-from data.dataset import Pair, read_pair
 from utils.image import check_png
 from utils.workers import in_threads
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from data.sidd import SCENE_FORM
-from utils.atomic import write_json
+from utils.files import write_json
 
 RECORD = "crop.json"
 

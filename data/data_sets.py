@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 from data.cache import open_images
-from data.image_list import ImageList, are_cropped, list_images
 from data.mixture import JoinedReader
+from data.pairs import ImageList, are_cropped, list_images
 from data.sidd import find_scenes
 
 

@@ -8,12 +8,12 @@ from typing import NamedTuple
 
 import numpy as np
 
+from data.batches import read_pair
 from data.crop_settings import CropSettings
-from data.dataset import read_pair
 from data.sidd import Pair, Scene, find_crops, find_pairs, parse_scene
-from utils.choice import evenly_spaced
+from metrics import noise_of
 from utils.image import MAX_MEGAPIXELS, png_size
-from utils.metrics import noise_of
+from utils.randomness import evenly_spaced
 
 PUBLISHED_CROPS = CropSettings(size=512, overlap=128, threshold=800)  # what Crop_SIDD.py cuts by default
 FILE_FORM = re.compile(r"(.*)NOISY_SRGB_(\d+)(_\d{5})?", re.ASCII)

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 import torch
 from torch.utils.data import DataLoader
 
-from data.dataset import PairReader, StepBatches, TrainingPatches, WholePairs
+from data.batches import PairReader, StepBatches, TrainingPatches, WholePairs
 from data.transforms import dihedral_batch
 
 

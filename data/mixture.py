@@ -8,9 +8,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from data.dataset import PairReader, StepBatches, StepKey
-from data.image_list import ImageList
-from utils.choice import evenly_spaced
+from data.batches import PairReader, StepBatches, StepKey
+from data.pairs import ImageList
+from utils.randomness import evenly_spaced
 
 
 class MixtureDraw(NamedTuple):
@@ -31,7 +31,7 @@ class Mixture:
 
     def draw(self, step: int, count: int) -> MixtureDraw:
         """Draw for a whole batch, from (seed, step) alone; step counts from 0."""
-        # The 3 keeps it apart from patches and permutations, see `data.dataset`.
+        # The 3 keeps it apart from patches and permutations, see `data.batches`.
         random = np.random.default_rng((self.seed, step, 3))
         limits = np.cumsum(self.weights) / sum(self.weights)
         source = np.searchsorted(limits[:-1], random.random(count), side="right")

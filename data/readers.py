@@ -5,9 +5,9 @@ from pathlib import Path
 
 import numpy as np
 
+from data.batches import PairReader, read_pair
 from data.cache_file import Entry, PairMap, StoredPair
-from data.dataset import PairReader, read_pair
-from data.image_list import ImageList
+from data.pairs import ImageList
 
 
 class FileReader(PairReader):

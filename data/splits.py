@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from data.sidd import parse_scene
-from utils.atomic import atomic_path
+from utils.files import atomic_path
 
 PUBLISHED = Path(__file__).parent.parent / "data_preparation" / "published_test_instances.txt"
 TRAIN_SHARE = 0.8

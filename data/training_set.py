@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import NamedTuple
 
-from data.image_list import ImageList, are_cropped, list_images
+from data.pairs import ImageList, are_cropped, list_images
 from data.sidd import find_scenes
 from data.splits import resolve_split
 

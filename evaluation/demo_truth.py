@@ -5,12 +5,12 @@ from collections.abc import Iterator
 import numpy as np
 import torch
 
-from data.demo import all_scenes
-from data.demo_options import DemoOptions
-from data.demo_statistics import noise_statistics
+from data.demo.options import DemoOptions
+from data.demo.scenes import all_scenes
+from data.demo.statistics import noise_statistics
+from metrics import kld_exact, noise_of
 from models.generator import NoiseGenerator
 from utils.image import to_uint8
-from utils.metrics import kld_exact, noise_of
 
 STRUCTURE = ("lag-1 h", "lag-1 v", "lag-(1,1)", "rg", "gb", "rb")
 

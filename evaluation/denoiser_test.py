@@ -6,9 +6,9 @@ from typing import Any
 import numpy as np
 from torch.utils.data import DataLoader
 
-from evaluation.whole_images import mean_over_images, to_hwc
+import metrics
 from models.model_denoiser import DenoiserModel
-from utils import metrics
+from synthesis.whole_images import mean_over_images, to_hwc
 from utils.best import keep_if_best
 from utils.image import to_uint8
 from utils.plots import panel

@@ -8,9 +8,9 @@ import cv2
 import numpy as np
 from tqdm import tqdm
 
+import metrics
 from evaluation.denoisers import Denoiser, denoise_checked
 from evaluation.denoising_images import ImagePair, ImageSet
-from utils import metrics
 from utils.image import to_uint8
 from utils.workers import in_threads
 

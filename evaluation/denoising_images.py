@@ -7,13 +7,13 @@ from typing import NamedTuple
 
 import numpy as np
 
-from data.benchmarks import read_validation
+from data.benchmarks.sidd import read_validation
 from data.image_sets import Frame, find_frames, read_samples
 from data.sidd import parse_scene
 from data.splits import read_list
 from evaluation.noise_setup import choose_scenes
-from utils.choice import evenly_spaced
-from utils.metrics.images import SSIM_SIDE
+from metrics.images import SSIM_SIDE
+from utils.randomness import evenly_spaced
 from utils.workers import in_threads
 
 VALIDATION = "SIDD validation"  # its blocks are of all five cameras, and the file does not say which

@@ -7,9 +7,9 @@ from typing import Any
 from evaluation.denoising import COLUMNS, METRICS, Results, Run
 from evaluation.denoising_pictures import CAPTIONS, draw_examples, draw_quality
 from evaluation.denoising_summary import SHOWN_DIGITS, Summary, best_denoisers, summarise
-from evaluation.report_files import appendix, difference_table, without_nan, write_csv, write_pages
+from evaluation.report import appendix, difference_table, without_nan, write_csv, write_pages
 from evaluation.summary import differences
-from utils.atomic import write_json
+from utils.files import write_json
 from utils.image import write_image
 from utils.report import Block, Heading, Picture, Table, Text
 

@@ -7,9 +7,9 @@ from typing import NamedTuple
 import numpy as np
 from tqdm import tqdm
 
+import metrics
 from data.image_sets import Frame, Sample, read_samples
 from evaluation.noise_models import NoiseModel
-from utils import metrics
 from utils.workers import in_threads
 
 METRICS = ("kld", "kld_naflow", "kld_flow", "kld_exact", "akld", "acf", "psd", "xcorr", "nlf", "std", "bias")

@@ -11,7 +11,6 @@ import torch
 
 from data.image_sets import Frame, find_frames, read_samples
 from data.sidd import parse_scene
-from evaluation.fitting import FilePair, fit_baselines
 from evaluation.noise import REAL
 from evaluation.noise_models import (
     FITTED,
@@ -25,6 +24,7 @@ from evaluation.noise_models import (
 )
 from models.generator import NoiseGenerator
 from models.pretrained import find_checkpoint_folder, find_checkpoints, load_generators
+from synthesis.fitting import FilePair, fit_baselines
 from utils.report import printable
 
 LETTERS = {"NeCA-W": ("E", "G1", "G2"), "NeCA-S": ("G2",)}

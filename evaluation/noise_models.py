@@ -8,11 +8,11 @@ import numpy as np
 import torch
 
 from data.image_sets import Frame, Sample
-from evaluation.fitting import Baselines, nearest_iso
-from models.baselines import Gaussian
+from metrics import noise_of
 from models.generator import NoiseGenerator
+from models.noise_models import Gaussian
+from synthesis.fitting import Baselines, nearest_iso
 from utils.image import png_size, read_image
-from utils.metrics import noise_of
 
 FITTED = {
     "AWGN-ISO": "awgn",

@@ -5,9 +5,9 @@ import numpy as np
 from evaluation.noise import REAL, Evidence, pooled
 from evaluation.noise_models import shown_name
 from evaluation.noise_summary import is_ranked
+from metrics import noise_level_function, spectrum_frequencies
+from metrics.structure import NLF_BINS
 from utils import charts
-from utils.metrics import noise_level_function, spectrum_frequencies
-from utils.metrics.structure import NLF_BINS
 from utils.plots import magnified_noise, panel
 
 PANEL_STD = 40  # grey levels to which the real noise of the panel is magnified

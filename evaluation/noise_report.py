@@ -8,11 +8,11 @@ from evaluation.noise import COLUMNS, METRICS, Results
 from evaluation.noise_models import DESCRIPTIONS, shown_name
 from evaluation.noise_pictures import CAPTIONS, draw_pictures, draw_scores
 from evaluation.noise_summary import STD_RANGE, best_models, is_ranked, summarise
-from evaluation.report_files import appendix, difference_table, without_nan, write_csv, write_pages
+from evaluation.report import appendix, difference_table, without_nan, write_csv, write_pages
 from evaluation.summary import differences
-from utils.atomic import write_json
+from metrics.score import WHITE_NOISE
+from utils.files import write_json
 from utils.image import write_image
-from utils.metrics.score import WHITE_NOISE
 from utils.report import Block, Heading, Picture, Table, Text
 
 SHOWN = ("score", *METRICS)

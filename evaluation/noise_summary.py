@@ -4,7 +4,7 @@ import numpy as np
 
 from evaluation.noise import METRICS, Results
 from evaluation.summary import mean, spread
-from utils.metrics import structure_score
+from metrics import structure_score
 
 SUMMARISED = ("score", *METRICS, "nlf_mean")
 # By these the best model is marked. kld and kld_naflow, which drop empty bins, are no divergences: a fake without

@@ -5,9 +5,9 @@ from typing import NamedTuple
 import cv2
 import numpy as np
 
+from metrics import autocorrelation, noise_of
 from models.neca import Synthesis
 from utils.image import to_uint8
-from utils.metrics import autocorrelation, noise_of
 from utils.plots import magnified_noise, panel
 
 TILE_SIDE = 512  # pixels of a panel's tile: larger images show their middle, smaller ones are enlarged

@@ -3,8 +3,8 @@
 import argparse
 import logging
 
-from data.benchmarks import BENCHMARK_SHAPE
-from data.dnd import DndLayout
+from data.benchmarks.dnd import DndLayout
+from data.benchmarks.sidd import BENCHMARK_SHAPE
 from evaluation.denoisers import Denoiser
 from evaluation.submission_blocks import submit_blocks
 from evaluation.submission_dnd import submit_dnd

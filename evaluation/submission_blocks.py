@@ -10,12 +10,12 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
-from data.benchmarks import BENCHMARK_KEY, Shape, read_blocks
-from data.submissions import write_kaggle_csv, write_sidd_mat
+from data.benchmarks.sidd import BENCHMARK_KEY, Shape, read_blocks
+from data.benchmarks.submissions import write_kaggle_csv, write_sidd_mat
 from evaluation.denoisers import Denoiser, denoise_checked
 from evaluation.submission_folder import Submission
 from evaluation.submission_parts import file_hash, settings_of, threads_of
-from utils.atomic import atomic_path
+from utils.files import atomic_path
 from utils.image import to_uint8
 from utils.workers import in_threads
 

@@ -9,13 +9,13 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
-from data.dnd import Box, DndLayout, cut, image_path, read_boxes, read_image
-from data.submissions import read_dnd_crop, write_dnd_bundle, write_dnd_crop
+from data.benchmarks.dnd import Box, DndLayout, cut, image_path, read_boxes, read_image
+from data.benchmarks.submissions import read_dnd_crop, write_dnd_bundle, write_dnd_crop
 from evaluation.denoisers import Denoiser, denoise_checked
 from evaluation.noise_setup import check_apart
 from evaluation.submission_folder import Submission
 from evaluation.submission_parts import file_hash, settings_of, threads_of
-from evaluation.synthesis_folder import file_state
+from synthesis.output import file_state
 from utils.workers import in_threads
 
 RECORD = "submission.json"

@@ -6,8 +6,8 @@ import re
 from pathlib import Path
 from typing import Any, NamedTuple, TextIO
 
-from evaluation.synthesis_folder import LEFTOVER, spelled
-from utils.atomic import claim_folder, lock_folder, write_json
+from synthesis.output import LEFTOVER, spelled
+from utils.files import claim_folder, lock_folder, write_json
 
 VERSION = 1  # raise it when the same settings begin to give other files
 
@@ -50,7 +50,7 @@ class Submission(NamedTuple):
         return bool(written) and written == self._sizes()
 
     def open(self) -> TextIO | None:
-        """Begin or continue: -> the lock of `utils.atomic.lock_folder`, and its ValueError."""
+        """Begin or continue: -> the lock of `utils.files.lock_folder`, and its ValueError."""
         claim_folder(self.folder, self.option)
         lock = lock_folder(self.folder, f"another process writes to it; wait, or choose another {self.option}")
         for path in self.folder.rglob(".*.tmp*"):

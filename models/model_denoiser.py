@@ -10,8 +10,8 @@ from torch import Tensor, nn
 from models.averages import averaged_copy, follow
 from models.model_joint import LR_DECAY_GAMMA
 from models.networks import network_checkpoint
+from models.optimise import Update
 from models.precision import PUBLISHED, Precision
-from models.updates import Update
 
 # `--arch` and the letter that a network of this kind has as its key; the classes are in `models.networks`.
 ARCHITECTURES = {"dncnn": "G3"}

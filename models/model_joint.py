@@ -11,9 +11,9 @@ from models import losses
 from models.averages import averaged_copy, follow
 from models.neca import Synthesis, correlate, synthesize_w
 from models.networks import GENERATORS, LETTERS, network_checkpoint
+from models.optimise import Update
 from models.precision import PUBLISHED, Precision
 from models.step_randomness import StepRandomness, draw_step
-from models.updates import Update
 
 GENERATOR_SIDE = (*GENERATORS, "G3")  # in the order of their updates
 CRITICS = ("D1", "D2")

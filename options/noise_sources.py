@@ -26,7 +26,7 @@ class Source(NamedTuple):
 
 
 def add_source_options(group) -> None:
-    """Where the noise comes from, `evaluation.noise_source_setup.build_sources`."""
+    """Where the noise comes from, `synthesis.noise_source_setup.build_sources`."""
     group.add_argument(
         "--source",
         type=_source,

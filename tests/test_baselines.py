@@ -5,7 +5,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from models.baselines import (
+from models.noise_models import (
     Coloured,
     Gaussian,
     Heteroscedastic,

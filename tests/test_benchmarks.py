@@ -9,9 +9,15 @@ import numpy as np
 import pytest
 import scipy.io
 
-from data.benchmarks import BENCHMARK_SHAPE, read_blocks, read_validation
-from data.dnd import DndLayout, cut, image_path, read_boxes, read_image
-from data.submissions import read_dnd_crop, write_dnd_bundle, write_dnd_crop, write_kaggle_csv, write_sidd_mat
+from data.benchmarks.dnd import DndLayout, cut, image_path, read_boxes, read_image
+from data.benchmarks.sidd import BENCHMARK_SHAPE, read_blocks, read_validation
+from data.benchmarks.submissions import (
+    read_dnd_crop,
+    write_dnd_bundle,
+    write_dnd_crop,
+    write_kaggle_csv,
+    write_sidd_mat,
+)
 from tests.mat import write_v5, write_v73
 
 SHAPE = (2, 3, 8, 6, 3)

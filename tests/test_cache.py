@@ -17,12 +17,12 @@ import torch
 
 import main_train_jointly
 from data import cache, cache_build, cache_file
+from data.batches import StepBatches, TrainingPatches
 from data.cache import open_images
 from data.crop import CropJob, crop_pair
-from data.dataset import StepBatches, TrainingPatches
-from data.image_list import list_images
 from data.image_sets import PUBLISHED_CROPS
 from data.loading import training_batches, whole_image_loader
+from data.pairs import list_images
 from data.sidd import find_pairs
 from data.splits import read_list
 from tests.camera import CAMERA, command, make_camera
@@ -273,7 +273,7 @@ import logging, os, signal, sys, time
 from pathlib import Path
 from data import cache_build
 from data.cache import open_images
-from data.image_list import list_images
+from data.pairs import list_images
 
 data, kill_at = Path(sys.argv[1]), int(sys.argv[2])
 read, count = cache_build.decode_pair, 0

@@ -16,7 +16,7 @@ from Crop_SIDD import main
 from data import crop
 from data.crop_settings import CropSettings
 from data.sidd import find_crops
-from options.crop import crop_parser
+from options.data import crop_parser
 from utils.image import read_image, write_image
 from utils.workers import run_jobs
 

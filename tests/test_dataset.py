@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 import torch
 
-from data.dataset import StepBatches, StepKey, TrainingPatches, steps_per_epoch
-from data.image_list import list_images
+from data.batches import StepBatches, StepKey, TrainingPatches, steps_per_epoch
 from data.loading import batches_of, to_device, training_batches, training_loader, whole_image_loader
+from data.pairs import list_images
 from data.readers import FileReader
 from data.transforms import dihedral, dihedral_batch
 from utils.image import read_image, to_uint8, write_image

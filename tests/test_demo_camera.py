@@ -6,10 +6,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from data import demo_camera, demo_content
-from data.demo import DemoScene, all_scenes, open_scene, redraw, write_lists
-from data.demo_options import DemoOptions, claim_folder, parse_size, read_options
-from data.demo_statistics import as_markdown, measure
+from data.demo import camera as demo_camera
+from data.demo import content as demo_content
+from data.demo.options import DemoOptions, claim_folder, parse_size, read_options
+from data.demo.scenes import DemoScene, all_scenes, open_scene, redraw, write_lists
+from data.demo.statistics import as_markdown, measure
 from main_make_demo import main
 from options.make_demo import make_demo_parser
 from utils.image import read_image

@@ -3,14 +3,14 @@
 import numpy as np
 import pytest
 
-from data.dataset import read_pair
-from data.demo import DemoScene
-from data.demo_options import DemoOptions
+import metrics
+from data.batches import read_pair
+from data.demo.options import DemoOptions
+from data.demo.scenes import DemoScene
 from data.sidd import find_pairs
 from evaluation.noise import Reference, measure
+from metrics import noise_of, structure_score
 from tests.conftest import SHARED
-from utils import metrics
-from utils.metrics import noise_of, structure_score
 
 REAL_SCENES = {  # of ../shared/real: camera and ISO differ
     "S6 ISO 800": "SIDD_Srgb_Parts/0009_001_S6_00800_00350_3200_L",

@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 import torch
 
-from data.dataset import read_pair
+from data.batches import read_pair
 from data.sidd import Pair
-from evaluation.fitting import (
+from metrics import autocorrelation, channel_correlation, noise_of
+from synthesis.fitting import (
     MAX_LAG,
     correlation,
     fit_baselines,
@@ -19,7 +20,6 @@ from evaluation.fitting import (
 )
 from tests.test_baselines import covariance_of
 from utils.image import to_uint8, write_image
-from utils.metrics import autocorrelation, channel_correlation, noise_of
 
 SIDE, FRAMES = 128, 4
 PIXELS = FRAMES * SIDE * SIDE  # of a channel

@@ -9,8 +9,9 @@ import pytest
 
 import main_gains
 from data.sidd import find_crops, parse_scene
-from evaluation.gain_curves import intensity_chart, measure_curve, measure_curves
-from evaluation.gains import (
+from models import load_neca
+from synthesis.gain_curves import intensity_chart, measure_curve, measure_curves
+from synthesis.gains import (
     GainBank,
     bank_note,
     bank_path,
@@ -21,7 +22,6 @@ from evaluation.gains import (
     weights_hash,
     write_bank,
 )
-from models import load_neca
 from tests.conftest import ROOT
 from tests.noisy_set import CAMERA, make_set, make_weights
 from tests.refusal import refused

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 
+from metrics import kld, noise_of, psnr
 from models.losses import global_noise_level, local_noise_level, pixel_shuffle_down
 from models.model_joint import CRITICS, JointModel, JointOptions
 from models.neca import synthesize_w
@@ -18,7 +19,6 @@ from models.networks import LETTERS
 from models.step_randomness import StepRandomness
 from tests.conftest import SHARED
 from tests.golden import assert_close, fill, fingerprint, image
-from utils.metrics import kld, noise_of, psnr
 
 
 def pytest_generate_tests(metafunc):

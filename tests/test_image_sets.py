@@ -6,7 +6,7 @@ import pytest
 from data.crop import CropJob, crop_pair
 from data.image_sets import PUBLISHED_CROPS, find_frames, read_samples
 from data.sidd import find_crops
-from options.crop import crop_parser
+from options.data import crop_parser
 from tests.noisy_set import make_set
 from utils.image import read_image, write_image
 

@@ -7,22 +7,22 @@ import numpy as np
 import pytest
 import torch
 
+from data.batches import StepBatches
 from data.data_sets import DataSet, find_data_sets
-from data.dataset import StepBatches
-from data.image_list import list_images
 from data.mixture import JoinedReader, MixedBatches, Mixture, evenly_chosen
+from data.pairs import list_images
 from data.readers import FileReader
 from data.sidd import parse_scene
-from evaluation import fitted_noise as fitting_file
-from evaluation.fitted_noise import fingerprint, fitted_noise
-from evaluation.fitting import Baselines
-from evaluation.mixed_noise import MixedNoise
-from evaluation.noise_source_setup import build_sources
-from evaluation.noise_sources import Fitted, NecaS, NecaW, NoiseSource, OfPair, WhiteOfRange
-from models.baselines import Coloured, Gaussian, Heteroscedastic
 from models.generator import NoiseGenerator
 from models.neca import synthesize_s, synthesize_w
+from models.noise_models import Coloured, Gaussian, Heteroscedastic
 from options.train_denoiser import train_denoiser_options, train_denoiser_parser
+from synthesis import fitted_noise as fitting_file
+from synthesis.fitted_noise import fingerprint, fitted_noise
+from synthesis.fitting import Baselines
+from synthesis.mixed_noise import MixedNoise
+from synthesis.noise_source_setup import build_sources
+from synthesis.training_noise import Fitted, NecaS, NecaW, NoiseSource, OfPair, WhiteOfRange
 from tests.noisy_set import CAMERA, STD, make_set, make_weights
 from tests.tiny import tiny_networks
 

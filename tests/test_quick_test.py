@@ -373,7 +373,7 @@ def test_full_disk_leaves_no_half_file(root, capsys, monkeypatch):
     def full(file):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("utils.atomic.os.fsync", full)
+    monkeypatch.setattr("utils.files.os.fsync", full)
     assert "No space left on device" in refuse(root, capsys)
 
 

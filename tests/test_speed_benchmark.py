@@ -8,6 +8,7 @@ import pytest
 import torch
 from torch import nn
 
+import metrics
 from benchmark import speed
 from benchmark.flops import count_flops
 from benchmark.published import crop_frames, published_test
@@ -17,7 +18,6 @@ from data.crop import CropJob, crop_pair
 from data.image_sets import PUBLISHED_CROPS
 from data.sidd import find_crops, find_pairs
 from models.losses import gradient_penalty
-from utils import metrics
 
 KEYS = ["patch_ratio", "memcpy_ratio", "crop_ratio", "raw_to_first_batch_ratio", "step_ratio", "gemm_fraction"]
 

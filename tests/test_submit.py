@@ -15,7 +15,7 @@ import scipy.io
 import torch
 
 import main_eval
-from data.dnd import DndLayout
+from data.benchmarks.dnd import DndLayout
 from evaluation import submission
 from evaluation.submission import submit
 from evaluation.submission_folder import Submission

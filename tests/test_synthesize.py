@@ -17,11 +17,11 @@ import torch
 import Crop_SIDD
 import main_synthesize
 from data.crop import find_jobs
-from data.image_folders import plan_scenes
+from data.folders import plan_scenes
 from data.sidd import find_crops, find_misnamed, find_scenes, parse_scene
-from evaluation.gains import GainBank, bank_path, write_bank
 from models import load_neca
 from options.synthesize import synthesize_options
+from synthesis.gains import GainBank, bank_path, write_bank
 from tests.conftest import ROOT
 from tests.noisy_set import CAMERA, make_weights
 from tests.refusal import refused
@@ -355,7 +355,7 @@ def test_image_that_cannot_be_read_keeps_its_scene_number(root, capsys):
 
 def stop_after(monkeypatch, count: int, error: BaseException) -> None:
     """Let the writing of the output after `count` others fail."""
-    from utils.atomic import write_bytes
+    from utils.files import write_bytes
 
     left = [count]
 
@@ -365,7 +365,7 @@ def stop_after(monkeypatch, count: int, error: BaseException) -> None:
         left[0] -= 1
         write_bytes(path, content)
 
-    monkeypatch.setattr("evaluation.synthesis.write_bytes", stopping)
+    monkeypatch.setattr("synthesis.run.write_bytes", stopping)
 
 
 @pytest.mark.parametrize("layout", ["plain", "sidd"])

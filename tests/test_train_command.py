@@ -13,9 +13,9 @@ import pytest
 import torch
 
 import main_train_jointly
-from evaluation.gains import read_bank
 from models.networks import LETTERS
 from models.pretrained import load_generators
+from synthesis.gains import read_bank
 from tests.camera import CAMERA, command, make_camera
 from tests.conftest import ROOT
 from utils import checkpoints

@@ -10,18 +10,18 @@ import torch
 
 import main_synthesize
 import main_train_denoiser
-from data.dataset import StepBatches, TrainingPatches
-from data.image_list import list_images
+from data.batches import StepBatches, TrainingPatches
 from data.loading import to_device
+from data.pairs import list_images
 from data.readers import FileReader
-from evaluation import fitted_noise as fitting_file
-from evaluation.fitting import Baselines
-from evaluation.gains import GainBank, bank_path, write_bank
-from models.baselines import Coloured, Gaussian, Heteroscedastic
 from models.model_denoiser import DenoiserModel, DenoiserOptions
 from models.networks import build_networks
+from models.noise_models import Coloured, Gaussian, Heteroscedastic
 from models.pretrained import load_network
 from options.train_denoiser import train_denoiser_options, train_denoiser_parser
+from synthesis import fitted_noise as fitting_file
+from synthesis.fitting import Baselines
+from synthesis.gains import GainBank, bank_path, write_bank
 from tests.noisy_set import CAMERA, make_set, make_weights
 from tests.refusal import refused
 from utils import checkpoints

@@ -5,8 +5,8 @@ import math
 from pathlib import Path
 from typing import Any
 
-from utils.atomic import write_json
 from utils.checkpoints import save_checkpoint
+from utils.files import write_json
 
 BEST_RECORD = "best.json"
 

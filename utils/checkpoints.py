@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from utils.atomic import atomic_path
+from utils.files import atomic_path
 
 STATE_PREFIX = "training_state_"
 

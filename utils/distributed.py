@@ -1,7 +1,7 @@
 """Several processes that train one model together: starting them, meeting, what they agree on.
 
 torchrun tells each its place in the environment; without it there is one process and every function here is trivial.
-Words between processes go by Gloo on the CPU, gradients on CUDA by NCCL (see `models.updates`).
+Words between processes go by Gloo on the CPU, gradients on CUDA by NCCL (see `models.optimise`).
 """
 
 import logging

@@ -13,7 +13,7 @@ import cv2
 import numpy as np
 from PIL import Image, ImageCms, ImageOps
 
-from utils.atomic import write_bytes
+from utils.files import write_bytes
 
 PNG_START = b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR"  # width and height follow, 4 bytes each
 PNG_END = b"\0\0\0\0IEND\xaeB`\x82"
@@ -230,7 +230,7 @@ def encode_image(image: np.ndarray, suffix: str) -> bytes:
 
 
 def write_image(path: str | Path, image: np.ndarray, flush: bool = True) -> None:
-    """Write (H, W, 3) RGB to `path` as `encode_image` and `utils.atomic` do; the suffix chooses the format."""
+    """Write (H, W, 3) RGB to `path` as `encode_image` and `utils.files` do; the suffix chooses the format."""
     path = Path(path)
     try:
         content = encode_image(image, path.suffix)

@@ -14,7 +14,7 @@ from tqdm import tqdm
 
 from utils import distributed
 from utils.checkpoints import STATE_PREFIX, load_newest_state, remove_all_but_newest, save_checkpoint
-from utils.run_log import RunLog
+from utils.run import RunLog
 from utils.runtime import StopSignal
 
 KEPT_STATES = 2  # the newest training state and the one before it, in case the disk damages a file

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from data.mixture import Mixture
 from data.sidd import Scene, parse_scene
-from evaluation.noise_sources import NoiseSource, Patches
+from synthesis.training_noise import NoiseSource, Patches
 
 
 class MixedNoise:

@@ -10,8 +10,8 @@ import numpy as np
 import scipy.io
 from tqdm import tqdm
 
-from data.mat_files import mat_errors
-from utils.atomic import atomic_path
+from data.benchmarks.mat_files import mat_errors
+from utils.files import atomic_path
 
 CSV_HEADER = ["ID", "BLOCK"]
 BLOCKS_KEY = "DenoisedBlocksSrgb"

@@ -8,8 +8,8 @@ import re
 from pathlib import Path
 from typing import Any
 
-from data.image_folders import ImageJob, Target
-from utils.atomic import claim_folder, lock_folder, write_bytes, write_json
+from data.folders import ImageJob, Target
+from utils.files import claim_folder, lock_folder, write_bytes, write_json
 from utils.image import PHOTO_SUFFIXES
 
 RECORD, MANIFEST = "synthesis.json", "manifest.csv"
@@ -18,7 +18,7 @@ COLUMNS = (
     "input", "output", "clean", "draw", "camera", "gain", "noise_level", "gain_from", "seed", "weights_sha256",
     "input_bytes", "input_mtime_ns", "output_bytes",
 )  # fmt: skip
-LEFTOVER = re.compile(r"\..*\.\d+\.tmp(\.\w+)?")  # see utils.atomic
+LEFTOVER = re.compile(r"\..*\.\d+\.tmp(\.\w+)?")  # see utils.files
 
 Row = dict[str, str]
 

@@ -11,12 +11,12 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
-from data.image_folders import ImageJob, Target
+from data.folders import ImageJob, Target
 from data.named_pairs import SMALLEST
-from evaluation.strengths import Strength, StrengthSource, as_network_input
-from evaluation.synthesis_folder import Row, SynthesisFolder, file_state
 from models.generator import NoiseGenerator
-from utils.atomic import write_bytes
+from synthesis.output import Row, SynthesisFolder, file_state
+from synthesis.strengths import Strength, StrengthSource, as_network_input
+from utils.files import write_bytes
 from utils.image import encode_image, read_photo, to_8bit
 from utils.workers import in_threads
 

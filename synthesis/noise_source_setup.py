@@ -10,12 +10,12 @@ import numpy as np
 import torch
 
 from data.sidd import Scene
-from evaluation.fitted_noise import FittedNoise, fingerprint
-from evaluation.fitting import nearest_iso
-from evaluation.gains import bank_note, bank_path, read_bank, weights_hash
-from evaluation.noise_sources import Fitted, NecaS, NecaW, NoiseSource, OfPair, WhiteOfRange
 from models.generator import NoiseGenerator
 from models.pretrained import find_checkpoint_folder, find_checkpoints, load_generators
+from synthesis.fitted_noise import FittedNoise, fingerprint
+from synthesis.fitting import nearest_iso
+from synthesis.gains import bank_note, bank_path, read_bank, weights_hash
+from synthesis.training_noise import Fitted, NecaS, NecaW, NoiseSource, OfPair, WhiteOfRange
 
 FITTED = ("awgn", "heteroscedastic", "coloured")  # kinds of source, and fields of `Baselines`
 NECA = ("neca-w", "neca-s")

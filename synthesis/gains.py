@@ -17,7 +17,7 @@ from data.sidd import parse_scene
 from models.generator import NoiseGenerator
 from models.networks import GENERATORS
 from models.pretrained import find_checkpoints, load_generators
-from utils.atomic import write_text
+from utils.files import write_text
 from utils.workers import in_threads
 
 BANK = "gains.json"

@@ -8,16 +8,16 @@ import numpy as np
 import torch
 from torch.utils.data import DataLoader
 
+import metrics
 from data.sidd import parse_scene
 from evaluation.noise import REAL, Evidence, describe
 from evaluation.noise_pictures import draw_pictures
-from evaluation.whole_images import mean_over_images, to_hwc
+from metrics import noise_of
 from models.model_joint import JointModel
 from models.networks import GENERATORS
-from utils import metrics
+from synthesis.whole_images import mean_over_images, to_hwc
 from utils.best import keep_if_best
 from utils.image import to_uint8
-from utils.metrics import noise_of
 from utils.plots import magnified_noise, panel
 
 PANEL_GAIN = 4  # magnification of the noise in the pictures
@@ -65,7 +65,7 @@ def _measure_image(model: JointModel, batch: dict, z: torch.Tensor) -> tuple[dic
 def compare(clean: np.ndarray, real: np.ndarray, fake: np.ndarray) -> dict[str, float]:
     """Set fake noise beside the real one, both (H, W, 3) in whole grey levels, of a clean image (H, W, 3) uint8.
 
-    kld, kld_exact, acf, xcorr, nlf, std: as `utils.metrics` defines them, std being fake over real; lag1: fake minus
+    kld, kld_exact, acf, xcorr, nlf, std: as `metrics` defines them, std being fake over real; lag1: fake minus
     real autocorrelation between neighbours, mean of both directions and the channels; score: `structure_score`.
     """
     lags = [metrics.autocorrelation(noise) for noise in (real, fake)]  # (3, 9, 9)

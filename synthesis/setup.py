@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from data.image_folders import FoundImages, ImageJob, plan_plain, plan_scenes, with_partners
+from data.folders import FoundImages, ImageJob, plan_plain, plan_scenes, with_partners
 
 
 def plan_outputs(args: argparse.Namespace, found: FoundImages) -> tuple[list[ImageJob], list[str]]:

@@ -4,10 +4,10 @@ from pathlib import Path
 
 import numpy as np
 
-from data.demo import FRAMES, all_scenes
-from data.demo_options import read_options
+from data.demo.options import read_options
+from data.demo.scenes import FRAMES, all_scenes
+from metrics import autocorrelation, channel_correlation, noise_of
 from utils.image import read_image
-from utils.metrics import autocorrelation, channel_correlation, noise_of
 
 COLUMNS = ("std", "lag-1 h", "lag-1 v", "lag-2", "lag-(1,1)", "rg", "gb", "rb", "bias")
 

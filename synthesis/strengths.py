@@ -10,8 +10,8 @@ from typing import NamedTuple, Protocol
 import numpy as np
 from tqdm import tqdm
 
-from data.image_folders import ImageJob, find_images
-from evaluation.gains import GainEstimator, NamedGain, bank_path, gain_or_fail, read_bank, rounded_gain
+from data.folders import ImageJob, find_images
+from synthesis.gains import GainEstimator, NamedGain, bank_path, gain_or_fail, read_bank, rounded_gain
 from utils.image import PHOTO_SUFFIXES, read_photo
 
 

@@ -11,10 +11,10 @@ from pathlib import Path
 
 import numpy as np
 
-from data.demo_camera import develop, expose, to_raw
-from data.demo_content import compose
-from data.demo_options import CAMERA, DemoOptions, read_options
-from utils.atomic import write_text
+from data.demo.camera import develop, expose, to_raw
+from data.demo.content import compose
+from data.demo.options import CAMERA, DemoOptions, read_options
+from utils.files import write_text
 from utils.image import write_image
 
 KELVIN = (3200, 4400, 5500)  # SIDD's illuminants

@@ -4,13 +4,13 @@ import hashlib
 from pathlib import Path
 from typing import Any
 
-from data.dataset import PairReader
-from data.image_list import ImageList
+from data.batches import PairReader
+from data.pairs import ImageList
 from data.sidd import parse_scene
-from evaluation.fitting import Baselines, fit_baselines
-from models.baselines import Coloured, Gaussian, Heteroscedastic
+from models.noise_models import Coloured, Gaussian, Heteroscedastic
+from synthesis.fitting import Baselines, fit_baselines
 from utils.checkpoints import load_checkpoint, save_checkpoint
-from utils.choice import evenly_spaced
+from utils.randomness import evenly_spaced
 
 FittedNoise = dict[str, dict[int, Baselines]]  # by camera and ISO
 

@@ -9,7 +9,7 @@ from functools import lru_cache
 import numpy as np
 import scipy.fft
 
-from utils.metrics.checks import check_noise, check_pair
+from metrics.checks import check_noise, check_pair
 
 MAX_LAG = 4  # pixels
 RINGS = 32  # of the spectrum, from 0 to 0.5 cycles per pixel

@@ -7,8 +7,8 @@ import h5py
 import numpy as np
 import scipy.io
 
-from data.benchmarks import times
-from data.mat_files import is_hdf5, list_variables, mat_errors, read_variable, require_variable
+from data.benchmarks.mat_files import is_hdf5, list_variables, mat_errors, read_variable, require_variable
+from data.benchmarks.sidd import times
 
 IMAGE_KEY, BOXES_KEY = "InoisySRGB", "boundingboxes"
 OVERSHOOT = 0.1  # tells images in [0, 1] from those in [0, 255] and from unclipped ones

@@ -2,8 +2,8 @@
 
 import numpy as np
 
-from evaluation.gains import GainBank
 from models.generator import NoiseGenerator
+from synthesis.gains import GainBank
 
 SIDE = 32  # pixels of a patch
 BORDER = 4  # of them are left out on each side: NPNet sees 3 pixels around, NCNet spreads noise by a few

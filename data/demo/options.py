@@ -5,8 +5,8 @@ import re
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from data.demo_camera import ISO_RANGE
-from utils.atomic import write_json
+from data.demo.camera import ISO_RANGE
+from utils.files import write_json
 
 CAMERA = "DC"
 RECORD = "demo.json"

@@ -9,9 +9,9 @@ import torch
 from torch import Tensor
 
 from data.sidd import Scene
-from evaluation.fitting import Baselines, nearest_iso
-from models.baselines import Baseline, Gaussian
 from models.generator import NoiseGenerator
+from models.noise_models import Baseline, Gaussian
+from synthesis.fitting import Baselines, nearest_iso
 
 
 class Patches(NamedTuple):

@@ -8,14 +8,14 @@ from pathlib import Path
 
 import torch
 
+from data.batches import StepBatches, TrainingPatches
 from data.data_sets import DataSet, find_data_sets
-from data.dataset import StepBatches, TrainingPatches
-from data.image_list import ImageList
 from data.loading import training_batches
 from data.mixture import MixedBatches, Mixture
-from evaluation.fitted_noise import FittedNoise, fitted_noise
-from evaluation.mixed_noise import MixedNoise, noised_batches
-from evaluation.noise_source_setup import build_sources
+from data.pairs import ImageList
+from synthesis.fitted_noise import FittedNoise, fitted_noise
+from synthesis.mixed_noise import MixedNoise, noised_batches
+from synthesis.noise_source_setup import build_sources
 from utils.distributed import process, share_of
 
 # What of the disk a resumed run must find unchanged -> what users call it, and no default, for no run is older.

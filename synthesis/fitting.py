@@ -11,9 +11,9 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from data.dataset import read_pair
-from models.baselines import Coloured, Gaussian, Heteroscedastic, before_clipping, clipped_moments, colouring_kernel
-from utils.metrics import noise_of
+from data.batches import read_pair
+from metrics import noise_of
+from models.noise_models import Coloured, Gaussian, Heteroscedastic, before_clipping, clipped_moments, colouring_kernel
 from utils.workers import in_threads
 
 MAX_LAG = 8  # pixels; ten SIDD scenes' noise: .41 to .47 at lag 1, at most .06 at 3, beyond 4 only content's .04

@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
-from utils.atomic import claim_folder, lock_folder, write_json, write_text
 from utils.distributed import is_first
+from utils.files import claim_folder, lock_folder, write_json, write_text
 from utils.image import write_image
 
 
@@ -105,7 +105,7 @@ class RunLog:
                 )
 
     def _remove_leftovers(self) -> None:
-        """Delete temporary files that a killed process has left (see `utils.atomic`)."""
+        """Delete temporary files that a killed process has left (see `utils.files`)."""
         for path in self.folder.rglob(".*.tmp*"):
             path.unlink(missing_ok=True)
 

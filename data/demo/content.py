@@ -25,7 +25,7 @@ import cv2
 import numpy as np
 import skimage
 
-from data.demo_charts import BRIGHT, CHARTS, DARK
+from data.demo.charts import BRIGHT, CHARTS, DARK
 from utils.image import read_image
 
 PHOTOGRAPHS = {

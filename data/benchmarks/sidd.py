@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 
-from data.mat_files import read_variable, require_variable
+from data.benchmarks.mat_files import read_variable, require_variable
 
 BENCHMARK_KEY = "BenchmarkNoisyBlocksSrgb"
 BENCHMARK_SHAPE = (40, 32, 256, 256, 3)  # of the published files: images, blocks of each, height, width, RGB

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from evaluation.summary import CONFIDENCE
-from utils.atomic import write_text
+from utils.files import write_text
 from utils.report import Block, Heading, Table, to_markdown
 from utils.report_html import to_html
 

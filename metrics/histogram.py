@@ -1,13 +1,13 @@
 """Divergences between histograms of noise, and between local variances: what the field's tables contain.
 
 Natural logarithms, KL(real || fake), channels pooled. All of them are blind to how the noise is arranged: the first
-four to every order of the pixels, AKLD to all but the local variance. See `utils.metrics.structure` for the rest.
+four to every order of the pixels, AKLD to all but the local variance. See `metrics.structure` for the rest.
 """
 
 import cv2
 import numpy as np
 
-from utils.metrics.checks import check_pair
+from metrics.checks import check_pair
 
 # 66 bins, in noise / 255 units. The outermost two catch everything beyond +-0.1 (NeCA's protocol).
 KLD_EDGES = np.concatenate([[-1000.0], np.arange(65) * (0.2 / 64) - 0.1, [1000.0]])

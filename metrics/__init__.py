@@ -3,10 +3,10 @@
 Images are (H, W, C) uint8; noise is (H, W, C) in grey levels, the real one in whole ones (`noise_of`).
 """
 
-from utils.metrics.images import noise_of, psnr, ssim
-from utils.metrics.marginal import akld, count_levels, kld, kld_exact, kld_flow, kld_naflow
-from utils.metrics.score import structure_score
-from utils.metrics.structure import (
+from metrics.histogram import akld, count_levels, kld, kld_exact, kld_flow, kld_naflow
+from metrics.images import noise_of, psnr, ssim
+from metrics.score import structure_score
+from metrics.structure import (
     acf,
     acf_distance,
     autocorrelation,

@@ -1,0 +1,1 @@
+"""What the benchmarks of SIDD and DND hand out and take."""

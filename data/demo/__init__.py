@@ -1,0 +1,1 @@
+"""A simulated phone camera with known noise, and scenes for it."""

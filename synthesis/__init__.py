@@ -1,0 +1,1 @@
+"""Noise for one's own images and for a denoiser's training."""
