@@ -3,9 +3,30 @@
 from importlib import import_module
 from typing import Any
 
-# Imported when they are asked for: a command that needs one network loads no more.
-_MODULES = {"NoiseGenerator": "models.generator", "load_neca": "models.generator"}
-__all__ = ["NoiseGenerator", "load_neca"]
+# Public names by module, imported when they are asked for: a command that needs one network loads no more.
+_NAMES = {
+    "augmentation": ["AddCameraNoise"],
+    "blocks": ["ACT_MODES"],
+    "denoiser": ["TiledDenoiser"],
+    "generator": ["NoiseGenerator", "load_neca"],
+    "init": ["INIT_TYPES", "initialise"],
+    "model_denoiser": ["DenoiserModel", "DenoiserOptions"],
+    "model_joint": ["CRITICS", "JointModel", "JointOptions"],
+    "neca": ["Synthesis", "correlate", "synthesize_s", "synthesize_w"],
+    "network_discriminator": ["Discriminator"],
+    "network_dncnn": ["DnCNN"],
+    "network_genet": ["GENet"],
+    "network_ncnet": ["NCNet"],
+    "network_npnet": ["NPNet"],
+    "networks": ["GENERATORS", "LETTERS", "NETWORK_CLASSES", "build_networks", "network_checkpoint"],
+    "optimise": ["Update"],
+    "precision": ["Precision"],
+    "pretrained": ["MissingWeightsError", "load_generators", "load_network"],
+    "step_randomness": ["StepRandomness", "draw_step"],
+    "white_noise": ["white_noise"],
+}
+_MODULES = {name: f"models.{module}" for module, names in _NAMES.items() for name in names}
+__all__ = list(_MODULES)
 
 
 def __getattr__(name: str) -> Any:

@@ -17,13 +17,18 @@ from models.blocks import exact_convolutions
 from models.fast import FastGENet, FastNCNet, FastNPNet
 from models.image_batch import NOISY_RANGE, ImageBatch, image_keys, per_image
 from models.neca import Synthesis
-from models.pretrained import find_checkpoint_folder, find_checkpoints, load_generators
+from models.pretrained import (
+    MissingWeightsError,
+    find_checkpoint_folder,
+    find_checkpoints,
+    hash_weights,
+    load_generators,
+)
 from models.tiled import correlate, estimate_gain
 from models.tiled_npnet import noise_levels
 from models.white_noise import draw_white_noise
 
 TILE = 1024  # pixels of a tile's side: about 1.5 GB; smaller tiles spend more on the surroundings that they share
-LETTERS = (("E", "G1", "G2"), ("G1", "G2"), ("G2",))  # what a folder may hold: all, all but GENet, NeCA-S only
 
 
 class NoiseGenerator(nn.Module):
@@ -32,6 +37,8 @@ class NoiseGenerator(nn.Module):
     networks: {letter: network}; E and G1 may be absent. tile: side of a tile in pixels, rounded up to a multiple of 8,
     0 for whole images and batches; it changes memory and speed, not the noise. dtype: what is computed in.
     channels_last: the memory format, None for the faster one: it on the CPU, the usual one on CUDA.
+
+    One of `load_neca` knows its origin: `folder`, `files` by letter and `weights_hash`, the SHA-256 over them.
     """
 
     def __init__(
@@ -49,6 +56,9 @@ class NoiseGenerator(nn.Module):
         if "G2" not in networks:
             raise ValueError(f"networks {', '.join(networks) or 'none'}, expected at least G2 (NCNet)")
         self.tile, self.channels_last = -(-tile // 8) * 8, channels_last
+        self.folder: Path | None = None
+        self.files: dict[str, Path] = {}
+        self.weights_hash = ""
         self.genet = FastGENet(networks["E"]) if "E" in networks else None
         self.npnet = FastNPNet(networks["G1"]) if "G1" in networks else None
         self.ncnet = FastNCNet(networks["G2"])
@@ -203,23 +213,37 @@ def load_neca(
     tile: int = TILE,
     dtype: torch.dtype = torch.float32,
     channels_last: bool | None = None,
+    networks: Sequence[str] | None = None,
 ) -> NoiseGenerator:
     """Load a camera's noise generator from a folder of checkpoints, released or of a training run.
 
-    camera: the folder is one of cameras (pretrain, saves), and this its name. What the folder lacks, the generator
-    cannot do: without GENet estimate gains, with NCNet alone more than NeCA-S. Raises ValueError that names the folder
-    and what is missing, and as NoiseGenerator.
+    Args:
+        folder: The checkpoints' folder or, with `camera`, one of cameras such as `pretrain` or `saves`.
+        camera: The camera's name within the folder.
+        device: Where to compute.
+        tile: As in NoiseGenerator, like dtype and channels_last.
+        networks: Letters of the networks that are needed. Without them, as many as there are: a folder that lacks
+            GENet (E) gives a generator that cannot estimate gains, NCNet (G2) alone one for NeCA-S only.
+
+    Returns:
+        The generator, which knows its origin: `folder`, `files` by letter, and `weights_hash` over the files.
+
+    Raises:
+        MissingWeightsError: A network has no file; names where it looked, and which other cameras are there.
+        ValueError: A file is damaged or does not fit, or the tile or dtype is none.
     """
-    for letters in LETTERS:
+    choices = [tuple(networks)] if networks else [("E", "G1", "G2"), ("G1", "G2"), ("G2",)]
+    for letters in choices:
         try:
-            place = Path(folder) if camera is None else find_checkpoint_folder(folder, camera, letters)
-        except ValueError:
-            if letters == LETTERS[-1]:
-                raise
-            continue
-        if find_checkpoints(place, letters):
+            place = find_checkpoint_folder(folder, camera, letters)
             break
-    return NoiseGenerator(load_generators(place, letters), tile, dtype, channels_last).to(device)
+        except MissingWeightsError:
+            if letters == choices[-1]:
+                raise
+    generator = NoiseGenerator(load_generators(place, letters), tile, dtype, channels_last).to(device)
+    generator.folder, generator.files = place, find_checkpoints(place, letters)
+    generator.weights_hash = hash_weights(generator.files)
+    return generator
 
 
 def _outputs(clean: Tensor, kind: torch.dtype, maps: bool) -> Synthesis:

@@ -1,5 +1,6 @@
 """Networks from checkpoint files: the authors' released weights, and those of our own training runs."""
 
+import hashlib
 import logging
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,10 @@ PAPER_SIZES = {
 # RGB images in, and out of all but GENet, which gives the gain, and the critics, which score.
 CHANNELS = {"E": {"in_nc": 3, "out_nc": 1}, "D1": {"in_nc": 3}, "D2": {"in_nc": 3}}
 CHANNELS |= {letter: {"in_nc": 3, "out_nc": 3} for letter in ("G1", "G2", "G3")}
+
+
+class MissingWeightsError(ValueError):
+    """Weights are not there at all; those that are there and damaged raise a plain ValueError."""
 
 
 def load_network(letter: str, path: str | Path) -> nn.Module:
@@ -81,7 +86,7 @@ def load_generators(folder: str | Path, letters: tuple[str, ...] = GENERATORS) -
     """
     paths = find_checkpoints(folder, letters)
     if not paths:
-        raise ValueError(f"{folder}: has no checkpoints of {', '.join(letters)} that belong together")
+        raise MissingWeightsError(f"{folder}: has no checkpoints of {', '.join(letters)} that belong together")
     steps = {letter: load_checkpoint(path).get("step") for letter, path in paths.items()}
     if len(set(steps.values())) > 1:
         found = ", ".join(f"{letter} of step {step}" for letter, step in steps.items())
@@ -110,27 +115,38 @@ def find_checkpoints(folder: str | Path, letters: tuple[str, ...]) -> dict[str, 
     return found
 
 
-def find_checkpoint_folder(pretrain_dir: str | Path, camera: str, letters: tuple[str, ...] = GENERATORS) -> Path:
-    """Find the folder that holds a camera's networks: released weights, a training run's, or `pretrain_dir` itself.
+def find_checkpoint_folder(folder: str | Path, camera: str | None, letters: tuple[str, ...] = GENERATORS) -> Path:
+    """Find the folder that holds a camera's networks: released weights, a training run's, or `folder` itself.
 
-    Raises ValueError that says where it looked, which cameras are there and how to get weights.
+    Without a camera only `folder` itself will do. Raises MissingWeightsError that says where it looked, which cameras
+    are there and how to get weights.
     """
-    root = Path(pretrain_dir)
-    places = [root / camera, root / camera / "models", root]
-    for folder in places:
-        if find_checkpoints(folder, letters):
-            return folder
+    root = Path(folder)
+    places = [root] if camera is None else [root / camera, root / camera / "models", root]
+    for place in places:
+        if find_checkpoints(place, letters):
+            return place
+    if camera is None:
+        raise MissingWeightsError(f"{root}: has no checkpoints of {', '.join(letters)} that belong together")
     cameras = [
-        folder.name
-        for folder in (sorted(root.iterdir()) if root.is_dir() else [])
-        if find_checkpoints(folder, letters) or find_checkpoints(folder / "models", letters)
+        place.name
+        for place in (sorted(root.iterdir()) if root.is_dir() else [])
+        if find_checkpoints(place, letters) or find_checkpoints(place / "models", letters)
     ]
     files = ", ".join(f"checkpoint_{letter}.pth" for letter in letters)
-    raise ValueError(
+    raise MissingWeightsError(
         f"camera {camera} has no weights ({files}) in {', '.join(map(str, places))}; cameras with weights there: "
         f"{', '.join(cameras) or 'none'}; change --cam_name or --pretrain_dir, train with main_train_jointly.py, or "
         f"put the authors' released files into {places[0]}"
     )
+
+
+def hash_weights(files: dict[str, Path]) -> str:
+    """Return the SHA-256 over files of weights in the order of their letters, as of `cat E G1 G2 | sha256sum`."""
+    total = hashlib.sha256()
+    for letter in sorted(files):
+        total.update(files[letter].read_bytes())
+    return total.hexdigest()
 
 
 def begin_from(networks: dict[str, nn.Module], names: dict[str, str], folder: Path, log: logging.Logger) -> None:

@@ -1,13 +1,14 @@
 """The library: load_neca and NoiseGenerator.synthesize, what they accept and what they answer."""
 
 import copy
+import hashlib
 import pickle
 
 import numpy as np
 import pytest
 import torch
 
-from models import load_neca
+from models import MissingWeightsError, load_neca
 from models.generator import NoiseGenerator
 from models.neca import synthesize_s, synthesize_w
 from models.networks import network_checkpoint
@@ -228,6 +229,21 @@ def test_a_camera_is_found_in_a_folder_of_cameras(tmp_path, clean):
     save_generator(tmp_path / "GP" / "models")
     expected = load_neca(tmp_path / "GP" / "models").synthesize(clean, gain=0.1)
     assert torch.equal(load_neca(tmp_path, camera="GP").synthesize(clean, gain=0.1), expected)
+
+
+def test_a_loaded_generator_knows_its_files_and_their_hash(tmp_path):
+    save_generator(tmp_path / "GP")
+    model = load_neca(tmp_path, "GP", networks=("G1", "G2"))
+    assert model.folder == tmp_path / "GP" and model.genet is None
+    assert model.files == {letter: tmp_path / "GP" / f"checkpoint_{letter}.pth" for letter in ("G1", "G2")}
+    together = b"".join(model.files[letter].read_bytes() for letter in ("G1", "G2"))
+    assert model.weights_hash == hashlib.sha256(together).hexdigest()
+
+
+def test_networks_that_are_needed_and_absent_are_refused(tmp_path):
+    save_generator(tmp_path / "GP", ["G2"])
+    with pytest.raises(MissingWeightsError, match=r"checkpoint_E\.pth, checkpoint_G2\.pth"):
+        load_neca(tmp_path, "GP", networks=("E", "G2"))
 
 
 def test_a_folder_without_weights_is_named(tmp_path):
