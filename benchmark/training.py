@@ -11,9 +11,8 @@ from benchmark.limits import Gemm
 from benchmark.naive import NaiveTraining
 from benchmark.timing import Work, spread, take_turns
 from models import losses
-from models.model_joint import CRITICS, JointModel, JointOptions
+from models.model_joint import CRITICS, JointModel, JointOptions, StepRandomness, draw_step
 from models.networks import LETTERS, build_networks
-from models.step_randomness import StepRandomness, draw_step
 from options.train_jointly import network_configs, train_jointly_parser
 from utils.runtime import keep_freed_memory
 

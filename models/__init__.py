@@ -6,12 +6,11 @@ from typing import Any
 # Public names by module, imported when they are asked for: a command that needs one network loads no more.
 _NAMES = {
     "augmentation": ["AddCameraNoise"],
-    "blocks": ["ACT_MODES"],
+    "blocks": ["ACT_MODES", "INIT_TYPES", "initialise"],
     "denoiser": ["TiledDenoiser"],
     "generator": ["NoiseGenerator", "load_neca"],
-    "init": ["INIT_TYPES", "initialise"],
     "model_denoiser": ["DenoiserModel", "DenoiserOptions"],
-    "model_joint": ["CRITICS", "JointModel", "JointOptions"],
+    "model_joint": ["CRITICS", "JointModel", "JointOptions", "StepRandomness", "draw_step"],
     "neca": ["Synthesis", "correlate", "synthesize_s", "synthesize_w"],
     "network_discriminator": ["Discriminator"],
     "network_dncnn": ["DnCNN"],
@@ -19,10 +18,8 @@ _NAMES = {
     "network_ncnet": ["NCNet"],
     "network_npnet": ["NPNet"],
     "networks": ["GENERATORS", "LETTERS", "NETWORK_CLASSES", "build_networks", "network_checkpoint"],
-    "optimise": ["Update"],
-    "precision": ["Precision"],
+    "optimise": ["Precision", "Update"],
     "pretrained": ["MissingWeightsError", "load_generators", "load_network"],
-    "step_randomness": ["StepRandomness", "draw_step"],
     "white_noise": ["white_noise"],
 }
 _MODULES = {name: f"models.{module}" for module, names in _NAMES.items() for name in names}

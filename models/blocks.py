@@ -1,9 +1,10 @@
-"""Layers that several networks share."""
+"""Layers that several networks share, and their initial weights."""
 
 import torch
 from torch import nn
 
 MAX_CHANNELS = 512  # where the widths of NCNet and of the critics stop doubling (published)
+INIT_TYPES = ("normal", "xavier", "kaiming", "orthogonal")
 ACT_MODES = ("R", "L", "BR", "BL", "IR", "IL")  # KAIR's letters: B/I batch/instance norm, R ReLU, L leaky ReLU
 
 
@@ -31,3 +32,28 @@ def conv(in_nc: int, out_nc: int, kernel: int, stride: int = 1, **options) -> nn
 def exact_convolutions():
     """A context of full float32 on CUDA too: with TF32, cuDNN's default, noise would differ from the CPU's."""
     return torch.backends.cudnn.flags(enabled=True, deterministic=True, allow_tf32=False)
+
+
+def initialise(network: nn.Module, init_type: str = "normal") -> nn.Module:
+    """Fill a network's weights in place and return it.
+
+    Convolution and linear weights: `normal` N(0, 0.02) (published), `xavier` normal with gain 0.02, `kaiming` normal
+    over fan_in, `orthogonal` with gain 0.02; biases 0. Norm layers: weight N(1, 0.02), bias 0.
+    Raises ValueError for another name.
+    """
+    fill = {
+        "normal": lambda weight: nn.init.normal_(weight, 0.0, 0.02),
+        "xavier": lambda weight: nn.init.xavier_normal_(weight, gain=0.02),
+        "kaiming": lambda weight: nn.init.kaiming_normal_(weight, mode="fan_in"),
+        "orthogonal": lambda weight: nn.init.orthogonal_(weight, gain=0.02),
+    }
+    if init_type not in fill:
+        raise ValueError(f"--init_type {init_type!r}, expected one of {', '.join(INIT_TYPES)}")
+    for module in network.modules():
+        if isinstance(module, (nn.Conv2d, nn.ConvTranspose2d, nn.Linear)):
+            fill[init_type](module.weight)
+            nn.init.zeros_(module.bias)
+        elif isinstance(module, (nn.BatchNorm2d, nn.InstanceNorm2d)):
+            nn.init.normal_(module.weight, 1.0, 0.02)
+            nn.init.zeros_(module.bias)
+    return network

@@ -7,11 +7,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from models.averages import averaged_copy, follow
 from models.model_joint import LR_DECAY_GAMMA
 from models.networks import network_checkpoint
-from models.optimise import Update
-from models.precision import PUBLISHED, Precision
+from models.optimise import PUBLISHED, Precision, Update, averaged_copy, follow
 
 # `--arch` and the letter that a network of this kind has as its key; the classes are in `models.networks`.
 ARCHITECTURES = {"dncnn": "G3"}

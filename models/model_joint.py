@@ -1,19 +1,17 @@
 """Joint training of the noise generators, their critics and the denoiser: six networks, one step."""
 
+import random
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from models import losses
-from models.averages import averaged_copy, follow
 from models.neca import Synthesis, correlate, synthesize_w
 from models.networks import GENERATORS, LETTERS, network_checkpoint
-from models.optimise import Update
-from models.precision import PUBLISHED, Precision
-from models.step_randomness import StepRandomness, draw_step
+from models.optimise import PUBLISHED, Precision, Update, averaged_copy, follow
 
 GENERATOR_SIDE = (*GENERATORS, "G3")  # in the order of their updates
 CRITICS = ("D1", "D2")
@@ -44,6 +42,29 @@ class JointOptions:
     def adversarial_every(self) -> int:
         """Steps between adversarial terms: a Wasserstein critic learns five times as often (Arjovsky et al. 2017)."""
         return self.adv_every or (5 if self.gan_mode == "wgangp" else 1)
+
+
+class StepRandomness(NamedTuple):
+    """Draws for a batch of N patches."""
+
+    z: Tensor  # (N, 3, H, W), N(0, 1)
+    phase: tuple[int, int]  # of the pixel-shuffle down-sampling, shared by the batch
+    mixing: dict[str, Tensor]  # per critic (N, 1, 1, 1), uniform in [0, 1]
+
+    def part(self, samples: slice) -> "StepRandomness":
+        """What is drawn for some samples of the batch."""
+        mixing = {letter: weights[samples] for letter, weights in self.mixing.items()}
+        return StepRandomness(self.z[samples], self.phase, mixing)
+
+
+def draw_step(shape: torch.Size, pd_stride: int, seed: int, step: int, device: torch.device) -> StepRandomness:
+    """Draw a step's randomness from (seed, step) alone, so that a resumed run draws what an uninterrupted one does."""
+    source = random.Random(f"{seed} step {step}")
+    phase = (source.randrange(pd_stride), source.randrange(pd_stride))
+    generator = torch.Generator().manual_seed(source.getrandbits(63))  # on the CPU: the same numbers for every device
+    z = torch.randn(shape, generator=generator).to(device, non_blocking=True)
+    mixing = {letter: torch.rand(shape[0], 1, 1, 1, generator=generator).to(device) for letter in ("D1", "D2")}
+    return StepRandomness(z, phase, mixing)
 
 
 class JointModel:

@@ -5,7 +5,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from models.init import initialise
+from models.blocks import initialise
 from models.network_discriminator import Discriminator
 from models.network_dncnn import DnCNN
 from models.network_genet import GENet

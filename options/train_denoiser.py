@@ -4,8 +4,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from models.blocks import ACT_MODES
-from models.init import INIT_TYPES
+from models.blocks import ACT_MODES, INIT_TYPES
 from models.model_denoiser import ARCHITECTURES, LOSSES, DenoiserOptions
 from models.network_ncnet import STRIDE
 from options.common import Parser, given_path, natural_int, non_negative_float, positive_int

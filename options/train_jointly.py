@@ -2,8 +2,7 @@
 
 import argparse
 
-from models.blocks import ACT_MODES
-from models.init import INIT_TYPES
+from models.blocks import ACT_MODES, INIT_TYPES
 from models.losses import GAN_MODES
 from models.model_joint import JointOptions
 from models.network_ncnet import DOWN_MODES, FINAL_ACTIVATIONS, PADDING_MODES, STRIDE, UP_MODES

@@ -4,7 +4,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from models.precision import AMP, Precision
+from models.optimise import AMP, Precision
 from options.common import (
     add_device_options,
     add_seed_option,

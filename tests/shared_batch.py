@@ -7,9 +7,7 @@ import sys
 
 import torch
 
-from models.model_joint import JointModel, JointOptions
-from models.networks import LETTERS, build_networks
-from models.step_randomness import StepRandomness
+from models import LETTERS, JointModel, JointOptions, StepRandomness, build_networks
 from tests.tiny import CONFIGS, tiny_batch
 from utils.command import run_command
 from utils.distributed import meeting, share_of

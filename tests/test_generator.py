@@ -8,11 +8,16 @@ import numpy as np
 import pytest
 import torch
 
-from models import MissingWeightsError, load_neca
-from models.generator import NoiseGenerator
-from models.neca import synthesize_s, synthesize_w
-from models.networks import network_checkpoint
-from models.white_noise import BLOCK, white_noise
+from models import (
+    MissingWeightsError,
+    NoiseGenerator,
+    load_neca,
+    network_checkpoint,
+    synthesize_s,
+    synthesize_w,
+    white_noise,
+)
+from models.white_noise import BLOCK
 from tests.conftest import ROOT
 from tests.tiny import tiny_networks
 from utils.checkpoints import save_checkpoint

@@ -7,16 +7,20 @@ import pytest
 import torch
 
 from metrics import kld, noise_of, psnr
+from models import (
+    CRITICS,
+    LETTERS,
+    Discriminator,
+    DnCNN,
+    GENet,
+    JointModel,
+    JointOptions,
+    NCNet,
+    NPNet,
+    StepRandomness,
+    synthesize_w,
+)
 from models.losses import global_noise_level, local_noise_level, pixel_shuffle_down
-from models.model_joint import CRITICS, JointModel, JointOptions
-from models.neca import synthesize_w
-from models.network_discriminator import Discriminator
-from models.network_dncnn import DnCNN
-from models.network_genet import GENet
-from models.network_ncnet import NCNet
-from models.network_npnet import NPNet
-from models.networks import LETTERS
-from models.step_randomness import StepRandomness
 from tests.conftest import SHARED
 from tests.golden import assert_close, fill, fingerprint, image
 

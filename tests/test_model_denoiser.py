@@ -6,11 +6,8 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from models.averages import follow
-from models.model_denoiser import DenoiserModel, DenoiserOptions
-from models.network_dncnn import DnCNN
-from models.networks import build_networks
-from models.pretrained import load_network
+from models import DenoiserModel, DenoiserOptions, DnCNN, build_networks, load_network
+from models.optimise import follow
 from utils.checkpoints import save_checkpoint
 
 CONFIG = {"nc": 4, "nb": 4}

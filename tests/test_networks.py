@@ -6,15 +6,22 @@ from pathlib import Path
 import pytest
 import torch
 
-from models.blocks import ACT_MODES
-from models.init import INIT_TYPES, initialise
-from models.neca import correlate, synthesize_s, synthesize_w
-from models.network_discriminator import Discriminator
-from models.network_dncnn import DnCNN
-from models.network_genet import GENet
-from models.network_ncnet import DOWN_MODES, FINAL_ACTIVATIONS, PADDING_MODES, UP_MODES, NCNet
-from models.network_npnet import NPNet
-from models.networks import LETTERS, build_networks
+from models import (
+    ACT_MODES,
+    INIT_TYPES,
+    LETTERS,
+    Discriminator,
+    DnCNN,
+    GENet,
+    NCNet,
+    NPNet,
+    build_networks,
+    correlate,
+    initialise,
+    synthesize_s,
+    synthesize_w,
+)
+from models.network_ncnet import DOWN_MODES, FINAL_ACTIVATIONS, PADDING_MODES, UP_MODES
 from options.train_jointly import network_configs, train_jointly_parser
 
 # Parameters at the paper's sizes, as counted in the published implementation.

@@ -3,11 +3,7 @@
 import pytest
 import torch
 
-from models import losses
-from models.model_joint import JointModel, JointOptions
-from models.optimise import Update
-from models.precision import Precision
-from models.step_randomness import draw_step
+from models import JointModel, JointOptions, Precision, Update, draw_step, losses
 from tests.test_train_command import assert_same, models, root, rows, train, weights  # noqa: F401
 from tests.tiny import tiny_batch, tiny_networks
 from utils import checkpoints, runtime

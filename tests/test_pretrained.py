@@ -8,14 +8,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from models.networks import NETWORK_CLASSES, network_checkpoint
-from models.pretrained import (
-    begin_from,
-    find_checkpoint_folder,
-    find_checkpoints,
-    load_generators,
-    load_network,
-)
+from models import NETWORK_CLASSES, load_generators, load_network, network_checkpoint
+from models.pretrained import begin_from, find_checkpoint_folder, find_checkpoints
 from tests.tiny import tiny_networks
 from utils.checkpoints import save_checkpoint
 

@@ -7,8 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from models.blocks import ACT_MODES
-from models.network_discriminator import Discriminator
+from models import ACT_MODES, Discriminator
 from models.second_derivative import ForSecondDerivative
 
 IMAGES = torch.randn(3, 3, 32, 32, generator=torch.Generator().manual_seed(0), dtype=torch.float64)

@@ -13,12 +13,8 @@ import torch
 import models.fast
 import models.tiled
 import models.tiled_npnet
-from models import load_neca
-from models.generator import NoiseGenerator
-from models.neca import correlate, synthesize_s, synthesize_w
-from models.network_genet import GENet
-from models.network_ncnet import DOWN_MODES, PADDING_MODES, UP_MODES, NCNet
-from models.network_npnet import NPNet
+from models import GENet, NCNet, NoiseGenerator, NPNet, correlate, load_neca, synthesize_s, synthesize_w
+from models.network_ncnet import DOWN_MODES, PADDING_MODES, UP_MODES
 from models.receptive_field import genet_margin, ncnet_margin
 from models.threads import on_cores
 from tests.conftest import ROOT

@@ -6,11 +6,8 @@ import pytest
 import torch
 
 from benchmark.naive import NaiveTraining
-from models.blocks import ACT_MODES
+from models import ACT_MODES, CRITICS, LETTERS, JointModel, JointOptions, StepRandomness, build_networks, draw_step
 from models.losses import local_noise_level
-from models.model_joint import CRITICS, JointModel, JointOptions
-from models.networks import LETTERS, build_networks
-from models.step_randomness import StepRandomness, draw_step
 from tests.tiny import CONFIGS, tiny_batch, tiny_networks
 
 STEPS = 11  # two adversarial steps of wgangp, and updates on momentum alone after each

@@ -2,7 +2,8 @@
 
 import torch
 
-from models.networks import HALVINGS, build_networks
+from models import build_networks
+from models.networks import HALVINGS
 
 PATCH = 96
 CONFIGS = {
