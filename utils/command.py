@@ -3,7 +3,8 @@
 import os
 import sys
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 
 def run_command(main: Callable[[], int | None]) -> None:
@@ -41,3 +42,23 @@ def run_command(main: Callable[[], int | None]) -> None:
 def _out_of_gpu_memory(error: Exception) -> bool:
     torch = sys.modules.get("torch")  # a command that has not imported it uses no GPU
     return torch is not None and isinstance(error, torch.cuda.OutOfMemoryError)
+
+
+class _Blamed(ValueError):
+    """An error that names its way out already."""
+
+
+@contextmanager
+def blame(way_out: str) -> Iterator[None]:
+    """Append the way out to a ValueError that is raised inside: a flag, "--iso", or more, "--a, or use --b".
+
+    So functions below the commands say what is wrong and where, and the command says which option to change. The
+    innermost blame wins.
+    """
+    try:
+        yield
+    except _Blamed:
+        raise
+    except ValueError as error:
+        change = "change " if way_out.startswith("--") else ""
+        raise _Blamed(f"{error}; {change}{way_out}") from error
