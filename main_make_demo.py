@@ -2,18 +2,33 @@
 
 from tqdm import tqdm
 
-from data.demo.options import DemoOptions, claim_folder, parse_size
-from data.demo.scenes import all_scenes, write_lists
-from data.demo.statistics import as_markdown, measure
-from options.make_demo import make_demo_parser
-from utils.command import run_command
+from data.demo.scenes import (
+    DemoOptions,
+    all_scenes,
+    as_markdown,
+    check_iso,
+    claim_demo_folder,
+    measure,
+    parse_size,
+    write_lists,
+)
+from options.data import make_demo_parser
+from utils.command import blame, run_command
 
 
 def main(arguments: list[str] | None = None) -> None:
+    """Make the scenes and their lists; finish an interrupted set."""
     args = make_demo_parser().parse_args(arguments)
-    options = DemoOptions(args.num_scenes, parse_size(args.size), tuple(args.iso), args.seed)
-    claim_folder(args.output_dir, options)
-    lists = write_lists(args.data_prep_dir, options)
+    with blame("--size"):
+        size = parse_size(args.size)
+    with blame("--iso"):
+        check_iso(args.iso)
+    with blame("--num_scenes"):
+        options = DemoOptions(args.num_scenes, size, tuple(args.iso), args.seed)
+    with blame("--output_dir"):
+        claim_demo_folder(args.output_dir, options)
+    with blame("--data_prep_dir"):
+        lists = write_lists(args.data_prep_dir, options)
 
     for scene in tqdm(all_scenes(options), total=options.num_scenes, desc="demo scenes", unit="scene", disable=None):
         scene.write(args.output_dir)

@@ -1,4 +1,4 @@
-"""Speed of the data path: batches from the crop cache against the published path and against a plain memory copy.
+"""Measure the speed of the data path: batches from the crop cache beside the published path and a memory copy.
 
     python -m benchmark.data_path                        # 100 and 1,000 crops, two frames of 3000x4000
     python -m benchmark.data_path --crops 100 1000 10000 # 25 GB of disk
@@ -12,43 +12,88 @@ raw_to_first_batch_ratio 4.
 
 import argparse
 import json
+import logging
 import multiprocessing
+import os
+import shutil
 import statistics
+import subprocess
+import sys
 import tempfile
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
+import cv2
 import numpy as np
 
-from benchmark.frames import FRAME, raw_to_first_batch
-from benchmark.published import published_batch
-from benchmark.samples import BATCH, PATCH, make_crops, open_crops
-from benchmark.timing import Spread, ratio, seconds, take_turns, use_one_thread
-from data.batches import StepBatches
+from benchmark.naive import crop_frames, published_batch
+from benchmark.timing import Spread, one_thread, ratio, seconds, take_turns
+from data.batches import StepBatches, TrainingPatches
+from data.cache import open_images
 from data.loading import to_device, training_loader
-from data.sidd import find_crops
+from data.pairs import list_images
+from data.sidd import find_crops, find_pairs
+from utils.image import write_image
+
+ROOT = Path(__file__).resolve().parent.parent
+PATCH, BATCH = 96, 16  # the paper's
+CROP = 512  # pixels a side
+FRAME = (3000, 4000)  # pixels, as SIDD's smaller ones
+CONTENTS = 16  # different crops; the files of a set repeat them
+CROPS_PER_SCENE = 100
+Times = dict[str, list[float]]  # seconds by name and round
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--crops", type=int, nargs="+", default=[100, 1000])
-    parser.add_argument("--rounds", type=int, default=40)
-    parser.add_argument("--frames", type=int, default=2, help="frame pairs from raw to first batch; 0: leave it out")
-    parser.add_argument("--folder", default=None, help="where the images go for the time being")
-    args = parser.parse_args()
-    results = []
-    for count in args.crops:
-        results.append(measure_crops(count, args.rounds, args.folder))
-        print_table([result.row for result in results])
-    chosen = next((result for result in results if result.row["crops"] == 1000), results[-1])
-    found = {name: chosen.ratios[name].median for name in ("patch_ratio", "memcpy_ratio", "cpu_memcpy_ratio")}
-    if args.frames:
-        with tempfile.TemporaryDirectory(dir=args.folder) as folder:
-            taken = raw_to_first_batch(Path(folder), args.frames, FRAME, 1, rounds=5)
-        cropped, cached = (statistics.median(taken[name]) for name in ("Crop_SIDD.py", "cache"))
-        print(f"{args.frames} raw frame pairs to first batch: by crops {cropped:.2f} s, by the cache {cached:.2f} s")
-        found["raw_to_first_batch_ratio"] = ratio(taken["Crop_SIDD.py"], taken["cache"]).median
-    print(json.dumps({name: round(value, 2) for name, value in found.items()}))
+def noisy_pair(height: int, width: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """Make a clean image with the texture of a denoised photograph, and one with correlated noise on it.
+
+    Both are (H, W, 3) uint8, and as PNGs as large as SIDD's.
+    """
+    random = np.random.default_rng(seed)
+    coarse = random.integers(30, 220, (height // 8, width // 8, 3)).astype(np.float32)
+    clean = cv2.resize(coarse, (width, height), interpolation=cv2.INTER_CUBIC) + random.normal(0, 1, (height, width, 3))
+    noise = cv2.GaussianBlur(random.normal(0, 16, clean.shape).astype(np.float32), (3, 3), 0.6)
+    return tuple(np.clip(image, 0, 255).round().astype(np.uint8) for image in (clean, clean + noise))
+
+
+def _scene_name(number: int) -> str:
+    return f"{number + 1:04d}_001_ZZ_00800_00100_5500_N"
+
+
+def make_crops(folder: Path, count: int) -> None:
+    """Write pairs of crops in SIDD's layout, a hundred per scene."""
+    encoded = []
+    for seed in range(min(count, CONTENTS)):
+        pair = noisy_pair(CROP, CROP, seed)
+        encoded.append([cv2.imencode(".png", image[:, :, ::-1])[1].tobytes() for image in pair])
+    for number in range(count):
+        scene = folder / _scene_name(number // CROPS_PER_SCENE)
+        for side, kind, content in zip(("clean", "noisy"), ("GT", "NOISY"), encoded[number % len(encoded)]):
+            path = scene / side / f"{scene.name[:4]}_{kind}_SRGB_010_{number % CROPS_PER_SCENE + 1:05d}.png"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(content)
+
+
+def make_frames(folder: Path, count: int, sides: tuple[int, int]) -> list[Path]:
+    """Write pairs of whole frames in SIDD's layout, one per scene; return the scenes."""
+    scenes = [folder / _scene_name(number) for number in range(count)]
+    for number, scene in enumerate(scenes):
+        for kind, image in zip(("GT", "NOISY"), noisy_pair(*sides, number)):
+            write_image(scene / f"{scene.name[:4]}_{kind}_SRGB_010.PNG", image, flush=False)
+    return scenes
+
+
+def open_patches(folder: Path, cropped: bool = True, num_workers: int = 0) -> TrainingPatches:
+    """Open a data set by its cache, which is built first if it is not there."""
+    images = list_images(sorted(folder.iterdir()), cropped, PATCH, "")
+    [reader] = open_images([images], folder, folder.parent / "cache", num_workers, logging.getLogger("benchmark"))
+    return TrainingPatches(reader, PATCH, augment=False, seed=0)
+
+
+def batches_of(patches: TrainingPatches) -> Iterator[dict]:
+    """Load batches as a training does, in this process, without an end."""
+    return iter(training_loader(patches, StepBatches(len(patches), BATCH, True, 0, 0, 10**9), 0, pin_memory=False))
 
 
 class CropResult(NamedTuple):
@@ -58,42 +103,24 @@ class CropResult(NamedTuple):
     ratios: dict[str, Spread]
 
 
-def print_table(rows: list[dict]) -> None:
-    """Print the last row, under a head if it is the first."""
-    row = rows[-1]
-    if len(rows) == 1:
-        print("microseconds a patch; build in seconds, files in GB, anonymous memory of the process in MiB")
-        print(f"{'crops':>6}" + "".join(f"{name:>13.12}" for name in list(row)[1:]))
-    print(f"{row['crops']:6}" + "".join(f"{value:13.4g}" for value in list(row.values())[1:]), flush=True)
-
-
 def measure_crops(count: int, rounds: int, folder: str | Path | None = None) -> CropResult:
     """Make crops and measure them in a process that does nothing else, so that its memory tells."""
     with tempfile.TemporaryDirectory(dir=folder) as place:
         make_crops(Path(place) / "crops", count)
         with multiprocessing.get_context("spawn").Pool(1) as pool:
-            return pool.apply(measure, (Path(place), count, rounds))
+            return pool.apply(_measure, (Path(place), count, rounds))
 
 
-def anonymous_memory() -> float:
-    """Memory of this process that is its own, without mapped files, in MiB; nan where there is no /proc."""
-    try:
-        lines = Path("/proc/self/status").read_text().splitlines()
-    except OSError:
-        return float("nan")
-    return next(int(line.split()[1]) for line in lines if line.startswith("RssAnon")) / 1024
-
-
-def measure(folder: Path, count: int, rounds: int) -> CropResult:
-    use_one_thread()
-    build = seconds(lambda: open_crops(folder / "crops"))
-    patches = open_crops(folder / "crops")
-    stream = iter(training_loader(patches, StepBatches(count, BATCH, True, 0, 0, 10**9), 0, pin_memory=False))
+@one_thread()
+def _measure(folder: Path, count: int, rounds: int) -> CropResult:
+    build = seconds(lambda: open_patches(folder / "crops"))
+    patches = open_patches(folder / "crops")
+    stream = batches_of(patches)
     first = seconds(lambda: next(stream), -(-count // BATCH))  # an epoch: checksums, first touch of pages
     for index in range(count):
         patches.reader.pair(index)  # checks what that epoch has not touched, as later ones would
     files = [np.memmap(path, np.uint8, "r") for path in sorted((folder / "cache").rglob("*.pairs"))]
-    memory = anonymous_memory()
+    memory = _anonymous_memory()
 
     random = np.random.default_rng(0)
     pairs = [pair for scene in sorted((folder / "crops").iterdir()) for pair in find_crops(scene)]
@@ -127,6 +154,106 @@ def measure(folder: Path, count: int, rounds: int) -> CropResult:
         "cpu_memcpy_ratio": ratio(taken["on CPU"], taken["copy"]),
     }
     return CropResult(row | {name: value.median for name, value in ratios.items()}, ratios)
+
+
+def _anonymous_memory() -> float:
+    """Return the memory of this process that is its own, without mapped files, in MiB; nan where there is no /proc."""
+    try:
+        lines = Path("/proc/self/status").read_text().splitlines()
+    except OSError:
+        return float("nan")
+    return next(int(line.split()[1]) for line in lines if line.startswith("RssAnon")) / 1024
+
+
+def crop_command(source: Path, target: Path, num_workers: int) -> None:
+    """Run Crop_SIDD.py as users do, its start included."""
+    command = [sys.executable, "Crop_SIDD.py", "--source", source, "--target", target, "--num_workers", num_workers]
+    subprocess.run(list(map(str, command)), cwd=ROOT, check=True, capture_output=True)
+
+
+@one_thread()
+def crop_speed(folder: Path, frames: int, sides: tuple[int, int], rounds: int) -> Times:
+    """Time the cropping of made-up frames: the published way, and our command with one worker and with two."""
+    scenes, target = make_frames(folder / "parts", frames, sides), folder / "crops"
+    works = {
+        "published": lambda: [_crop_published(scene, target) for scene in scenes],
+        "one worker": lambda: crop_command(folder / "parts", target, 0),
+        "two workers": lambda: crop_command(folder / "parts", target, 2),
+    }
+    return take_turns(works, rounds, desc="crop", after=lambda: _clear(target))
+
+
+@one_thread()
+def raw_to_first_batch(folder: Path, frames: int, sides: tuple[int, int], workers: int, rounds: int) -> Times:
+    """Time the way from whole frames to the first batch: by crops and the published loop, or by the cache alone.
+
+    The crops are cut by plain published code ("published") or by our command; each side has 1 or 2 `workers`. One
+    batch is one worker's, on every side.
+    """
+    scenes, crops = make_frames(folder / "parts", frames, sides), folder / "crops"
+    num_workers = 0 if workers == 1 else workers
+
+    def publish() -> None:
+        if workers == 1:
+            for scene in scenes:
+                _crop_published(scene, crops)
+            return
+        with multiprocessing.get_context("fork" if sys.platform == "linux" else "spawn").Pool(workers) as pool:
+            pool.starmap(_crop_published, [(scene, crops) for scene in scenes], chunksize=1)
+
+    def by_crops(cut: Callable[[], None]) -> None:
+        cut()
+        pairs = [pair for scene in scenes for pair in find_crops(crops / scene.name)]
+        published_batch(pairs, np.random.default_rng(0), BATCH, PATCH)
+
+    def by_cache() -> None:
+        to_device(next(batches_of(open_patches(folder / "parts", False, num_workers))), "cpu", augment=False)
+
+    works = {
+        "published": lambda: by_crops(publish),
+        "Crop_SIDD.py": lambda: by_crops(lambda: crop_command(folder / "parts", crops, num_workers)),
+        "cache": by_cache,
+    }
+    return take_turns(works, rounds, desc="first batch", after=lambda: _clear(crops, folder / "cache"))
+
+
+def _crop_published(scene: Path, target: Path) -> None:
+    crop_frames(find_pairs(scene)[0], target)
+
+
+def _clear(*folders: Path) -> None:
+    """Remove what a work has made, before the next one: the disk is not to be busy with it then."""
+    for folder in folders:
+        shutil.rmtree(folder, ignore_errors=True)
+    if hasattr(os, "sync"):  # Windows
+        os.sync()
+
+
+def main() -> None:
+    """Measure sets of crops, and the way from raw frames to the first batch."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--crops", type=int, nargs="+", default=[100, 1000])
+    parser.add_argument("--rounds", type=int, default=40)
+    parser.add_argument("--frames", type=int, default=2, help="frame pairs from raw to first batch; 0: leave it out")
+    parser.add_argument("--folder", default=None, help="where the images go for the time being")
+    args = parser.parse_args()
+    results = []
+    for count in args.crops:
+        results.append(measure_crops(count, args.rounds, args.folder))
+        row = results[-1].row
+        if len(results) == 1:
+            print("microseconds per patch; build in seconds, files in GB, anonymous memory of the process in MiB")
+            print(f"{'crops':>6}" + "".join(f"{name:>13.12}" for name in list(row)[1:]))
+        print(f"{row['crops']:6}" + "".join(f"{value:13.4g}" for value in list(row.values())[1:]), flush=True)
+    chosen = next((result for result in results if result.row["crops"] == 1000), results[-1])
+    found = {name: value.median for name, value in chosen.ratios.items()}
+    if args.frames:
+        with tempfile.TemporaryDirectory(dir=args.folder) as folder:
+            taken = raw_to_first_batch(Path(folder), args.frames, FRAME, 1, rounds=5)
+        cropped, cached = (statistics.median(taken[name]) for name in ("Crop_SIDD.py", "cache"))
+        print(f"{args.frames} raw frame pairs to first batch: by crops {cropped:.2f} s, by the cache {cached:.2f} s")
+        found["raw_to_first_batch_ratio"] = ratio(taken["Crop_SIDD.py"], taken["cache"]).median
+    print(json.dumps({name: round(value, 2) for name, value in found.items()}))
 
 
 if __name__ == "__main__":

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmark.published import published_test
-from benchmark.samples import CROP, make_crops
+from benchmark.data_path import CROP, make_crops
+from benchmark.naive import published_test
 from benchmark.timing import spread, take_turns
 from data.image_sets import Sample, find_frames
 from data.sidd import find_crops

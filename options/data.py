@@ -1,4 +1,4 @@
-"""Options of Crop_SIDD.py."""
+"""Options of the commands that make data: Crop_SIDD.py and main_make_demo.py."""
 
 from options.common import Parser, natural_int, positive_int
 
@@ -29,5 +29,50 @@ def crop_parser() -> Parser:
     )
     parser.add_argument(
         "--num_workers", type=natural_int, default=4, help="processes that cut; 0 works without any of its own"
+    )
+    return parser
+
+
+def make_demo_parser() -> Parser:
+    """Build the parser of the command that makes the demo data set."""
+    parser = Parser(
+        "Make the demo data set: photographs and test charts as a simulated phone camera (code DC) sees them, clean "
+        "and noisy, in the layout of SIDD-Medium. Run again to continue an interrupted run."
+    )
+    parser.add_argument(
+        "--output_dir",
+        default="./Datasets/Demo_Srgb_Parts/",
+        help="folder of the scenes, one sub-folder each; the cropper's input",
+    )
+    parser.add_argument(
+        "--data_prep_dir",
+        default="./data_preparation/",
+        help="folder of the scene lists DC_train.txt and DC_test.txt, which are overwritten",
+    )
+    parser.add_argument(
+        "--num_scenes",
+        type=positive_int,
+        default=24,
+        help="number of scenes, two image pairs each; the ISO levels take turns, every fifth round is for testing",
+    )
+    parser.add_argument(
+        "--size",
+        default="896x1280",
+        help="height x width in pixels, both even; the default cuts into six crops, 3000x5328 is SIDD's largest",
+    )
+    parser.add_argument(
+        "--iso",
+        type=positive_int,
+        nargs="+",
+        default=[100, 800, 3200],
+        help="ISO levels, 50 to 12800; the noise grows with about the square root",
+    )
+    parser.add_argument(
+        "--seed", type=natural_int, default=0, help="the same seed and options give the same files, bit by bit"
+    )
+    parser.add_argument(
+        "--statistics",
+        action="store_true",
+        help="afterwards measure the noise on the disk and print a table: one row for each ISO level",
     )
     return parser

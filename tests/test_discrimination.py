@@ -5,8 +5,7 @@ import pytest
 
 import metrics
 from data.batches import read_pair
-from data.demo.options import DemoOptions
-from data.demo.scenes import DemoScene
+from data.demo.scenes import DemoOptions, DemoScene
 from data.sidd import find_pairs
 from evaluation.noise import Reference, measure
 from metrics import noise_of, structure_score

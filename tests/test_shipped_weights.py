@@ -2,10 +2,9 @@
 
 import pytest
 
-from data.demo.options import DemoOptions, parse_size
-from evaluation.demo_truth import STRUCTURE, compare_with_truth, mean_of
+from benchmark.demo_truth import STRUCTURE, compare_with_truth, mean_of
+from data.demo.scenes import DemoOptions
 from models import load_neca
-from options.make_demo import make_demo_parser
 from tests.conftest import ROOT
 
 SEEDS = range(3)
@@ -13,9 +12,7 @@ SEEDS = range(3)
 
 @pytest.fixture(scope="module")
 def rows():
-    defaults = make_demo_parser().parse_args([])
-    options = DemoOptions(defaults.num_scenes, parse_size(defaults.size), tuple(defaults.iso), defaults.seed)
-    return list(compare_with_truth(load_neca(ROOT / "pretrain" / "DC"), options, SEEDS, side=512))
+    return list(compare_with_truth(load_neca(ROOT / "pretrain" / "DC"), DemoOptions(), SEEDS, side=512))
 
 
 def test_correlations_are_within_008_of_the_real_noise(rows):

@@ -10,10 +10,9 @@ from torch import nn
 
 import metrics
 from benchmark import speed
-from benchmark.flops import count_flops
-from benchmark.published import crop_frames, published_test
-from benchmark.samples import make_crops, make_frames, noisy_pair
-from benchmark.timing import ratio, take_turns
+from benchmark.data_path import make_crops, make_frames, noisy_pair
+from benchmark.naive import crop_frames, published_test
+from benchmark.timing import count_flops, ratio, take_turns
 from data.crop import CropJob, crop_pair
 from data.image_sets import PUBLISHED_CROPS
 from data.sidd import find_crops, find_pairs

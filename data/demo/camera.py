@@ -1,4 +1,4 @@
-"""The demo camera: scene light -> noisy 14-bit RGGB raw -> 8-bit sRGB, every step known.
+"""Simulate the demo camera: scene light to noisy 14-bit RGGB raw to 8-bit sRGB, every step known.
 
 The order of the steps and the idea of going backwards from a finished photograph to linear raw are those of Brooks et
 al. 2019, "Unprocessing Images for Learned Raw Denoising"; the demosaicking is Malvar, He, Cutler 2004, the kind that
@@ -79,7 +79,7 @@ def expose(raw: np.ndarray, iso: int, rng: np.random.Generator | None = None) ->
     """
     low, high = ISO_RANGE
     if not low <= iso <= high:
-        raise ValueError(f"ISO {iso}: the demo camera has {low} to {high}; change --iso")
+        raise ValueError(f"ISO {iso}: the demo camera has {low} to {high}")
     full_scale = ELECTRONS_AT_ISO_100 * 100 / iso
     electrons = np.maximum(raw, 0) * full_scale
     if rng is not None:
