@@ -44,7 +44,7 @@ def submit_blocks(args: argparse.Namespace, denoiser: Denoiser, log: logging.Log
         os.replace(work / output.name, output)
         submission.complete()
         if lock:
-            lock.close()
+            lock.release()
     submission.remove_parts()
     return output
 

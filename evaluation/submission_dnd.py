@@ -48,7 +48,7 @@ def submit_dnd(args: argparse.Namespace, denoiser: Denoiser, log: logging.Logger
                 )
         submission.complete()
         if lock:
-            lock.close()
+            lock.release()
     return folder / "bundled"
 
 

@@ -4,7 +4,9 @@ import contextlib
 import json
 import re
 from pathlib import Path
-from typing import Any, NamedTuple, TextIO
+from typing import Any, NamedTuple
+
+from filelock import FileLock
 
 from synthesis.output import LEFTOVER, spelled
 from utils.files import claim_folder, lock_folder, write_json
@@ -49,7 +51,7 @@ class Submission(NamedTuple):
             raise ValueError(f"{self.record}: was begun with {what}; {self._advice}")
         return bool(written) and written == self._sizes()
 
-    def open(self) -> TextIO | None:
+    def open(self) -> FileLock:
         """Begin or continue: -> the lock of `utils.files.lock_folder`, and its ValueError."""
         claim_folder(self.folder, self.option)
         lock = lock_folder(self.folder, f"another process writes to it; wait, or choose another {self.option}")

@@ -141,7 +141,7 @@ class SynthesisFolder:
 
     def close(self) -> None:
         if self._lock:
-            self._lock.close()
+            self._lock.release()
 
 
 def file_state(path: Path) -> Row:

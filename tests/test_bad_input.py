@@ -206,10 +206,9 @@ def test_truncated_test_image_costs_no_training(root, capsys):
 
 def test_second_process_in_a_run_is_refused(root, capsys):
     main_train_jointly.main(command(root, "--epochs", "1"))
-    holder = "import fcntl, sys; f = open(sys.argv[1], 'w'); fcntl.lockf(f, fcntl.LOCK_EX); print('held'); input()"
-    lock = str(root / "saves" / CAMERA / ".lock")
-    words = [sys.executable, "-u", "-c", holder, lock]
-    with subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as other:
+    holder = "import sys; from utils.files import lock_folder; lock = lock_folder(sys.argv[1]); print('held'); input()"
+    words = [sys.executable, "-u", "-c", holder, str(root / "saves" / CAMERA)]
+    with subprocess.Popen(words, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as other:
         assert other.stdout.readline() == "held\n"
         assert "another process" in refuse(root, capsys, "--epochs", "2")
         other.communicate("\n")

@@ -1,14 +1,18 @@
-"""Files that are either whole or not there."""
+"""Files that are whole or absent, and folders that remember what they were begun with."""
 
-import errno
+import hashlib
 import json
 import os
+import re
 import tempfile
-import zlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any
+
+from filelock import FileLock, Timeout
+
+TEMPORARY = re.compile(r"\..*\.\d+\.tmp(\.\w+)?")  # names given by `atomic_path`
 
 
 @contextmanager
@@ -18,12 +22,11 @@ def atomic_path(path: str | Path, flush: bool = True) -> Iterator[Path]:
     The data is flushed to the disk before the rename, so neither a kill nor a power cut leaves half a file
     under the final name. When the block raises, the temporary file is removed and `path` stays as it was.
     The temporary name keeps the suffix, since image writers choose the format by it.
-    Without `flush`, for the many files of which the reader finds out himself, a power cut may cut off the end.
+    Without `flush`, meant for many files whose reader notices damage, a power cut may cut off the end.
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    stem = path.stem if len(path.stem) < 60 else f"{path.stem[:30]}.{zlib.crc32(os.fsencode(path.name)):08x}"
-    temporary = path.with_name(f".{stem}.{os.getpid()}.tmp{path.suffix}")
+    temporary = path.with_name(f".{path.stem}.{os.getpid()}.tmp{path.suffix}")
     try:
         yield temporary
         if flush:
@@ -54,35 +57,109 @@ def write_json(path: str | Path, content: Any) -> None:
     write_text(path, json.dumps(content, indent=2) + "\n")
 
 
-def claim_file(path: str | Path, option: str) -> None:
-    """See to it that a file can be written before the work for it begins. Raises ValueError that names `option`."""
+def remove_leftovers(folder: str | Path) -> None:
+    """Delete the temporary files that a killed process has left anywhere below `folder`."""
+    for path in Path(folder).rglob(".*.tmp*"):
+        if TEMPORARY.fullmatch(path.name):
+            path.unlink(missing_ok=True)
+
+
+def sha256_of(paths: Iterable[str | Path]) -> str:
+    """Return the SHA-256 of files read one after the other, as of `cat FILES | sha256sum`."""
+    total = hashlib.sha256()
+    for path in paths:
+        with open(path, "rb") as file:
+            while piece := file.read(2**20):
+                total.update(piece)
+    return total.hexdigest()
+
+
+def claim_file(path: str | Path, way_out: str | None = None) -> None:
+    """Check that a file can be written, before the work for it begins. Raise ValueError if it cannot."""
     if Path(path).is_dir():
-        raise ValueError(f"{path}: a folder, expected a file name; change {option}")
-    claim_folder(Path(path).parent, option)
+        raise ValueError(f"{path}: a folder, expected a file name" + (f"; change {way_out}" if way_out else ""))
+    claim_folder(Path(path).parent, way_out)
 
 
-def claim_folder(folder: str | Path, option: str) -> None:
-    """Make a folder for results before the work begins. Raises ValueError, naming `option`, if it cannot be."""
+def claim_folder(folder: str | Path, way_out: str | None = None) -> None:
+    """Make a folder for results, before the work begins. Raise ValueError if it cannot be written."""
     try:
         Path(folder).mkdir(parents=True, exist_ok=True)
         tempfile.TemporaryFile(dir=folder).close()
     except OSError as error:
-        raise ValueError(f"{folder}: cannot be written ({error.strerror}); change {option}") from None
+        change = f"; change {way_out}" if way_out else ""
+        raise ValueError(f"{folder}: cannot be written ({error.strerror}){change}") from None
 
 
-def lock_folder(folder: str | Path, message: str) -> TextIO | None:
-    """Keep other processes out of a folder: -> the lock, to be closed; the system lifts it when this process ends.
+def lock_folder(folder: str | Path, message: str = "another process writes to it; wait until it has ended") -> FileLock:
+    """Keep other processes out of a folder until the returned lock is released or this process ends.
 
-    None where the system has no such locks. Raises ValueError with the folder and `message` when another has it.
+    Raise ValueError with the folder and `message` when another process has it.
     """
+    lock = FileLock(Path(folder) / ".lock", thread_local=False)
     try:
-        import fcntl
-    except ImportError:  # Windows
-        return None
-    file = open(Path(folder) / ".lock", "w")  # noqa: SIM115 - as long as the run
+        lock.acquire(timeout=0)
+    except Timeout:
+        raise ValueError(f"{folder}: {message}") from None
+    return lock
+
+
+def claim_record(
+    folder: str | Path,
+    name: str,
+    content: Mapping[str, Any],
+    *,
+    same: Iterable[str] | None = None,
+    labels: Mapping[str, str] | None = None,
+    defaults: Mapping[str, Any] | None = None,
+    begun: bool = True,
+    results: Iterable[Path] = (),
+) -> dict[str, Any]:
+    """Remember in the JSON file `name` what a folder was begun with, or check that it is the same still.
+
+    Write `content`, plain values, and return what was recorded before, or an empty dict for a new folder.
+
+    Args:
+        same: the keys whose values must not change; all of them by default.
+        labels: what users call a key, where that is not its name.
+        defaults: values of keys that an older record may lack.
+        begun: False if the folder holds no results yet, so that its record may change.
+        results: files that only this work makes: found without a record, they belong to somebody else.
+
+    Raises:
+        ValueError: a value has changed, the record is damaged, or there are results without one.
+    """
+    path = Path(folder) / name
+    content = json.loads(json.dumps(content))  # as it will be read again: lists in place of tuples
+    before: dict[str, Any] = {}
+    if path.exists() and begun:
+        before = read_record(path)
+        for key in content if same is None else same:
+            old = before.get(key, (defaults or {}).get(key))
+            if old != content[key]:
+                label = (labels or {}).get(key, key)
+                raise ValueError(f"{folder}: was begun with {label} {_spelled(old)}, not {_spelled(content[key])}")
+    elif not path.exists():
+        for result in results:
+            if os.path.lexists(result):
+                raise ValueError(f"{result}: is there, but {folder} has no {name} that says what it was made with")
+    write_json(path, content)
+    return before
+
+
+def read_record(path: str | Path) -> dict[str, Any]:
+    """Read a JSON file that holds an object. Raise ValueError that names the file if it does not."""
     try:
-        fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)  # of this process alone, loader workers do not inherit it
-    except OSError as error:
-        if error.errno in (errno.EACCES, errno.EAGAIN):
-            raise ValueError(f"{folder}: {message}") from None
-    return file
+        content = json.loads(Path(path).read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise ValueError(f"{path}: missing or damaged ({error})") from None
+    if not isinstance(content, dict):
+        raise ValueError(f"{path}: damaged, it holds a {type(content).__name__} where an object was expected")
+    return content
+
+
+def _spelled(value: Any) -> str:
+    """Spell a recorded value as a user would type it."""
+    if isinstance(value, list):
+        return " ".join(map(_spelled, value))
+    return "none" if value is None or value == "" else f"{value:g}" if isinstance(value, float) else str(value)

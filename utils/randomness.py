@@ -1,5 +1,6 @@
-"""A few out of many."""
+"""Choices that are made by rule or follow from a seed."""
 
+import random
 from collections.abc import Sequence
 from typing import TypeVar
 
@@ -9,7 +10,12 @@ Item = TypeVar("Item")
 
 
 def evenly_spaced(items: Sequence[Item], most: int) -> Sequence[Item]:
-    """Keep at most so many items, evenly spaced from the first to the last; 0: all."""
+    """Keep at most `most` items, evenly spaced from the first to the last; 0 keeps all."""
     if not 0 < most < len(items):
         return items
     return [items[position] for position in np.linspace(0, len(items) - 1, most).round().astype(int)]
+
+
+def seed_from(*what: object) -> int:
+    """Return a 63-bit seed that follows from the words and numbers of `what`, on every machine the same."""
+    return random.Random(" ".join(map(str, what))).getrandbits(63)

@@ -166,7 +166,7 @@ class RunLog:
         for handler in self.log.handlers:
             handler.close()
         if self._lock:
-            self._lock.close()
+            self._lock.release()
 
 
 class Onlooker:
