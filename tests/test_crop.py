@@ -347,7 +347,7 @@ def unreadable(scene):
     path = scene / "0002_GT_SRGB_010.PNG"
     path.unlink()
     path.symlink_to(scene / "absent")
-    return [f"{path}: cannot be read"]
+    return [f"{path}: no such file"]
 
 
 def unpaired(scene):

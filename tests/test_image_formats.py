@@ -161,9 +161,9 @@ def test_transparent_colour_of_a_palette_is_refused_only_where_it_is_used(tmp_pa
 
 
 def test_transparent_colour_of_rgb_is_refused(tmp_path):
-    key = png_chunk(b"tRNS", struct.pack(">3H", *map(int, RGB8[0, 0])))
-    assert "transparent" in refusal(tmp_path, png(RGB8, key))
-    assert "transparent" in refusal(tmp_path, png(RGB16, png_chunk(b"tRNS", struct.pack(">3H", 1, 2, 3))))
+    for values in (RGB8, RGB16):
+        key = png_chunk(b"tRNS", struct.pack(">3H", *map(int, values[0, 0])))
+        assert "transparent" in refusal(tmp_path, png(values, key))
 
 
 # --- the right way up ---
@@ -284,7 +284,6 @@ def test_image_above_the_limit_is_refused_by_its_header(tmp_path, side, limit):
     bomb = png(np.zeros((1, 1, 3), np.uint8), size=(side, side))
     message = refusal(tmp_path, bomb, max_megapixels=limit)
     assert f"{side}x{side} pixels, expected at most {limit:g} megapixels" in message
-    assert "--max_megapixels" in message
 
 
 def test_fixed_limit_of_data_sets_names_no_option(tmp_path):

@@ -1,34 +1,35 @@
 """Images on disk and as arrays. On disk sRGB, in memory (H, W, 3) RGB, `uint8` where nothing else is said."""
 
-import contextlib
 import io
 import struct
 import warnings
 import zlib
-from collections.abc import Iterator
 from pathlib import Path
-from typing import BinaryIO, NamedTuple
+from typing import NamedTuple
 
 import cv2
 import numpy as np
-from PIL import Image, ImageCms, ImageOps
+from PIL import Image, ImageCms
 
 from utils.files import write_bytes
 
 PNG_START = b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR"  # width and height follow, 4 bytes each
 PNG_END = b"\0\0\0\0IEND\xaeB`\x82"
 PHOTO_SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".webp", ".gif")
-PHOTO_FORMATS = ("PNG", "JPEG", "TIFF", "BMP", "WEBP", "GIF")  # Pillow would run Ghostscript on an EPS
+PHOTO_FORMATS = ("PNG", "JPEG", "TIFF", "BMP", "WEBP", "GIF")  # Pillow's names
 GREY_MODES = ("1", "L", "LA", "I", "I;16", "I;16L", "I;16B", "I;16N")  # Pillow's
-MODES = (*GREY_MODES, "RGB", "RGBA", "P", "PA")
+COLOUR_MODES = ("RGB", "RGBA", "P", "PA")
 SIXTEEN_BIT = (".png", ".tif", ".tiff")  # formats that hold 16-bit values
 ENCODING = {
     ".jpg": (cv2.IMWRITE_JPEG_QUALITY, 95, cv2.IMWRITE_JPEG_SAMPLING_FACTOR, cv2.IMWRITE_JPEG_SAMPLING_FACTOR_444),
     ".webp": (cv2.IMWRITE_WEBP_QUALITY, 101),  # above 100: lossless
 }
-PHOTOMETRIC = 262  # TIFF's tag of what zero means
+BITS, PHOTOMETRIC, SAMPLE_FORMAT = 258, 262, 339  # TIFF's tags
 MAX_MEGAPIXELS = 400  # a few bytes can promise any size
-Image.MAX_IMAGE_PIXELS = None  # Pillow's own limit; ours is checked wherever a file is opened
+
+Image.MAX_IMAGE_PIXELS = None  # Pillow's own limit; ours is checked whenever a header is read
+warnings.filterwarnings("ignore", module=r"PIL\.")  # about damaged metadata
+cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)  # what it cannot decode is told once, in our words
 
 
 class Photo(NamedTuple):
@@ -38,157 +39,79 @@ class Photo(NamedTuple):
     remarks: tuple[str, ...]
 
 
-class _Unfit(Exception):
-    """Why an image that is whole is not taken."""
+class _UnfitError(ValueError):
+    """Says why an image that is whole is not taken."""
 
 
 def read_image(path: str | Path) -> np.ndarray:
-    """Read an image file as RGB: path -> (H, W, 3) uint8.
-
-    Grey images are repeated in three channels, 16-bit values are rounded to 8 bit, a fully opaque alpha channel is
-    dropped. Raises ValueError that names the file when it is missing, damaged, not an image or really transparent.
-    """
-    path = Path(path)
-    try:
-        content = path.read_bytes()
-    except OSError as error:
-        raise ValueError(f"{path}: cannot be read ({error.strerror})") from None
-    with _errors_named(path, len(content)):
-        with _opened(io.BytesIO(content)):
-            check_png(content)
-        image = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_UNCHANGED)
-        if image.dtype == np.uint16:
-            image = to_8bit(image)
-        if image.dtype != np.uint8:
-            raise _Unfit(f"pixels are {image.dtype}, expected 8-bit or 16-bit integers")
-        return _rgb_of_bgr(image)
+    """Read an image file as `read_photo` does and round 16-bit values to 8 bit: path -> (H, W, 3) uint8."""
+    pixels = read_photo(path).pixels
+    return to_8bit(pixels) if pixels.dtype == np.uint16 else pixels
 
 
 def read_photo(path: str | Path, max_megapixels: float = MAX_MEGAPIXELS) -> Photo:
     """Read an image as cameras and editors leave it: upright, and in its own precision of 8 or 16 bit.
 
-    As `read_image`, and palettes are looked up; of several pictures in a phone's JPEG (MPO) the first is taken; the
-    values count as sRGB whatever colour profile the file names. Raises ValueError that names the file when it is
-    missing, damaged, too large, animated, really transparent, or neither grey nor RGB; but a JPEG
-    whose data are damaged in the middle decodes, as everywhere, to what is left of it.
+    Grey images are repeated in three channels, palettes are looked up, a fully opaque alpha channel is dropped. Of
+    several pictures in a phone's JPEG (MPO) the first is taken. The values count as sRGB, whatever colour profile the
+    file names.
+
+    Pillow reads the header, which says what is to be refused before anything is decoded, and OpenCV the pixels.
+
+    Raises:
+        ValueError: The file is missing, damaged, too large, animated, transparent, or neither grey nor RGB; the
+            message names it. A JPEG whose data is damaged in the middle decodes, as everywhere, to what is left.
     """
     path = Path(path)
     if not path.is_file():
         raise ValueError(f"{path}: {'not a file' if path.exists() else 'no such file'}")
+    content = b""
     try:
-        file = open(path, "rb")  # noqa: SIM115 - so that only the opening is guarded
-    except OSError as error:
-        raise ValueError(f"{path}: cannot be read ({error.strerror})") from None
-    with file, _errors_named(path, path.stat().st_size):
-        if file.read(8) == PNG_START[:8]:
-            with _opened(file, max_megapixels, PHOTO_FORMATS, " (--max_megapixels)") as header:
-                header.verify()  # the checksums
-        with _opened(file, max_megapixels, PHOTO_FORMATS, " (--max_megapixels)") as image:
-            return _decode(image, file)
-
-
-@contextlib.contextmanager
-def _errors_named(path: Path, size: int) -> Iterator[None]:
-    """Turn what decoders raise into ValueErrors that name the file."""
-    try:
-        yield
-    except _Unfit as reason:
+        content = path.read_bytes()
+        with Image.open(io.BytesIO(content), formats=PHOTO_FORMATS) as header:
+            _check_header(header, max_megapixels)
+            check_png(content)
+            return _decode(content, header)
+    except _UnfitError as reason:
         raise ValueError(f"{path}: {reason}") from None
     except MemoryError:
         raise ValueError(f"{path}: too large for the memory") from None
-    except Exception:  # Pillow and OpenCV raise what they like (SyntaxError, struct.error, ...) on damaged files
-        what = f"{size} bytes; truncated, damaged or another format"
+    except Exception as error:  # Pillow and OpenCV raise what they like (SyntaxError, struct.error, ...)
+        if isinstance(error, OSError) and error.errno:
+            raise ValueError(f"{path}: cannot be read ({error.strerror})") from None
+        what = f"{len(content)} bytes; truncated, damaged or another format"
         raise ValueError(f"{path}: not a readable image ({what})") from None
 
 
-@contextlib.contextmanager
-def _opened(
-    file: BinaryIO, max_megapixels: float = MAX_MEGAPIXELS, formats: tuple[str, ...] | None = None, hint: str = ""
-) -> Iterator[Image.Image]:
-    """Read the header of an image, but no pixels yet.
-
-    formats: Pillow's names of those to expect, None: all; hint: how the limit can be changed, for the error.
-    """
-    file.seek(0)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of damaged EXIF data and the like
-        with Image.open(file, formats=formats) as image:
-            if image.width * image.height > max_megapixels * 1e6:
-                size = f"{image.height}x{image.width} pixels"
-                raise _Unfit(f"{size}, expected at most {max_megapixels:g} megapixels{hint}")
-            yield image
-
-
-def _decode(image: Image.Image, file: BinaryIO) -> Photo:
+def _check_header(image: Image.Image, max_megapixels: float) -> None:
+    """Refuse what is not to be decoded."""
+    if image.width * image.height > max_megapixels * 1e6:
+        size = f"{image.height}x{image.width} pixels"
+        raise _UnfitError(f"{size}, expected at most {max_megapixels:g} megapixels")
     frames = getattr(image, "n_frames", 1)
     if frames > 1 and image.format != "MPO":
-        raise _Unfit(f"holds {frames} pictures (an animation or pages), expected one")
-    is_16bit = _is_16bit(image, file)
-    if image.mode not in MODES or (image.mode.startswith("I") and not is_16bit):
-        raise _Unfit(f"its colours are {image.mode}, expected 8-bit or 16-bit grey or RGB")
-    is_grey, has_key = image.mode in GREY_MODES, "transparency" in image.info
-    remarks = ("grey, repeated in three channels",) if is_grey else _profile_remark(image)
-    orientation = _orientation(image)
-    image.load()
-    if orientation != 1:
-        image = ImageOps.exif_transpose(image)  # a TIFF's is applied already
-    if is_16bit and has_key:
-        raise _Unfit("has a transparent colour, expected an opaque image")
-    if is_16bit and image.mode in ("RGB", "RGBA", "LA"):
-        pixels = _decode_16bit(file, np.asarray(image), orientation)
-    elif is_16bit:
-        pixels = np.asarray(image).astype(np.uint16)
-        if getattr(image, "tag_v2", {}).get(PHOTOMETRIC) == 0:  # white is zero; Pillow turns only 8-bit ones
-            pixels = 65535 - pixels
-    else:
-        mode = "RGBA" if has_key or image.mode in ("RGBA", "LA", "PA") else "RGB"
-        pixels = np.asarray(image.convert(mode))
-    if pixels.ndim == 3:
-        return Photo(_without_alpha(pixels), remarks)
-    return Photo(np.repeat(pixels[:, :, None], 3, axis=2), remarks)
-
-
-def _is_16bit(image: Image.Image, file: BinaryIO) -> bool:
-    """Whether the file has 16-bit integers; Pillow's mode tells it for grey images only."""
-    if image.format == "PNG":
-        file.seek(len(PNG_START) + 8)
-        return file.read(1) == b"\x10"
+        raise _UnfitError(f"holds {frames} pictures (an animation or pages), expected one")
     tags = getattr(image, "tag_v2", {})
-    if set(tags.get(339, (1,))) != {1}:
-        raise _Unfit("its values are signed or fractions, expected 8-bit or 16-bit grey or RGB")
-    return set(tags.get(258, (8,))) == {16}
+    if set(tags.get(SAMPLE_FORMAT, (1,))) != {1}:
+        raise _UnfitError("its values are signed or fractions, expected 8-bit or 16-bit grey or RGB")
+    if image.mode not in GREY_MODES + COLOUR_MODES or max(tags.get(BITS, (8,))) not in (1, 2, 4, 8, 16):
+        raise _UnfitError(f"its colours are {image.mode}, expected 8-bit or 16-bit grey or RGB")
 
 
-def _decode_16bit(file: BinaryIO, upright_8bit: np.ndarray, orientation: int) -> np.ndarray:
-    """Decode 16-bit colours by OpenCV, for Pillow keeps only their high bytes: -> (H, W, 3|4) RGB[A] uint16.
-
-    OpenCV turns some formats upright, and others not; the high bytes tell what it did.
-    """
-    file.seek(0)
-    image = cv2.imdecode(np.frombuffer(file.read(), np.uint8), cv2.IMREAD_UNCHANGED)
-    image = cv2.cvtColor(image, cv2.COLOR_BGRA2RGBA if image.shape[2] == 4 else cv2.COLOR_BGR2RGB)
-    high_bytes = upright_8bit if upright_8bit.shape[2] > 2 else upright_8bit[:, :, [0, 0, 0, 1]]  # grey and alpha
-    for candidate in (image, _turned(image, orientation)):
-        if np.array_equal(candidate >> 8, high_bytes):
-            return candidate
-    raise _Unfit("its 16-bit values cannot be decoded for certain, expected a common 16-bit PNG or TIFF")
-
-
-def _orientation(image: Image.Image) -> int:
-    """Read EXIF's orientation; damaged EXIF data count as none, as in viewers."""
-    try:
-        return image.getexif().get(0x0112, 1)
-    except (SyntaxError, ValueError, TypeError, KeyError, struct.error):
-        return 1
-
-
-def _turned(image: np.ndarray, orientation: int) -> np.ndarray:
-    """Turn an image upright by EXIF's orientation, 1 to 8."""
-    if orientation >= 5:
-        image = image.transpose(1, 0, 2)
-    rows = slice(None, None, -1 if orientation in (3, 4, 7, 8) else 1)
-    columns = slice(None, None, -1 if orientation in (2, 3, 6, 7) else 1)
-    return np.ascontiguousarray(image[rows, columns])
+def _decode(content: bytes, header: Image.Image) -> Photo:
+    """Decode an image file whose header has been checked."""
+    buffer = np.frombuffer(content, np.uint8)
+    if header.has_transparency_data:
+        image = cv2.imdecode(buffer, cv2.IMREAD_UNCHANGED)
+        if image.ndim == 2:
+            raise _UnfitError("has a transparent grey level, expected an opaque image")
+        if image.shape[2] == 4 and image[:, :, 3].min() < np.iinfo(image.dtype).max:
+            raise _UnfitError("has transparent pixels, expected an opaque RGB image")
+    bgr = cv2.imdecode(buffer, cv2.IMREAD_COLOR | cv2.IMREAD_ANYDEPTH)
+    if bgr.dtype == np.uint16 and getattr(header, "tag_v2", {}).get(PHOTOMETRIC) == 0:
+        bgr = 65535 - bgr  # white is zero, which OpenCV heeds in 8-bit files only
+    remarks = ("grey, repeated in three channels",) if header.mode in GREY_MODES else _profile_remark(header)
+    return Photo(cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB), remarks)
 
 
 def _profile_remark(image: Image.Image) -> tuple[str, ...]:
@@ -201,19 +124,6 @@ def _profile_remark(image: Image.Image) -> tuple[str, ...]:
     except (ImageCms.PyCMSError, OSError, TypeError):
         name = "of unknown name"
     return () if "srgb" in name.lower() else (f"its colour profile ({name}) is dropped, the values count as sRGB",)
-
-
-def _without_alpha(image: np.ndarray) -> np.ndarray:
-    if image.shape[2] == 4 and image[:, :, 3].min() < np.iinfo(image.dtype).max:
-        raise _Unfit("has transparent pixels, expected an opaque RGB image")
-    return np.ascontiguousarray(image[:, :, :3])
-
-
-def _rgb_of_bgr(image: np.ndarray) -> np.ndarray:
-    """Convert what OpenCV decoded, (H, W[, 3|4]) in BGR order, to (H, W, 3) RGB."""
-    if image.ndim == 2:
-        return np.repeat(image[:, :, None], 3, axis=2)
-    return cv2.cvtColor(_without_alpha(image), cv2.COLOR_BGR2RGB)
 
 
 def encode_image(image: np.ndarray, suffix: str) -> bytes:
