@@ -11,15 +11,14 @@ from evaluation.denoising_images import choose_images
 from evaluation.denoising_setup import describe_run as describe_denoising
 from evaluation.denoising_setup import find_denoisers, output_folder
 from evaluation.noise import evaluate
-from evaluation.noise_candidates import find_candidates
-from evaluation.noise_models import MODEL_NAMES
+from evaluation.noise_models import MODEL_NAMES, ModelChoice, find_fakes, make_noise_models
 from evaluation.noise_report import write_report
 from evaluation.noise_setup import check_apart, choose_scenes, describe_run
 from evaluation.noise_summary import add_scores
 from evaluation.submission import submit
 from options.denoise import DATA_DIR
 from options.evaluate import evaluate_parser
-from utils.command import run_command
+from utils.command import blame, run_command
 from utils.files import claim_folder
 from utils.report import to_terminal
 from utils.run import terminal_log
@@ -40,7 +39,18 @@ def judge_noise(args: argparse.Namespace) -> None:
     scenes, chosen, training = choose_scenes(args)
     frames = find_frames([scenes[name] for name in chosen], args.max_images)
     check_apart(folder, args.data_dir, args.fake_dir)
-    candidates = find_candidates(args, scenes, training, frames, device)
+    choice = ModelChoice(
+        camera=args.cam_name,
+        names=args.models,
+        pretrain_dir=args.pretrain_dir,
+        noise_level=args.noise_level,
+        training=[scenes[name] for name in training],
+        fit_images=args.fit_images,
+        num_workers=args.num_workers,
+    )
+    with blame("--fake_dir"):
+        fakes = find_fakes(args.fake_dir, frames)
+    candidates = make_noise_models(choice, frames, fakes, device)
     claim_folder(folder, "--output_dir")
     for remark in candidates.remarks:
         log.info("note: %s", remark)
@@ -48,7 +58,7 @@ def judge_noise(args: argparse.Namespace) -> None:
     info = describe_run(args, len(chosen), sum(frame.count for frame in frames), candidates)
 
     # Evaluate.
-    results = evaluate(frames, candidates.models, args.draws, args.num_workers)
+    results = evaluate(frames, candidates.models, args.draws, args.seed, args.num_workers)
     add_scores(results)
 
     # Report.

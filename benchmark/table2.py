@@ -22,8 +22,7 @@ from data.sidd import find_scenes
 from evaluation.denoisers import make_denoiser
 from models.pretrained import find_checkpoint_folder
 from options.common import Parser, natural_int, positive_int
-from options.noise_sources import SIDD_CAMERAS
-from options.train_denoiser import train_denoiser_parser
+from options.train_denoiser import SIDD_CAMERAS, train_denoiser_parser
 from utils.command import run_command
 from utils.files import claim_folder
 from utils.report import Table, to_terminal

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from evaluation.classic_denoisers import Bm3d, Noisy, NonLocalMeans
-from evaluation.noise_candidates import AbsentError, split_name
+from evaluation.noise_models import AbsentError, split_name
 from models.denoiser import TILE, TiledDenoiser
 from models.pretrained import find_checkpoints, load_network
 from utils.checkpoints import load_checkpoint

@@ -11,7 +11,7 @@ from data.splits import published_instances
 from evaluation.denoisers import make_denoiser, read_spec
 from evaluation.denoising import Run
 from evaluation.denoising_images import ImageSet
-from evaluation.noise_candidates import AbsentError
+from evaluation.noise_models import AbsentError
 from evaluation.noise_setup import provenance
 
 SEED = "{seed}"

@@ -9,12 +9,12 @@ from tqdm import tqdm
 
 import metrics
 from data.image_sets import Frame, Sample, read_samples
-from evaluation.noise_models import NoiseModel
+from evaluation.noise_models import REAL, fake_noise
+from models.noise_models import NoiseModel
 from utils.workers import in_threads
 
 METRICS = ("kld", "kld_naflow", "kld_flow", "kld_exact", "akld", "acf", "psd", "xcorr", "nlf", "std", "bias")
 COLUMNS = ("image", "camera", "iso", "model", "draw", *METRICS)
-REAL = "real noise"  # what the fakes are compared with; the model called `real` is another frame of it
 EXAMPLE_SIDE = 160  # pixels of the pictures of noise
 
 
@@ -117,7 +117,7 @@ class Fake(NamedTuple):
     noise: np.ndarray  # (H, W, 3) in grey levels, not clipped
 
 
-def evaluate(frames: list[Frame], models: list[NoiseModel], draws: int, num_workers: int) -> Results:
+def evaluate(frames: list[Frame], models: list[NoiseModel], draws: int, seed: int, num_workers: int) -> Results:
     """Compare the models on all samples of the frames.
 
     Reading and measuring are done in threads, the models run in this one (they may use a GPU); a few images are in
@@ -133,7 +133,7 @@ def evaluate(frames: list[Frame], models: list[NoiseModel], draws: int, num_work
     total = sum(frame.count for frame in frames)
     with tqdm(total=total, desc="evaluate", unit="image", disable=None) as bar:
         samples = (sample for batch in in_threads(read, frames, num_workers) for sample in batch)
-        for row, evidence, is_first in in_threads(_measure_fake, _fakes(samples, models, draws), num_workers):
+        for row, evidence, is_first in in_threads(_measure_fake, _fakes(samples, models, draws, seed), num_workers):
             results.rows.append(row)
             for key, description, noise in evidence:
                 results.evidence.setdefault(key, Evidence()).add(description, noise)
@@ -143,12 +143,14 @@ def evaluate(frames: list[Frame], models: list[NoiseModel], draws: int, num_work
     return results
 
 
-def _fakes(samples: Iterable[tuple[Sample, Reference]], models: list[NoiseModel], draws: int) -> Iterator[Fake]:
+def _fakes(
+    samples: Iterable[tuple[Sample, Reference]], models: list[NoiseModel], draws: int, seed: int
+) -> Iterator[Fake]:
     for sample, reference in samples:
         is_first = True
         for model in models:
-            for draw in range(draws if model.random else 1):
-                noise = model.noise(sample, draw)
+            for draw in range(draws if model.is_random else 1):
+                noise = fake_noise(model, sample, seed, draw)
                 if noise is None:
                     continue
                 if not np.isfinite(noise).all():

@@ -1,159 +1,266 @@
-"""Noise models under one interface, so that all of them are judged alike: the generator, references, other people's."""
+"""The noise models of an evaluation, references and other people's images among them; what cannot be had, and why."""
 
-import random
+import hashlib
+import os
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import lru_cache
 from pathlib import Path
-from typing import Protocol
 
 import numpy as np
 import torch
+from torch import Tensor
 
-from data.image_sets import Frame, Sample
-from metrics import noise_of
-from models.generator import NoiseGenerator
-from models.noise_models import Gaussian
-from synthesis.fitting import Baselines, nearest_iso
+from data.image_sets import PUBLISHED_CROPS, Frame, Sample, find_frames, read_samples
+from data.sidd import parse_scene
+from models.fitting import FITTED, Fit, fit_noise, fitted_model
+from models.generator import load_neca
+from models.noise_models import Gaussian, Images, NecaS, NecaW, NoiseModel, constant, estimated_gain, true_std
+from models.pretrained import MissingWeightsError
 from utils.image import png_size, read_image
-
-FITTED = {
-    "AWGN-ISO": "awgn",
-    "heteroscedastic": "heteroscedastic",
-    "coloured": "coloured",
-}  # name -> field of Baselines
-NECA = ("NeCA-W", "NeCA-S")
-MODEL_NAMES = (*NECA, "coloured", "heteroscedastic", "AWGN-ISO", "AWGN-image", "real")
+from utils.report import printable
 
 DESCRIPTIONS = {
     "NeCA-W": "the generator, with the gain that GENet estimates from the real noisy image",
-    "NeCA-S": "the generator's signal-independent noise; before NCNet it has the real noise's std, or --noise_level",
-    "coloured": "Gaussian noise with mean and std by intensity, spatial and channel covariance of the training images "
-    "of the ISO",
-    "heteroscedastic": "independent Gaussian noise with mean and std by intensity of the training images of the ISO",
-    "AWGN-ISO": "white Gaussian noise with the std of the training images of the ISO",
+    "NeCA-S": "the generator's signal-independent noise; before NCNet it has the real noise's std, or the level that "
+    "was asked for",
+    **{kind.name: kind.description for kind in FITTED.values()},
     "AWGN-image": "white Gaussian noise with the true std of this very image",
     "real": "real noise of another frame of the same scene: the floor that no model can get below",
 }
+MODEL_NAMES = tuple(DESCRIPTIONS)
+REAL = "real noise"  # what the fakes are compared with; the model called `real` is another frame of it
+
+
+class AbsentError(ValueError):
+    """Something that a model needs is not there. What is there and damaged raises a plain ValueError."""
 
 
 def shown_name(model: str) -> str:
-    """What tables and plots call a model: `real` beside the real noise itself would confuse."""
+    """Return what tables and plots call a model: `real` beside the real noise itself would confuse."""
     return "real (floor)" if model == "real" else model
 
 
-class NoiseModel(Protocol):
-    """A named source of fake noise; `random` when it has a new one for every draw."""
-
-    name: str
-    random: bool
-
-    def noise(self, sample: Sample, draw: int) -> np.ndarray | None:
-        """Make noise for a clean image: -> (H, W, 3) in grey levels, not clipped; None: there is none for it."""
-
-
-class Neca:
-    """The generator: NeCA-W with GENet's gain, or NeCA-S at a level in grey levels (None: the real noise's std)."""
-
-    random = True
-
-    def __init__(self, generator: NoiseGenerator, neca_type: str, seed: int, noise_level: float | None = None):
-        self.name = f"NeCA-{neca_type}"
-        self.generator, self.seed, self.noise_level = generator, seed, noise_level
-        self.strength = self._gain if neca_type == "W" else self._level
-        self.last: tuple[Sample | None, dict[str, float]] = (None, {})  # the draws of a sample share its strength
-
-    def noise(self, sample: Sample, draw: int) -> np.ndarray:
-        if self.last[0] is not sample:
-            self.last = (sample, self.strength(sample))
-        key = f"{sample.scene.name} {sample.name} {draw}"
-        made = self.generator.synthesize(sample.clean, **self.last[1], seed=self.seed, key=key, maps=True)
-        return made.sdnc * 255
-
-    def _gain(self, sample: Sample) -> dict[str, float]:
-        return {"gain": self.generator.estimate_gain(sample.noisy)}
-
-    def _level(self, sample: Sample) -> dict[str, float]:
-        level = self.noise_level
-        return {"noise_level": float(noise_of(sample.noisy, sample.clean).std()) if level is None else level}
-
-
-class Fitted:
-    """A reference model fitted on training images, the one of the image's ISO or of the nearest there is."""
-
-    random = True
-
-    def __init__(self, name: str, fitted: dict[int, Baselines], seed: int):
-        self.name, self.fitted, self.seed = name, fitted, seed
-
-    def noise(self, sample: Sample, draw: int) -> np.ndarray:
-        baselines = self.fitted[nearest_iso(self.fitted, sample.scene.iso)]
-        return _drawn(getattr(baselines, FITTED[self.name]), sample, f"{self.seed} {self.name}", draw)
-
-
-class GaussianOfImage:
-    """White Gaussian noise of the real noise's std, which only an oracle knows."""
-
-    name, random = "AWGN-image", True
-
-    def __init__(self, seed: int):
-        self.seed = seed
-
-    def noise(self, sample: Sample, draw: int) -> np.ndarray:
-        std = float(noise_of(sample.noisy, sample.clean).std()) / 255
-        return _drawn(Gaussian(std), sample, f"{self.seed} {self.name}", draw)
-
-
-def _drawn(model, sample: Sample, stream: str, draw: int) -> np.ndarray:
-    source = random.Random(f"{stream} {sample.scene.name} {sample.name} {draw}")
-    generator = torch.Generator().manual_seed(source.getrandbits(63))
-    clean = torch.from_numpy(sample.clean).permute(2, 0, 1)[None].float().div(255)
-    return model.noise(clean, generator)[0].permute(1, 2, 0).numpy() * 255
-
-
-class OtherFrame:
+@dataclass(frozen=True, eq=False)
+class OtherFrame(NoiseModel):
     """The noise of another frame of the same scene: what a perfect model would score."""
 
-    name, random = "real", False
+    is_random = False
 
-    def noise(self, sample: Sample, draw: int) -> np.ndarray | None:
-        return sample.other_noise
+    def noise(self, images: Images, white: Tensor) -> Tensor | None:
+        """Return the other frame's noise; None if there is no such frame."""
+        return images.other_noise
 
 
-class FromFolder:
-    """Fake noisy images that somebody else has made, named as the real noisy ones: 8-bit, so rounded already.
+@dataclass(frozen=True, eq=False)
+class FromFolder(NoiseModel):
+    """Fake noisy images that somebody else has made: 8-bit, so rounded already.
 
-    They are looked for as <folder>/<scene>/noisy/<name>, <folder>/<scene>/<name> and, unless two scenes have a file of
-    that name, <folder>/<name>: all of them, before the work begins. Raises ValueError that says where it has looked,
-    and for an image of another size.
+    files: by name of the image, <scene>/<noisy crop>. boxes: where the images lie in the files; None: they are whole.
     """
 
-    random = False
+    files: Mapping[str, Path]
+    boxes: Mapping[str, tuple[slice, slice] | None]
+    read = staticmethod(lru_cache(maxsize=4)(read_image))  # a whole frame gives many samples
+    is_random = False
 
-    def __init__(self, name: str, folder: str | Path, frames: list[Frame]):
-        self.name, self.folder = name, Path(folder)
-        scenes: dict[str, set[str]] = {}
-        for frame in frames:
-            scenes.setdefault(frame.pair[1].name, set()).add(frame.scene.name)
-        self.files = {frame.pair[1]: self._find(frame, len(scenes[frame.pair[1].name]) == 1) for frame in frames}
-        self.last: tuple[Path | None, np.ndarray | None] = (None, None)  # a whole frame gives many samples
+    def noise(self, images: Images, white: Tensor) -> Tensor:
+        """Subtract the clean images from the fakes."""
+        fakes = [self.read(self.files[name])[self.boxes[name] or ...] for name in images.names]
+        return to_tensor(np.stack(fakes)) - images.clean
 
-    def _find(self, frame: Frame, flat: bool) -> Path:
-        file, scene = frame.pair[1].name, frame.scene.name
-        places = [self.folder / scene / "noisy", self.folder / scene, *([self.folder] if flat else [])]
-        found = next((place / file for place in places if (place / file).is_file()), None)
-        if found is None:
-            raise ValueError(
-                f"{self.folder}: has no {file} of scene {scene}; expected it in {scene}/"
-                + (" or in the folder itself" if flat else "; several scenes have a file of this name")
-                + "; make it, or change --fake_dir, --split or --max_images"
-            )
-        sizes = [png_size(path) for path in (found, frame.pair[1])]
-        if sizes[0] != sizes[1]:
-            shown = ["no whole PNG" if size is None else f"{size[0]}x{size[1]} pixels" for size in sizes]
-            raise ValueError(f"{found}: {shown[0]}, but the real noisy image has {shown[1]}; change --fake_dir")
-        return found
 
-    def noise(self, sample: Sample, draw: int) -> np.ndarray:
-        path = self.files[sample.noisy_file]
-        if self.last[0] != path:
-            self.last = (path, read_image(path))
-        image = self.last[1] if sample.box is None else self.last[1][sample.box]
-        return noise_of(image, sample.clean)
+@dataclass(frozen=True)
+class ModelChoice:
+    """Which noise models to make and what of.
+
+    names: of MODEL_NAMES; None: all that can be had. noise_level: of NeCA-S in grey levels; None: each image's true
+    std. training: scenes that the Gaussian references are fitted on, `fit_images` crops of each ISO (0: all), with
+    `num_workers` threads.
+    """
+
+    camera: str
+    names: Sequence[str] | None
+    pretrain_dir: str | Path
+    noise_level: float | None
+    training: Sequence[Path]
+    fit_images: int
+    num_workers: int
+
+
+@dataclass
+class NoiseModels:
+    """Noise models to compare, the hashes of the weights by file, and remarks for the report."""
+
+    models: list[NoiseModel] = field(default_factory=list)
+    weights: dict[str, str] = field(default_factory=dict)
+    remarks: list[str] = field(default_factory=list)
+
+
+def make_noise_models(
+    choice: ModelChoice, frames: list[Frame], fakes: Sequence[NoiseModel], device: torch.device
+) -> NoiseModels:
+    """Make the noise models for frames of a camera; fakes: others to compare with them, such as `find_fakes` gives.
+
+    Unless they were asked for by name, models that lack something are left out, and a remark says why. Raises
+    ValueError for them otherwise, and always for what is damaged.
+    """
+    found = NoiseModels()
+    wanted = choice.names or MODEL_NAMES
+
+    def attempt(names: list[str], build: Callable[[list[str]], list[NoiseModel]]) -> None:
+        names = [name for name in names if name in wanted]
+        if not names:
+            return
+        try:
+            found.models.extend(build(names))
+        except (AbsentError, MissingWeightsError) as error:
+            if choice.names:
+                raise
+            found.remarks.append(f"Without {', '.join(names)}: {error}.")
+
+    attempt(["NeCA-W"], lambda names: [_neca_w(choice, device, found.weights)])
+    attempt(["NeCA-S"], lambda names: [_neca_s(choice, device, found.weights)])
+    attempt([kind.name for kind in FITTED.values()], lambda names: _fitted(choice, names, found.remarks))
+    attempt(["AWGN-image"], lambda names: [Gaussian(true_std, name="AWGN-image")])
+    attempt(["real"], lambda names: [_other_frame(frames)])
+    found.models.extend(fakes)
+    if not found.models:
+        raise ValueError("no noise model can be had: " + " ".join(found.remarks))
+    return found
+
+
+def _neca_w(choice: ModelChoice, device: torch.device, weights: dict[str, str]) -> NoiseModel:
+    generator = load_neca(choice.pretrain_dir, choice.camera, device, networks=("E", "G1", "G2"))
+    weights |= _hashes(generator.files)
+    return NecaW(generator, estimated_gain(generator), name="NeCA-W")
+
+
+def _neca_s(choice: ModelChoice, device: torch.device, weights: dict[str, str]) -> NoiseModel:
+    generator = load_neca(choice.pretrain_dir, choice.camera, device, networks=("G2",))
+    weights |= _hashes(generator.files)
+    level = true_std if choice.noise_level is None else constant(choice.noise_level / 255)
+    return NecaS(generator, level, name="NeCA-S")
+
+
+def _hashes(files: Mapping[str, Path]) -> dict[str, str]:
+    return {str(path): hashlib.sha256(path.read_bytes()).hexdigest() for path in files.values()}
+
+
+def _fitted(choice: ModelChoice, names: list[str], remarks: list[str]) -> list[NoiseModel]:
+    if not choice.training:
+        raise AbsentError(f"there are no scenes of {choice.camera} in the training list that are not evaluated on")
+    fits, counts = fit_on_scenes(choice.training, choice.fit_images, choice.num_workers)
+    remarks.append(f"{', '.join(names)}: fitted on training crops, {counts}.")
+    return [fitted_model(kind, fits) for kind, of in FITTED.items() if of.name in names]
+
+
+def fit_on_scenes(folders: Sequence[Path], images_per_iso: int, num_workers: int) -> tuple[dict[int, Fit], str]:
+    """Fit the noise of scenes, ISO by ISO, and say how many crops of how many scenes that took."""
+    by_iso: dict[int, list[Path]] = {}
+    for folder in folders:
+        by_iso.setdefault(parse_scene(folder.name).iso, []).append(folder)
+    frames = {iso: find_frames(of, images_per_iso) for iso, of in sorted(by_iso.items())}
+    counts = ", ".join(
+        f"{sum(frame.count for frame in of)} of ISO {iso} ({len(by_iso[iso])} scenes)" for iso, of in frames.items()
+    )
+
+    def read(frame: Frame) -> list[tuple[Path, np.ndarray, np.ndarray]]:
+        return [(sample.noisy_file, sample.clean, sample.noisy) for sample in read_samples(frame, with_other=False)]
+
+    return fit_noise(frames, read, num_workers), counts
+
+
+def _other_frame(frames: list[Frame]) -> NoiseModel:
+    if not any(frame.other for frame in frames):
+        raise AbsentError("no scene to evaluate on has a second frame, whose noise it takes")
+    return OtherFrame(name="real")
+
+
+def split_name(given: str) -> tuple[str, str]:
+    """Read DIR or NAME=DIR, of which what exists may have "=" in its name, as (name, folder)."""
+    if "=" in given and not os.path.exists(given):
+        name, _, folder = given.partition("=")
+        return name, folder
+    return Path(given).resolve().name, given
+
+
+def find_fakes(given: Sequence[str], frames: list[Frame]) -> list[NoiseModel]:
+    """Find the fakes of all frames in folders, given as DIR or NAME=DIR, before the work begins.
+
+    They have the names of the real noisy images, as <folder>/<scene>/noisy/<name>, <folder>/<scene>/<name> or, unless
+    two scenes have a file of that name, <folder>/<name>. Raises ValueError for what is no folder, for names that are
+    empty or taken, for a fake that is missing, saying where it has looked, and for one of another size.
+    """
+    found: dict[str, NoiseModel] = {}
+    for words in given:
+        name, folder = split_name(words)
+        if not os.path.isdir(folder):
+            raise ValueError(f"{words}: {folder or 'nothing'} is no folder; expected DIR or NAME=DIR")
+        if not printable(name).strip() or name in (*MODEL_NAMES, REAL) or printable(name) in found:
+            raise ValueError(f"{words}: {name!r} cannot be its name or is taken; expected another, as NAME=DIR")
+        found[printable(name)] = _from_folder(printable(name), Path(folder), frames)
+    return list(found.values())
+
+
+def _from_folder(name: str, folder: Path, frames: list[Frame]) -> FromFolder:
+    scenes: dict[str, set[str]] = {}
+    for frame in frames:
+        scenes.setdefault(frame.pair[1].name, set()).add(frame.scene.name)
+    files, boxes = {}, {}
+    for frame in frames:
+        file = _find_fake(folder, frame, len(scenes[frame.pair[1].name]) == 1)
+        samples = _samples_of(frame)
+        files |= dict.fromkeys(samples, file)
+        boxes |= samples
+    return FromFolder(files, boxes, name=name)
+
+
+def _samples_of(frame: Frame) -> dict[str, tuple[slice, slice] | None]:
+    """Return the names of a frame's samples, and where they lie in it."""
+    path = frame.pair[1]
+    if frame.pieces is None:
+        return {f"{frame.scene.name}/{path.stem}": None}
+    boxes = PUBLISHED_CROPS.boxes(*png_size(path))
+    return {f"{frame.scene.name}/{path.stem}_{piece:05d}": boxes[piece - 1] for piece in frame.pieces}
+
+
+def _find_fake(folder: Path, frame: Frame, flat: bool) -> Path:
+    file, scene = frame.pair[1].name, frame.scene.name
+    places = [folder / scene / "noisy", folder / scene, *([folder] if flat else [])]
+    found = next((place / file for place in places if (place / file).is_file()), None)
+    if found is None:
+        beside = " or in the folder itself" if flat else "; several scenes have a file of this name"
+        raise ValueError(f"{folder}: has no {file} of scene {scene}; expected it in {scene}/{beside}")
+    sizes = [png_size(path) for path in (found, frame.pair[1])]
+    if sizes[0] != sizes[1]:
+        shown = ["no whole PNG" if size is None else f"{size[0]}x{size[1]} pixels" for size in sizes]
+        raise ValueError(f"{found}: {shown[0]}, but the real noisy image has {shown[1]}")
+    return found
+
+
+def fake_noise(model: NoiseModel, sample: Sample, seed: int, draw: int) -> np.ndarray | None:
+    """Make a model's noise for an image, (H, W, 3) in grey levels, not clipped; None if it has none for it.
+
+    It follows from the seed, the image's name and the number of the draw alone.
+    """
+    name = f"{sample.scene.name}/{sample.name}"
+    images = Images(
+        to_tensor(sample.clean[None]),
+        [sample.scene.camera],
+        [sample.scene.iso],
+        to_tensor(sample.noisy[None]),
+        names=[name],
+        other_noise=None if sample.other_noise is None else to_tensor(sample.other_noise[None]),
+    )
+    white = model.white_noise(*sample.clean.shape[:2], seed, f"{sample.scene.name} {sample.name} {draw}")
+    noise = model.noise(images, white)
+    if noise is None:
+        return None
+    grey_levels = noise[0].permute(1, 2, 0).contiguous().numpy() * 255
+    return grey_levels if model.is_random else np.rint(grey_levels).astype(np.int16)  # files hold whole grey levels
+
+
+def to_tensor(images: np.ndarray) -> Tensor:
+    """Turn images in grey levels into floats in [0, 1] units: (N, H, W, 3) -> (N, 3, H, W)."""
+    return torch.from_numpy(images).permute(0, 3, 1, 2).float().div(255)

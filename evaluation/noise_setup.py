@@ -10,7 +10,7 @@ from typing import Any
 
 from data.sidd import find_scenes
 from data.splits import published_instances, published_split, read_list
-from evaluation.noise_candidates import Candidates, split_name
+from evaluation.noise_models import NoiseModels, split_name
 
 PACKAGES = ("torch", "numpy", "scipy", "opencv-python", "opencv-python-headless", "scikit-image", "matplotlib", "bm3d")
 
@@ -63,7 +63,7 @@ def check_apart(output_dir: Path, data_dir: str, fake_dirs: list[str]) -> None:
             raise ValueError(f"--output_dir {output_dir} lies in {folder}, which is read; choose another")
 
 
-def describe_run(args: argparse.Namespace, scenes: int, images: int, candidates: Candidates) -> dict[str, Any]:
+def describe_run(args: argparse.Namespace, scenes: int, images: int, candidates: NoiseModels) -> dict[str, Any]:
     """What a report says of its run: title, remarks, provenance; plain values."""
     remarks = [
         f"Images: {images}, of {scenes} scenes of {args.data_dir}, split {args.scene_list or args.split}; draws of "

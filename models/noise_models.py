@@ -1,56 +1,177 @@
-"""Noise models without a network, which any learned one must beat: white, signal-dependent, and correlated Gaussian.
+"""Noise models: everything that makes noise for clean images, under one interface.
 
-All have one method, `noise(clean, generator)`: clean (N, 3, H, W) in [0, 1] -> noise of that shape, device and dtype in
-[0, 1] units, not clipped. Random numbers are drawn on the CPU, so that every device gets the same noise.
+Evaluation, synthesis and denoiser training use a model alike: `noise` turns images and white noise into noise. A new
+model is a subclass of `NoiseModel`; one that is fitted to image pairs needs a line in `models.fitting.FITTED`, too,
+which puts it into all commands.
 """
 
-from dataclasses import dataclass
+import math
+from collections.abc import Callable, Hashable, Mapping, Sequence
+from dataclasses import dataclass, field, fields, replace
+from typing import Any
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from models.blocks import exact_convolutions
+from models.generator import NoiseGenerator
+from models.white_noise import white_noise
+from utils.randomness import seed_from
 
-LEVELS = 256  # 8-bit values of a channel
-THRESHOLDS = torch.arange(LEVELS - 1, dtype=torch.float64) + 0.5  # where rounding goes on to the next value
-ROUNDS = 150  # of the fixed point
 
+@dataclass(frozen=True)
+class Images:
+    """A batch of clean images and what is known of them; a model that needs what is None cannot be used.
 
-class Baseline:
-    """A noise model that is a function of the clean image and of white noise, N(0, 1).
-
-    margin: rows and columns of white noise that it wants beyond the image's.
+    clean: (N, 3, H, W) in [0, 1]; `NoiseModel.noisy` takes uint8, too. cameras, isos, names: one entry per image.
+    noisy: the real noisy images, (N, 3, H, W) in [0, 1]. other_noise: real noise of other frames of the same scenes.
+    uniform: (N,) random numbers in [0, 1) that choose a strength.
     """
 
+    clean: Tensor
+    cameras: Sequence[str] = ()
+    isos: Sequence[int] = ()
+    noisy: Tensor | None = None
+    uniform: np.ndarray | None = None
+    names: Sequence[str] = ()
+    other_noise: Tensor | None = None
+
+    def rows(self, rows: list[int]) -> "Images":
+        """Select some of the images."""
+
+        def chosen(values: Any) -> Any:
+            if values is None or isinstance(values, Tensor | np.ndarray):
+                return None if values is None else values[rows]
+            return [values[row] for row in rows] if values else values
+
+        return Images(*(chosen(getattr(self, each.name)) for each in fields(self)))
+
+
+@dataclass(frozen=True, eq=False)
+class NoiseModel:
+    """A function of clean images and white noise.
+
+    name: what tables call the model; its random numbers in an evaluation depend on it. margin: rows and columns of
+    white noise that it needs beyond an image's. is_random: whether it uses the white noise at all.
+    """
+
+    name: str = field(default="", kw_only=True)
     margin = 0
+    is_random = True
 
-    def noise(self, clean: Tensor, generator: torch.Generator) -> Tensor:
-        """Draw the noise of a clean image: (N, 3, H, W) -> (N, 3, H, W)."""
-        number, channels, height, width = clean.shape
-        white = torch.randn(number, channels, height + self.margin, width + self.margin, generator=generator)
-        return self.noise_from(white.to(clean), clean)
+    def noise(self, images: Images, white: Tensor) -> Tensor | None:
+        """Make noise in [0, 1] units, neither clipped nor rounded; None if the model has none for these images.
 
-    def noise_from(self, white: Tensor, clean: Tensor) -> Tensor:
-        """Make noise of white noise: (N, 3, H + margin, W + margin), (N, 3, H, W) -> (N, 3, H, W)."""
+        white: (N, 3, H + margin, W + margin), N(0, 1), on the device of the images. (N, 3, H, W) -> (N, 3, H, W).
+        """
+        raise NotImplementedError
+
+    def noisy(self, images: Images, white: Tensor) -> Tensor:
+        """Put noise on images, clipped and, for uint8, rounded: (N, 3, H, W) uint8 or float in [0, 1] -> the same."""
+        is_uint8 = images.clean.dtype == torch.uint8
+        clean = images.clean.to(white.dtype).div(255) if is_uint8 else images.clean
+        noisy = (clean + self.noise(replace(images, clean=clean), white)).clamp_(0, 1)
+        return noisy.mul_(255).round_().to(torch.uint8) if is_uint8 else noisy
+
+    def white_noise(self, height: int, width: int, seed: int, key: str) -> Tensor:
+        """Draw an image's white noise from (seed, key) alone, on the CPU: -> (1, 3, H + margin, W + margin)."""
+        generator = torch.Generator().manual_seed(seed_from(seed, self.name, key))
+        return torch.randn(1, 3, height + self.margin, width + self.margin, generator=generator)
+
+
+# A strength is a number for each image, in [0, 1] units: (N,) float64.
+Strength = Callable[[Images], Tensor]
+
+
+def constant(value: float) -> Strength:
+    """Give all images the same strength."""
+    return lambda images: torch.full((len(images.clean),), value, dtype=torch.float64)
+
+
+def interval(low: float, high: float) -> Strength:
+    """Draw each image's strength uniformly from an interval, by `Images.uniform`."""
+    return lambda images: torch.from_numpy(low + (high - low) * images.uniform)
+
+
+def by_iso(values: Mapping[str, Mapping[int, Sequence[float]]]) -> Strength:
+    """Choose among the values of each image's camera and nearest ISO, {camera: {ISO: values}}, by `Images.uniform`."""
+
+    def chosen(images: Images) -> Tensor:
+        strengths = []
+        for camera, iso, uniform in zip(images.cameras, images.isos, images.uniform):
+            of_iso = values[camera][nearest_iso(values[camera], iso)]
+            strengths.append(of_iso[int(uniform * len(of_iso))])
+        return torch.tensor(strengths, dtype=torch.float64)
+
+    return chosen
+
+
+def true_std(images: Images) -> Tensor:
+    """Measure the standard deviation of the real noise, which only an oracle knows."""
+    noise = (255 * (images.noisy.double() - images.clean.double())).round()  # whole grey levels
+    return noise.flatten(1).std(1, correction=0).cpu() / 255
+
+
+def estimated_gain(generator: NoiseGenerator) -> Strength:
+    """Let GENet estimate the gains of the real noisy images.
+
+    A patch like none that GENet has seen may get a gain below 0, which is no reason to end a training: it is clipped.
+    """
+    return lambda images: torch.tensor(generator.estimate_gain(images.noisy), dtype=torch.float64).clamp(0, 1)
+
+
+@dataclass(frozen=True, eq=False)
+class Neca(NoiseModel):
+    """A NeCA generator, whose white noise depends on the position: larger images begin with the same numbers."""
+
+    generator: NoiseGenerator
+    strength: Strength
+
+    def noise(self, images: Images, white: Tensor) -> Tensor:
+        """Let the networks make the noise: (N, 3, H, W) -> (N, 3, H, W)."""
+        return self.generator.synthesize(images.clean, z=white, maps=True, **self._strength(images)).sdnc
+
+    def noisy(self, images: Images, white: Tensor) -> Tensor:
+        """Put noise on images as `NoiseModel.noisy`, tile by tile: large ones need less memory."""
+        return self.generator.synthesize(images.clean, z=white, clip=True, **self._strength(images))
+
+    def white_noise(self, height: int, width: int, seed: int, key: str) -> Tensor:
+        """Draw an image's white noise from (seed, key), block by block: -> (1, 3, H, W)."""
+        return white_noise(seed, key, height, width)[None]
+
+    def _strength(self, images: Images) -> dict[str, Tensor]:
         raise NotImplementedError
 
 
-@dataclass(frozen=True)
-class Gaussian(Baseline):
-    """Additive white Gaussian noise (AWGN) of standard deviation `std`, in [0, 1] units, and mean 0.
+class NecaW(Neca):
+    """NeCA-W: all three networks; the strength is the gain."""
 
-    std: a number, or one for each image of a batch, (N, 1, 1, 1).
-    """
-
-    std: float | Tensor
-
-    def noise_from(self, white: Tensor, clean: Tensor) -> Tensor:
-        return self.std * white
+    def _strength(self, images: Images) -> dict[str, Tensor]:
+        return {"gain": self.strength(images)}
 
 
-@dataclass(frozen=True)
-class Heteroscedastic(Baseline):
+class NecaS(Neca):
+    """NeCA-S: NCNet alone, signal-independent; the strength is the noise level before NCNet."""
+
+    def _strength(self, images: Images) -> dict[str, Tensor]:
+        return {"noise_level": 255 * self.strength(images)}
+
+
+@dataclass(frozen=True, eq=False)
+class Gaussian(NoiseModel):
+    """Additive white Gaussian noise (AWGN) of mean 0; the strength is the standard deviation."""
+
+    std: Strength
+
+    def noise(self, images: Images, white: Tensor) -> Tensor:
+        """Scale the white noise."""
+        return self.std(images).to(white)[:, None, None, None] * white
+
+
+@dataclass(frozen=True, eq=False)
+class Heteroscedastic(NoiseModel):
     """White Gaussian noise that follows the clean intensity: the measured noise level function of each channel.
 
     mean, std: (3, 256) in [0, 1] units, for the channel's own 8-bit level round(255 clean).
@@ -59,15 +180,16 @@ class Heteroscedastic(Baseline):
     mean: Tensor
     std: Tensor
 
-    def noise_from(self, white: Tensor, clean: Tensor) -> Tensor:
-        return _modulate(white, self.mean, self.std, clean)
+    def noise(self, images: Images, white: Tensor) -> Tensor:
+        """Give the white noise the moments of the clean levels."""
+        return _modulate(white, self.mean, self.std, images.clean)
 
 
-@dataclass(frozen=True)
-class Coloured(Baseline):
-    """The same with stationary noise in place of the white: Gaussian, of variance 1, with measured correlations.
+@dataclass(frozen=True, eq=False)
+class Coloured(NoiseModel):
+    """Heteroscedastic noise of stationary in place of white noise: Gaussian, of variance 1, with measured correlations.
 
-    mean, std: (3, 256) as for `Heteroscedastic`; kernel: (3, 3, K, K) from `colouring_kernel`, K odd.
+    mean, std: (3, 256) as for `Heteroscedastic`; kernel: (3, 3, K, K) from `models.fitting.colouring_kernel`, K odd.
     """
 
     mean: Tensor
@@ -76,76 +198,79 @@ class Coloured(Baseline):
 
     @property
     def margin(self) -> int:
-        return self.kernel.shape[-1] - 1  # beyond the borders, which are thus like the middle
+        """The kernel reaches beyond the borders, which are thus like the middle."""
+        return self.kernel.shape[-1] - 1
 
-    def noise_from(self, white: Tensor, clean: Tensor) -> Tensor:
+    def noise(self, images: Images, white: Tensor) -> Tensor:
+        """Filter the white noise, then give it the moments of the clean levels."""
         with exact_convolutions():
-            field = F.conv2d(white, self.kernel.to(clean))
-        return _modulate(field, self.mean, self.std, clean)
+            field = F.conv2d(white, self.kernel.to(white))
+        return _modulate(field, self.mean, self.std, images.clean)
 
 
 def _modulate(field: Tensor, mean: Tensor, std: Tensor, clean: Tensor) -> Tensor:
     """Give noise of variance 1 the mean and standard deviation of the clean level: (N, 3, H, W) -> (N, 3, H, W)."""
-    level = (255 * clean.float()).round().clamp(0, LEVELS - 1).long()
+    level = (255 * clean.float()).round().clamp(0, 255).long()
     channel = torch.arange(3, device=clean.device).view(3, 1, 1)
     return mean.to(clean)[channel, level] + std.to(clean)[channel, level] * field
 
 
-def colouring_kernel(covariance: Tensor, size: int) -> Tensor:
-    """Find a filter that gives white noise these correlations: (3, 3, 2L+1, 2L+1) -> (3, 3, size, size) for `conv2d`.
+@dataclass(frozen=True, eq=False)
+class RealPair(NoiseModel):
+    """The noise of the noisy images themselves, real or from somebody's files."""
 
-    covariance[i, j, L + dy, L + dx] = E[c_i(y, x) c_j(y + dy, x + dx)], taken as 0 beyond lag L. Its Fourier transform
-    is the cross-spectral density S, and any K with K K^H = S is the response of such a filter. Taken is S^(1/2): of all
-    of them nearest to the identity, so its taps gather about the middle (Desolneux, Moisan, Ronsin 2012, "A compact
-    representation of random phase and Gaussian textures"). Negative eigenvalues, which errors of measurement and the
-    end at lag L bring, are set to 0. Cutting to `size` changes correlations by at most about 2e where the lost taps
-    hold a share e^2 of the energy; last, each channel is rescaled to variance 1. Raises ValueError for an even size
-    and for a channel without variance.
-    """
-    lag = covariance.shape[-1] // 2
-    if size % 2 == 0:
-        raise ValueError(f"a colouring kernel of {size}x{size}, expected an odd size")
-    if not (torch.einsum("ii...->i...", covariance)[:, lag, lag] > 0).all():
-        raise ValueError("a channel of the covariance has variance 0, expected noise in all of them")
-    grid = 4 * max(size, 2 * lag + 1)  # so wide that the root's tails, wrapped around, do not matter
-    padded = F.pad(covariance.double(), (0, grid - 2 * lag - 1, 0, grid - 2 * lag - 1))
-    spectrum = torch.fft.fft2(padded.roll((-lag, -lag), (2, 3))).permute(2, 3, 0, 1)  # (grid, grid, 3, 3)
-    power, basis = torch.linalg.eigh((spectrum + spectrum.mH) / 2)
-    root = (basis * power.clamp(min=0).sqrt()[..., None, :]) @ basis.mH
-    taps = torch.fft.ifft2(root.permute(2, 3, 0, 1)).real.roll((size // 2, size // 2), (2, 3))[..., :size, :size]
-    return (taps / taps.square().sum((1, 2, 3), keepdim=True).sqrt()).float()
+    is_random = False
+
+    def noise(self, images: Images, white: Tensor) -> Tensor:
+        """Subtract the clean images from the noisy ones."""
+        return images.noisy - images.clean
 
 
-def clipped_moments(mean: Tensor, std: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """What clipping and rounding to 8 bit leave of Gaussian noise on each clean level: (..., 256), (..., 256) -> same.
+@dataclass(frozen=True, eq=False)
+class PerCamera(NoiseModel):
+    """A model for each camera."""
 
-    Grey levels, float64. -> mean and standard deviation of round(clip(level + noise, 0, 255)) - level, and its
-    correlation with the noise before (below 1; 0 where nothing varies). The 8-bit value y is the number of thresholds
-    that are passed, so E[y] = sum P(k), E[y^2] = sum (2k + 1) P(k), and dE[y]/dmean gives the covariance (Stein).
-    """
-    centre = torch.arange(LEVELS, dtype=torch.float64) + mean
-    score = (centre[..., None] - THRESHOLDS) / std.clamp(min=1e-6)[..., None]  # (..., 256, 255)
-    passed = torch.special.ndtr(score)
-    first, second = passed.sum(-1), (passed * (2 * THRESHOLDS)).sum(-1)
-    clipped_std = (second - first.square()).clamp(min=0).sqrt()
-    covariance = torch.exp(-score.square() / 2).sum(-1) / (2 * torch.pi) ** 0.5  # with noise / std
-    linear = torch.where(clipped_std > 1e-3, covariance / clipped_std.clamp(min=1e-3), 0.0)
-    return first - torch.arange(LEVELS), clipped_std, linear.clamp(max=1)
+    models: Mapping[str, NoiseModel]
+
+    @property
+    def margin(self) -> int:
+        """The largest of the models' margins."""
+        return max(model.margin for model in self.models.values())
+
+    def noise(self, images: Images, white: Tensor) -> Tensor:
+        """Make the noise of each image by the model of its camera."""
+        return noise_by_group(self.models, images.cameras, images, white)
 
 
-def before_clipping(mean: Tensor, std: Tensor) -> tuple[Tensor, Tensor]:
-    """Undo `clipped_moments`: measured mean and std per level -> those of Gaussian noise not yet clipped nor rounded.
+@dataclass(frozen=True, eq=False)
+class PerIso(NoiseModel):
+    """A model for each ISO; an image gets the noise of the nearest one."""
 
-    (..., 256), (..., 256) in grey levels, float64 -> same. Fixed-point iteration, damped because mean and std depend on
-    each other where most is clipped. Neither goes farther from the measured mean than four times the measured std:
-    moments that no clipped Gaussian has (rare bright noise on black) are only come close to.
-    """
-    farthest = 4 * std
-    new_mean, new_std = mean.clone(), std.clone()
-    for _ in range(ROUNDS):
-        found_mean, found_std, linear = clipped_moments(new_mean, new_std)
-        slope = (linear * found_std / new_std.clamp(min=1e-6)).clamp(0.03, 1)  # dE[y]/dmean
-        new_mean = new_mean + (mean - found_mean) / (2 * slope)
-        new_mean = new_mean.maximum(mean - farthest).minimum(mean + farthest)
-        new_std = (new_std * (std / found_std.clamp(min=1e-6)).clamp(0.5, 2) ** 0.25).minimum(farthest)
-    return new_mean, new_std
+    models: Mapping[int, NoiseModel]
+
+    @property
+    def margin(self) -> int:
+        """The largest of the models' margins."""
+        return max(model.margin for model in self.models.values())
+
+    def noise(self, images: Images, white: Tensor) -> Tensor:
+        """Make the noise of each image by the model of the nearest ISO."""
+        nearest = [nearest_iso(self.models, iso) for iso in images.isos]
+        return noise_by_group(self.models, nearest, images, white)
+
+
+def noise_by_group(
+    models: Mapping[Hashable, NoiseModel], groups: Sequence[Hashable], images: Images, white: Tensor
+) -> Tensor:
+    """Make the noise of a batch in which each image has its own key of `models`; images of one key go together."""
+    noise = torch.empty_like(images.clean)
+    for key in dict.fromkeys(groups):
+        rows = [row for row, group in enumerate(groups) if group == key]
+        height, width = (side + models[key].margin for side in images.clean.shape[-2:])
+        noise[rows] = models[key].noise(images.rows(rows), white[rows][..., :height, :width])
+    return noise
+
+
+def nearest_iso(known: Mapping[int, object], iso: int) -> int:
+    """Find the known ISO that is nearest on a logarithmic scale; of two as near, the lower."""
+    return min(sorted(known), key=lambda one: abs(math.log(max(one, 1) / max(iso, 1))))

@@ -1,19 +1,45 @@
 """Options of main_train_denoiser.py."""
 
 import argparse
+import math
+import os
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from models.blocks import ACT_MODES, INIT_TYPES
+from models.fitting import FITTED
 from models.model_denoiser import ARCHITECTURES, LOSSES, DenoiserOptions
 from models.network_ncnet import STRIDE
-from options.common import Parser, given_path, natural_int, non_negative_float, positive_int
-from options.noise_sources import Source, add_source_options, shares
+from options.common import Parser, add_pretrain_option, given_path, natural_int, non_negative_float, positive_int
+from options.synthesize import grey_levels
 from options.training import add_data_options, add_precision_options, add_run_options, fixed_options
 
+KINDS = ("real", "neca-w", "neca-s", *FITTED)  # of noise
+SIDD_CAMERAS = ("G4", "GP", "IP", "N6", "S6")
 DEFAULTS = DenoiserOptions()
 # Beside those of every training: the run's own name, and where the weights are, which are compared themselves.
 CHANGEABLE = {"name", "pretrain_dir", "test_images"}
+# What of the disk and the code a resumed run must find unchanged, and what chooses it; no run is older.
+FROM_DISK = {
+    "training images": ("crops and lists", None),
+    "weights of the generators": ("--pretrain_dir", None),
+    "gain banks": ("--pretrain_dir", None),
+    "fitted noise": ("training images", None),
+    "sampling": ("version of this code", None),
+}
+
+
+class Source(NamedTuple):
+    """Where a share of the training samples gets its noise; folder: the data set of a source of kind "folder"."""
+
+    kind: str
+    weight: float
+    folder: str | None = None
+
+    @property
+    def name(self) -> str:
+        """Return the kind, or the folder's own name, wherever it is."""
+        return Path(self.folder).resolve().name if self.folder else self.kind
 
 
 def train_denoiser_parser() -> Parser:
@@ -33,12 +59,55 @@ def train_denoiser_parser() -> Parser:
         default=0,
         help="test on so many crops, evenly spaced over the cameras' test crops; 0: on all",
     )
-    add_source_options(parser.add_argument_group("noise"))
+    _add_source_options(parser.add_argument_group("noise"))
     add_data_options(parser.add_argument_group("data"), batch_size=16)
     _add_network_options(parser.add_argument_group("network"))
     _add_optimisation_options(parser.add_argument_group("optimisation"))
     add_precision_options(parser.add_argument_group("precision and speed"))
     return parser
+
+
+def _add_source_options(group) -> None:
+    group.add_argument(
+        "--source",
+        type=_source,
+        nargs="+",
+        default=None,
+        metavar="KIND[:SHARE]",
+        help=f"{', '.join(KINDS)}, or folder=DIR for the pairs of another data set, such as main_synthesize.py "
+        "--layout sidd writes; several are mixed: each sample takes one at random, by the shares (default: neca-w)",
+    )
+    group.add_argument("--cam_name", nargs="+", default=list(SIDD_CAMERAS), help="cameras whose images are used")
+    add_pretrain_option(group)
+    group.add_argument(
+        "--gain_from",
+        choices=("pair", "bank"),
+        default="pair",
+        help="gain of neca-w: GENet's of the pair's noisy patch (paper), or one of the camera's gains.json of the same "
+        "ISO, which takes no noisy image",
+    )
+    group.add_argument(
+        "--noise_level",
+        type=grey_levels,
+        default=None,
+        metavar="S[:S]",
+        help="level of neca-s in grey levels, LOW:HIGH draws it uniformly; default: std of the noise of the camera's "
+        "training images of the same ISO",
+    )
+    group.add_argument(
+        "--sigma",
+        type=grey_levels,
+        default=None,
+        metavar="S[:S]",
+        help="standard deviation of awgn in grey levels, LOW:HIGH draws it uniformly; default: as for neca-s",
+    )
+    group.add_argument(
+        "--fit_images",
+        type=natural_int,
+        default=100,
+        help="crops of each camera and ISO that awgn, heteroscedastic and coloured are fitted on, evenly spaced over "
+        "the training scenes; 0: all",
+    )
 
 
 def _add_network_options(group) -> None:
@@ -71,6 +140,12 @@ def _add_optimisation_options(group) -> None:
     )
 
 
+def shares(sources: list[Source]) -> list[str]:
+    """Name the sources, with their shares where these differ; a folder goes by its own name, wherever it is."""
+    alike = len({source.weight for source in sources}) == 1
+    return [source.name if alike else f"{source.name}{source.weight:g}" for source in sources]
+
+
 def train_denoiser_options(parser: Parser, arguments: list[str] | None = None) -> argparse.Namespace:
     """Read the options, and end in one line where they do not fit together."""
     args = parser.parse_args(arguments)
@@ -95,13 +170,25 @@ def train_denoiser_options(parser: Parser, arguments: list[str] | None = None) -
 
 
 def fixed_denoiser_options(parser: Parser) -> dict[str, tuple[str, Any]]:
-    """Options that a resumed run must not change, {name: (flag, default)}."""
-    return {name: value for name, value in fixed_options(parser).items() if name not in CHANGEABLE}
+    """Collect the options that a resumed run must not change, {name: (flag, default)}."""
+    return {name: value for name, value in fixed_options(parser).items() if name not in CHANGEABLE} | FROM_DISK
 
 
 def denoiser_options(args: argparse.Namespace) -> DenoiserOptions:
     """Take what the training step needs out of the parsed options."""
     return DenoiserOptions(args.loss, args.lr, tuple(args.lr_decay), (args.beta1, args.beta2), args.ema)
+
+
+def noise_choice(args: argparse.Namespace) -> dict[str, Any]:
+    """Take what `synthesis.training_noise.NoiseChoice` holds out of the parsed options."""
+    return {
+        "kinds": [source.kind for source in args.source],
+        "cameras": args.cam_name,
+        "pretrain_dir": args.pretrain_dir,
+        "from_bank": args.gain_from == "bank",
+        "noise_level": args.noise_level,
+        "sigma": args.sigma,
+    }
 
 
 def network_config(args: argparse.Namespace) -> dict:
@@ -120,3 +207,30 @@ def _folder_name(text: str) -> str:
     if given_path(text) != Path(text).name or text in (".", ".."):
         raise argparse.ArgumentTypeError(f"{text!r}, expected a folder's name without a path")
     return text
+
+
+def _source(text: str) -> Source:
+    """Argparse type: KIND or folder=DIR, each perhaps with :SHARE; a folder that exists may have ":" in its name."""
+    expected = f"{', '.join(KINDS)} or folder=DIR, with a share such as real:0.5"
+    kind, _, folder = text.partition("=")
+    if kind == "folder":
+        name, weight = folder, "1"
+        if not os.path.isdir(folder) and ":" in folder:
+            name, _, weight = folder.rpartition(":")
+        source = Source("folder", _share(text, weight), given_path(name))
+    else:
+        kind, _, weight = text.partition(":")
+        if kind not in KINDS:
+            raise argparse.ArgumentTypeError(f"{text!r}, expected {expected}")
+        source = Source(kind, _share(text, weight or "1"))
+    return source
+
+
+def _share(text: str, weight: str) -> float:
+    try:
+        value = float(weight)
+    except ValueError:
+        value = math.nan
+    if not 0 < value < 1e6:
+        raise argparse.ArgumentTypeError(f"{text!r}, expected a share above 0, and below a million, after the colon")
+    return value

@@ -1,133 +1,193 @@
-"""Where a denoiser's training samples have their noise from: the pair, or a model of the noise of its camera."""
+"""The noise that a denoiser learns from: models of several sources, mixed sample by sample, new at every step."""
 
-from collections.abc import Callable, Hashable
+import hashlib
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
-from typing import NamedTuple
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
 
-import numpy as np
 import torch
-from torch import Tensor
 
-from data.sidd import Scene
-from models.generator import NoiseGenerator
-from models.noise_models import Baseline, Gaussian
-from synthesis.fitting import Baselines, nearest_iso
+from data.batches import PairReader
+from data.mixture import Mixture
+from data.pairs import ImageList
+from data.sidd import Scene, parse_scene
+from models.fitting import FITTED, Fit, fingerprint, fit_noise, fitted_model, load_fits, save_fits
+from models.generator import NoiseGenerator, load_neca
+from models.noise_models import (
+    Gaussian,
+    Images,
+    NecaS,
+    NecaW,
+    NoiseModel,
+    PerCamera,
+    RealPair,
+    Strength,
+    by_iso,
+    estimated_gain,
+    interval,
+    noise_by_group,
+)
+from synthesis.gains import bank_note, bank_path, read_bank
+from utils.randomness import evenly_spaced
 
-
-class Patches(NamedTuple):
-    """Samples of a batch that get their noise together."""
-
-    clean: Tensor  # (N, 3, P, P) uint8
-    noisy: Tensor  # (N, 3, P, P) uint8, of the pair
-    white: Tensor  # (N, 3, P + margin, P + margin), N(0, 1)
-    strength: np.ndarray  # (N,) in [0, 1): which of the source's strengths
-    scenes: list[Scene]
-
-
-class NoiseSource:
-    """Makes noisy patches, clipped and rounded to 8 bit as files are."""
-
-    margin: int | None = 0  # rows and columns of white noise that it wants beyond a patch's; None: no white noise
-
-    def group(self, scene: Scene) -> Hashable:
-        """Samples of scenes of one group get their noise together."""
-        return None
-
-    def noisy(self, patches: Patches) -> Tensor:
-        """Make noisy patches of one group: -> (N, 3, P, P) uint8."""
-        raise NotImplementedError
-
-
-class OfPair(NoiseSource):
-    """The noisy half of the pair: real noise, or that of somebody's files."""
-
-    margin = None
-
-    def noisy(self, patches: Patches) -> Tensor:
-        return patches.noisy
+KINDS = ("real", "neca-w", "neca-s", *FITTED)
+Fits = Mapping[str, Mapping[int, Fit]]  # by camera and ISO
 
 
 @dataclass(frozen=True)
-class NecaW(NoiseSource):
-    """Each camera's generator on that camera's clean patches (the paper's protocol).
+class NoiseChoice:
+    """Which noise a training has.
 
-    The gain is GENet's of the pair's noisy patch; with `banks`, {camera: {ISO: gains}}, one of the training images of
-    the ISO, or of the nearest there is.
+    kinds: of `KINDS`, one for each source; "folder" is the noise of the source's own images. pretrain_dir: where the
+    cameras' generators are. from_bank: whether neca-w takes gains from the camera's bank in place of GENet's.
+    noise_level, sigma: of neca-s and awgn, an interval in grey levels; None: measured on the training images.
     """
 
-    generators: dict[str, NoiseGenerator]
-    banks: dict[str, dict[int, np.ndarray]] | None = None
+    kinds: Sequence[str]
+    cameras: Sequence[str]
+    pretrain_dir: str
+    from_bank: bool = False
+    noise_level: tuple[float, float] | None = None
+    sigma: tuple[float, float] | None = None
 
-    def group(self, scene: Scene) -> str:
-        return scene.camera
-
-    def noisy(self, patches: Patches) -> Tensor:
-        generator = self.generators[patches.scenes[0].camera]
-        if self.banks is None:
-            # Of a patch that GENet has seen nothing like its gain may be below 0: no reason to end a training.
-            gains = np.clip(generator.estimate_gain(patches.noisy), 0, 1)
-        else:
-            gains = [self._banked(scene, rank) for scene, rank in zip(patches.scenes, patches.strength)]
-        return generator.synthesize(patches.clean, torch.as_tensor(gains), z=_cut(patches.white, patches.clean, 0))
-
-    def _banked(self, scene: Scene, rank: float) -> float:
-        bank = self.banks[scene.camera]
-        gains = bank[nearest_iso(bank, scene.iso)]
-        return gains[int(rank * len(gains))]
+    def is_fitted(self, kind: str) -> bool:
+        """Tell whether a kind of noise takes its level, or more, from the training images."""
+        given = {"awgn": self.sigma, "neca-s": self.noise_level}
+        return kind in (*FITTED, "neca-s") and given.get(kind) is None
 
 
-@dataclass(frozen=True)
-class NecaS(NoiseSource):
-    """Each camera's NCNet on white noise of a level in grey levels: levels(scene, strength in [0, 1))."""
+def make_training_noise(
+    choice: NoiseChoice, fit: Callable[[], Fits], device: torch.device
+) -> tuple[list[NoiseModel], dict[str, str]]:
+    """Make the noise models of the sources, and fingerprints of what they depend on.
 
-    generators: dict[str, NoiseGenerator]
-    levels: Callable[[Scene, float], float]
+    fit: gives the fits of the training images; called when a model needs them. Raises ValueError when a camera has no
+    weights, or no bank of its own gains.
+    """
+    fits = fit() if any(map(choice.is_fitted, choice.kinds)) else {}
+    generators = _load_generators(choice, device)
+    banks = {}
+    if "neca-w" in choice.kinds and choice.from_bank:
+        banks = {camera: _read_bank(generator.folder, camera) for camera, generator in generators.items()}
 
-    def group(self, scene: Scene) -> str:
-        return scene.camera
+    def make(kind: str) -> NoiseModel:
+        if kind == "neca-w":
+            gain = {camera: by_iso(banks) if banks else estimated_gain(of) for camera, of in generators.items()}
+            return PerCamera({camera: NecaW(of, gain[camera]) for camera, of in generators.items()})
+        if kind == "neca-s":
+            level = _fitted_std(fits) if choice.is_fitted(kind) else _grey_interval(choice.noise_level)
+            return PerCamera({camera: NecaS(of, level) for camera, of in generators.items()})
+        if kind == "awgn" and choice.sigma is not None:
+            return Gaussian(_grey_interval(choice.sigma))
+        if kind in FITTED:
+            return PerCamera({camera: fitted_model(kind, of_iso) for camera, of_iso in fits.items()})
+        return RealPair()
 
-    def noisy(self, patches: Patches) -> Tensor:
-        levels = [self.levels(scene, rank) for scene, rank in zip(patches.scenes, patches.strength)]
-        generator = self.generators[patches.scenes[0].camera]
-        return generator.synthesize(patches.clean, noise_level=levels, z=_cut(patches.white, patches.clean, 0))
-
-
-@dataclass(frozen=True)
-class Fitted(NoiseSource):
-    """A Gaussian model fitted to each camera's training images of each ISO: `name` is a field of `Baselines`."""
-
-    name: str
-    fitted: dict[str, dict[int, Baselines]]
-
-    @property
-    def margin(self) -> int:
-        return max(getattr(of_iso, self.name).margin for of in self.fitted.values() for of_iso in of.values())
-
-    def group(self, scene: Scene) -> tuple[str, int]:
-        return scene.camera, nearest_iso(self.fitted[scene.camera], scene.iso)
-
-    def noisy(self, patches: Patches) -> Tensor:
-        camera, iso = self.group(patches.scenes[0])
-        return _with_noise(getattr(self.fitted[camera][iso], self.name), patches)
-
-
-@dataclass(frozen=True)
-class WhiteOfRange(NoiseSource):
-    """White Gaussian noise with a standard deviation drawn evenly from an interval, in grey levels."""
-
-    low: float
-    high: float
-
-    def noisy(self, patches: Patches) -> Tensor:
-        std = torch.from_numpy(self.low + (self.high - self.low) * patches.strength) / 255
-        return _with_noise(Gaussian(std.to(patches.white)[:, None, None, None]), patches)
+    weights = ", ".join(f"{camera} {generator.weights_hash[:12]}" for camera, generator in generators.items())
+    gains = repr([(camera, iso, gains) for camera, bank in banks.items() for iso, gains in bank.items()])
+    depends_on = {
+        "weights of the generators": weights,
+        "gain banks": hashlib.sha256(gains.encode()).hexdigest()[:12] if banks else "",
+        "fitted noise": fingerprint(fits) if fits else "",
+    }
+    return [make(kind) for kind in choice.kinds], depends_on
 
 
-def _with_noise(model: Baseline, patches: Patches) -> Tensor:
-    clean = patches.clean.to(patches.white) / 255
-    noise = model.noise_from(_cut(patches.white, clean, model.margin), clean)
-    return (clean + noise).clamp_(0, 1).mul_(255).round_().to(torch.uint8)
+def _load_generators(choice: NoiseChoice, device: torch.device) -> dict[str, NoiseGenerator]:
+    """Load the networks that the sources run: GENet only where it estimates gains."""
+    if "neca-w" in choice.kinds:
+        networks = ("G1", "G2") if choice.from_bank else ("E", "G1", "G2")
+    elif "neca-s" in choice.kinds:
+        networks = ("G2",)
+    else:
+        return {}
+    return {camera: load_neca(choice.pretrain_dir, camera, device, networks=networks) for camera in choice.cameras}
 
 
-def _cut(white: Tensor, images: Tensor, margin: int) -> Tensor:
-    return white[..., : images.shape[-2] + margin, : images.shape[-1] + margin]
+def _read_bank(folder: Path, camera: str) -> dict[int, list[float]]:
+    path = bank_path(folder)
+    if not path.exists():
+        raise ValueError(f"{path}: no gain bank; make it with main_gains.py, or use --gain_from pair")
+    if note := bank_note(folder, camera):
+        raise ValueError(f"{note.removeprefix('note: ')}; or use --gain_from pair")
+    return {iso: [gain for _, gain in named] for iso, named in read_bank(path).gains.items()}
+
+
+def _grey_interval(limits: tuple[float, float]) -> Strength:
+    return interval(limits[0] / 255, limits[1] / 255)
+
+
+def _fitted_std(fits: Fits) -> Strength:
+    return by_iso({camera: {iso: [fit.std] for iso, fit in of_iso.items()} for camera, of_iso in fits.items()})
+
+
+def fit_training_images(path: Path, images: ImageList, reader: PairReader, most: int, num_workers: int) -> Fits:
+    """Read the fits of a run's training images, or make and write them: one for each camera and ISO.
+
+    most: pairs of each ISO that are fitted to, evenly spaced over the list; 0: all. Fits to other images have another
+    file, named after `path` and those. Raises ValueError that names the file when it is damaged.
+    """
+    made_of = f"{images.fingerprint()}, {most} of each ISO"
+    path = path.with_stem(f"{path.stem}_{hashlib.sha256(made_of.encode()).hexdigest()[:8]}")
+    if path.exists() and (fits := load_fits(path, made_of)) is not None:
+        return fits
+    numbers: dict[tuple[str, int], list[int]] = {}
+    for number, scene in enumerate(images.scene[images.source]):
+        name = parse_scene(images.folders[scene].name)
+        numbers.setdefault((name.camera, name.iso), []).append(number)
+    chosen = {group: evenly_spaced(of, most) for group, of in sorted(numbers.items())}
+    found = fit_noise(chosen, lambda number: [(reader.name(number), *reader.pair(number))], num_workers)
+    fits: dict[str, dict[int, Fit]] = {}
+    for (camera, iso), fit in found.items():
+        fits.setdefault(camera, {})[iso] = fit
+    save_fits(path, made_of, fits)
+    return fits
+
+
+class MixedNoise:
+    """Gives each sample of a batch the noise of the source that the mixture has drawn for it.
+
+    What a batch gets follows from the mixture's seed and the step, whatever the number of processes: each of
+    `world_size` has an equal share of every batch.
+    """
+
+    def __init__(self, models: Sequence[NoiseModel], mixture: Mixture, rank: int = 0, world_size: int = 1):
+        self.models, self.mixture, self.rank, self.world_size = dict(enumerate(models)), mixture, rank, world_size
+        self.margin = max(model.margin for model in models)
+        self.is_random = any(model.is_random for model in models)
+
+    @torch.no_grad()
+    def __call__(self, batch: dict[str, Any], step: int) -> dict[str, Any]:
+        """Replace the noisy half of a batch, (N, 3, P, P) uint8 on the device, where noise is made; step from 0."""
+        if not self.is_random:
+            return batch
+        clean, noisy = (batch[half].float().div(255) for half in ("clean", "noisy"))
+        share = slice(self.rank * len(clean), (self.rank + 1) * len(clean))
+        draw = self.mixture.draw(step, len(clean) * self.world_size)
+        scenes = [_scene_of(name) for name in batch["name"]]
+        cameras, isos = [scene.camera for scene in scenes], [scene.iso for scene in scenes]
+        images = Images(clean, cameras, isos, noisy, draw.strength[share])
+        # All processes draw the same numbers, on the CPU: the same on every device.
+        size = (side + self.margin for side in clean.shape[-2:])
+        generator = torch.Generator().manual_seed(draw.seed)
+        white = torch.randn(len(clean) * self.world_size, 3, *size, generator=generator)
+        white = white[share].to(clean.device, non_blocking=True)
+        noise = noise_by_group(self.models, draw.source[share].tolist(), images, white)
+        return batch | {"noisy": (clean + noise).clamp_(0, 1).mul_(255).round_().to(torch.uint8)}
+
+    @contextmanager
+    def added_to(
+        self, opened: AbstractContextManager[Iterator[dict]], first_step: int
+    ) -> Iterator[Iterator[dict[str, Any]]]:
+        """Iterate over batches that get their noise on the way; the first is that of `first_step`, from 0."""
+        with opened as batches:
+            yield (self(batch, step) for step, batch in enumerate(batches, start=first_step))
+
+
+@lru_cache(maxsize=100_000)
+def _scene_of(name: str) -> Scene:
+    """Parse the scene of a noisy crop, <scene>/noisy/<file>."""
+    return parse_scene(Path(name).parent.parent.name)

@@ -9,10 +9,17 @@ from models.noise_models import (
     Coloured,
     Gaussian,
     Heteroscedastic,
-    before_clipping,
-    clipped_moments,
-    colouring_kernel,
+    Images,
+    NoiseModel,
+    RealPair,
+    by_iso,
+    constant,
+    interval,
+    nearest_iso,
+    noise_by_group,
+    true_std,
 )
+from models.noise_statistics import before_clipping, clipped_moments, colouring_kernel
 
 SIDE = 64
 PIXELS = SIDE * SIDE
@@ -24,6 +31,13 @@ ZERO, ONE = torch.zeros(3, 256), torch.ones(3, 256)
 
 def generator(seed: int = 0) -> torch.Generator:
     return torch.Generator().manual_seed(seed)
+
+
+def draw(model: NoiseModel, clean: Tensor, seed: int = 0) -> Tensor:
+    """Draw the noise of clean images from a seed."""
+    number, channels, height, width = clean.shape
+    size = number, channels, height + model.margin, width + model.margin
+    return model.noise(Images(clean), torch.randn(size, generator=generator(seed)).to(clean))
 
 
 def flat_images(levels: list[int]) -> Tensor:
@@ -61,7 +75,7 @@ def mixing_kernel() -> Tensor:
 
 
 def test_gaussian_has_its_std_and_no_mean():
-    noise = Gaussian(0.1).noise(flat_images([0, 255]), generator())
+    noise = draw(Gaussian(constant(0.1)), flat_images([0, 255]))
     assert noise.std().item() == pytest.approx(0.1, rel=ERRORS / (2 * noise.numel()) ** 0.5)
     assert noise.mean().item() == pytest.approx(0, abs=ERRORS * 0.1 / noise.numel() ** 0.5)
 
@@ -69,7 +83,7 @@ def test_gaussian_has_its_std_and_no_mean():
 @pytest.mark.parametrize("correlated", [False, True])
 def test_mean_and_std_follow_the_level_of_each_channel_and_image(mixing_kernel, correlated):
     model = Coloured(MEAN, STD, mixing_kernel) if correlated else Heteroscedastic(MEAN, STD)
-    noise = model.noise(flat_images([40, 200]), generator())
+    noise = draw(model, flat_images([40, 200]))
     # Sums of correlations, and of their squares, say how many independent pixels the image is worth.
     correlation = covariance_of(mixing_kernel, 2) if correlated else torch.ones(3, 3, 1, 1)
     for image, level in enumerate((40, 200)):
@@ -84,31 +98,85 @@ def test_mean_and_std_follow_the_level_of_each_channel_and_image(mixing_kernel, 
 def test_level_is_the_rounded_one():
     steps = torch.arange(256).expand(3, 256) / 255.0
     clean = (torch.tensor([99.6, 100.4, -3.0, 300.0]) / 255).view(1, 1, 2, 2).expand(1, 3, 2, 2)
-    noise = Heteroscedastic(steps, ZERO).noise(clean, generator())
+    noise = draw(Heteroscedastic(steps, ZERO), clean)
     assert (255 * noise[0, 0]).flatten().tolist() == pytest.approx([100, 100, 0, 255])
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float64])
 def test_noise_has_the_dtype_of_the_clean_image(mixing_kernel, dtype):
     clean = flat_images([7]).to(dtype)
-    for model in (Gaussian(0.1), Heteroscedastic(MEAN, STD), Coloured(MEAN, STD, mixing_kernel)):
-        noise, exact = (model.noise(image, generator()) for image in (clean, flat_images([7])))
+    for model in (Gaussian(constant(0.1)), Heteroscedastic(MEAN, STD), Coloured(MEAN, STD, mixing_kernel)):
+        noise, exact = (draw(model, image) for image in (clean, flat_images([7])))
         assert noise.dtype == dtype and noise.shape == clean.shape
         # Rounded: the white noise, the field, its product with the std, the sum; each of at most the field's 5 std.
         torch.testing.assert_close(noise.float(), exact, rtol=0, atol=4 * 5 * 0.11 * torch.finfo(dtype).eps + 1e-6)
 
 
-def test_noise_follows_from_the_generator_alone(mixing_kernel):
-    clean = flat_images([40, 200])
-    for model in (Gaussian(0.1), Heteroscedastic(MEAN, STD), Coloured(MEAN, STD, mixing_kernel)):
-        source = generator()
-        torch.manual_seed(1)
-        first, second = model.noise(clean, source), model.noise(clean, source)
-        state = torch.get_rng_state()
-        torch.manual_seed(1)
-        assert torch.equal(state, torch.get_rng_state())  # the global numbers are left alone
-        assert torch.equal(model.noise(clean, generator()), first)
-        assert not torch.equal(first, second)
+def test_white_noise_of_an_image_follows_from_its_seed_and_key_and_the_model_alone(mixing_kernel):
+    model = Coloured(MEAN, STD, mixing_kernel, name="coloured")
+    torch.manual_seed(1)
+    white = model.white_noise(7, 5, 0, "scene image 0")
+    assert torch.equal(torch.get_rng_state(), torch.manual_seed(1).get_state())  # the global numbers are left alone
+    assert white.shape == (1, 3, 9, 7)
+    assert torch.equal(white, model.white_noise(7, 5, 0, "scene image 0"))
+    other = Coloured(MEAN, STD, mixing_kernel, name="other")
+    for different in (
+        model.white_noise(7, 5, 1, "scene image 0"),
+        model.white_noise(7, 5, 0, "scene image 1"),
+        other.white_noise(7, 5, 0, "scene image 0"),
+    ):
+        assert not torch.equal(white, different)
+
+
+@pytest.mark.parametrize("level", [0, 128, 255])
+def test_noisy_images_are_clipped_and_keep_their_type(level):
+    white, model = torch.randn(2, 3, 8, 8, generator=generator()), Gaussian(constant(0.2))
+    as_uint8 = torch.full((2, 3, 8, 8), level, dtype=torch.uint8)
+    as_float = as_uint8 / 255
+    expected = (as_float + 0.2 * white).clamp(0, 1)
+    torch.testing.assert_close(model.noisy(Images(as_float), white), expected)
+    noisy = model.noisy(Images(as_uint8), white)
+    assert noisy.dtype == torch.uint8
+    assert (noisy - 255 * expected).abs().max() <= 0.501
+
+
+def test_strengths_are_numbers_for_each_image():
+    uniform = np.array([0.0, 0.25, 0.99])
+    images = Images(torch.zeros(3, 3, 8, 8), ["A", "A", "B"], [100, 900, 100], uniform=uniform)
+    assert constant(0.3)(images).tolist() == [0.3] * 3
+    assert interval(0.2, 0.4)(images).tolist() == pytest.approx([0.2, 0.25, 0.398])
+    values = {"A": {100: [0.1], 1600: [0.2, 0.3, 0.4]}, "B": {400: [0.5, 0.6]}}
+    assert by_iso(values)(images).tolist() == [0.1, 0.2, 0.6]
+
+
+def test_true_std_is_that_of_the_real_noise_in_whole_grey_levels():
+    random = np.random.default_rng(0)
+    clean, noisy = random.integers(0, 256, (2, 2, 3, 8, 8)).astype(np.uint8)
+    images = Images(torch.from_numpy(clean) / 255, noisy=torch.from_numpy(noisy) / 255)
+    expected = [(one.astype(int) - other).std() / 255 for one, other in zip(noisy, clean)]
+    assert true_std(images).tolist() == pytest.approx(expected)
+
+
+def test_noise_of_real_pairs_gives_the_noisy_images_back():
+    clean, noisy = torch.randint(0, 256, (2, 2, 3, 8, 8), generator=generator(), dtype=torch.uint8)
+    images = Images(clean, noisy=noisy / 255)
+    assert torch.equal(RealPair().noisy(images, torch.zeros(2, 3, 8, 8)), noisy)
+
+
+def test_groups_get_the_noise_of_their_models_whatever_the_margin(mixing_kernel):
+    models = {"white": Gaussian(constant(0.1)), "coloured": Coloured(ZERO, ONE, mixing_kernel)}
+    white = torch.randn(3, 3, 10, 10, generator=generator())
+    images = Images(torch.zeros(3, 3, 8, 8), ["A", "B", "C"])
+    made = noise_by_group(models, ["coloured", "white", "coloured"], images, white)
+    assert torch.equal(made[1], models["white"].noise(images.rows([1]), white[1:2, :, :8, :8])[0])
+    assert torch.equal(made[[0, 2]], models["coloured"].noise(images.rows([0, 2]), white[[0, 2]]))
+
+
+def test_nearest_iso_is_nearest_on_a_logarithmic_scale():
+    fitted = dict.fromkeys((3200, 100, 400))
+    assert [nearest_iso(fitted, iso) for iso in (50, 100, 190, 200, 210, 1100, 1200, 10000)] == [
+        *(100, 100, 100, 100, 400, 400, 3200, 3200)
+    ]
 
 
 def test_kernel_gives_the_covariance_of_an_asymmetric_filter(mixing_kernel):
@@ -126,7 +194,7 @@ def test_kernel_gives_the_covariance_of_an_asymmetric_filter(mixing_kernel):
 
 
 def test_displaced_channel_is_found_on_the_right_side():
-    noise = Coloured(ZERO, ONE, colouring_kernel(displaced_copy(), 21)).noise(flat_images([0] * 16), generator())
+    noise = draw(Coloured(ZERO, ONE, colouring_kernel(displaced_copy(), 21)), flat_images([0] * 16))
     first, second = noise[:, 0], noise[:, 1]
     count = first[:, 1:, 2:].numel()
     # Variance of a covariance's estimate, Bartlett: sum over displacements of r_00 r_11 + r_01 r_10, at most 1 + 0.64.
@@ -138,7 +206,7 @@ def test_displaced_channel_is_found_on_the_right_side():
 
 def test_borders_are_like_the_middle(mixing_kernel):
     draws = 20000
-    noise = Coloured(ZERO, ONE, mixing_kernel).noise(torch.zeros(draws, 3, 5, 5), generator())
+    noise = draw(Coloured(ZERO, ONE, mixing_kernel), torch.zeros(draws, 3, 5, 5))
     assert (noise.square().mean(0) - 1).abs().max().item() < ERRORS * (2 / draws) ** 0.5
     wanted = covariance_of(mixing_kernel, 1)[0, 0, 1, 2].item()
     neighbours = (noise[:, 0, :, :-1] * noise[:, 0, :, 1:]).mean(0)

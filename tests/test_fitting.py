@@ -9,16 +9,10 @@ import torch
 from data.batches import read_pair
 from data.sidd import Pair
 from metrics import autocorrelation, channel_correlation, noise_of
-from synthesis.fitting import (
-    MAX_LAG,
-    correlation,
-    fit_baselines,
-    lagged_sums,
-    level_moments,
-    nearest_iso,
-    noise_levels,
-)
-from tests.test_baselines import covariance_of
+from models.fitting import FITTED, fingerprint, fit_noise, fitted_model, load_fits, save_fits
+from models.noise_models import Images
+from models.noise_statistics import MAX_LAG, correlation, lagged_sums, level_moments, noise_levels
+from tests.test_baselines import covariance_of, draw
 from utils.image import to_uint8, write_image
 
 SIDE, FRAMES = 128, 4
@@ -60,16 +54,20 @@ def pairs(tmp_path_factory) -> dict[int, list[Pair]]:
     return {iso: [make_pair(folder, f"{iso}_{i}", iso, SIDE, rng) for i in range(FRAMES)] for iso in ISO_STD}
 
 
+def read(pair: Pair) -> list[tuple]:
+    return [(pair[1], *read_pair(pair))]
+
+
 @pytest.fixture(scope="module")
 def fitted(pairs):
-    return fit_baselines(pairs, num_workers=2)
+    return fit_noise(pairs, read, num_workers=2)
 
 
 def redrawn(pairs: list[Pair], model) -> tuple[np.ndarray, np.ndarray]:
     """Real and fake noise of all pairs, clipped and rounded: (F, H, W, 3), (F, H, W, 3)."""
     images = [read_pair(pair) for pair in pairs]
     clean = torch.from_numpy(np.stack([clean for clean, _ in images])).permute(0, 3, 1, 2).float() / 255
-    fake = to_uint8((clean + model.noise(clean, torch.Generator().manual_seed(0))).permute(0, 2, 3, 1).numpy())
+    fake = to_uint8((clean + draw(model, clean)).permute(0, 2, 3, 1).numpy())
     return (
         np.stack([noise_of(noisy, clean) for clean, noisy in images]),
         np.stack([noise_of(one, clean) for one, (clean, _) in zip(fake, images)]),
@@ -83,19 +81,19 @@ def test_noise_level_functions_are_those_before_clipping(fitted, iso):
     count = PIXELS / len(LEVELS)
     for c in range(3):
         for level in inside:
-            found_std = 255 * fitted[iso].heteroscedastic.std[c, level].item()
-            found_mean = 255 * fitted[iso].heteroscedastic.mean[c, level].item()
+            found_std = 255 * fitted[iso].level_std[c, level].item()
+            found_mean = 255 * fitted[iso].level_mean[c, level].item()
             assert found_std == pytest.approx(std[c, level], rel=ERRORS / (2 * count) ** 0.5)
             assert found_mean == pytest.approx(mean[c, level], abs=ERRORS * std[c, level] / count**0.5)
         # Near black clipping leaves less than half the information, hence twice the errors and more.
-        found_std = 255 * fitted[iso].heteroscedastic.std[c, 5].item()
+        found_std = 255 * fitted[iso].level_std[c, 5].item()
         assert found_std == pytest.approx(std[c, 5], rel=3 * ERRORS / (2 * count) ** 0.5)
 
 
 @pytest.mark.parametrize("iso", ISO_STD)
 @pytest.mark.parametrize("name", ["heteroscedastic", "coloured"])
 def test_clipped_noise_has_the_real_moments_on_every_level(pairs, fitted, iso, name):
-    real, fake = redrawn(pairs[iso], getattr(fitted[iso], name))
+    real, fake = redrawn(pairs[iso], FITTED[name].build(fitted[iso]))
     clean = np.stack([read_pair(pair)[0] for pair in pairs[iso]])
     for c in range(3):
         for level in LEVELS:
@@ -110,13 +108,13 @@ def test_clipped_noise_has_the_real_moments_on_every_level(pairs, fitted, iso, n
 
 @pytest.mark.parametrize("iso", ISO_STD)
 def test_awgn_has_the_std_of_all_noise(pairs, fitted, iso):
-    real, fake = redrawn(pairs[iso], fitted[iso].awgn)
+    real, fake = redrawn(pairs[iso], FITTED["awgn"].build(fitted[iso]))
     assert fake.std() == pytest.approx(real.std(), rel=ERRORS * (2 / real.size) ** 0.5)
 
 
 @pytest.mark.parametrize("iso", ISO_STD)
 def test_kernel_has_the_correlations_before_clipping(fitted, iso):
-    found = covariance_of(fitted[iso].coloured.kernel, 1)
+    found = covariance_of(fitted[iso].kernel, 1)
     error = ERRORS * 2 / PIXELS**0.5 + 0.01  # least squares loses some pixels to clipping; first order only
     for (i, j, dy, dx), wanted in {
         (0, 0, 0, 1): 0.4,
@@ -135,7 +133,7 @@ def test_kernel_has_the_correlations_before_clipping(fitted, iso):
 
 @pytest.mark.parametrize("iso", ISO_STD)
 def test_coloured_noise_looks_like_the_real_one_after_clipping(pairs, fitted, iso):
-    real, fake = redrawn(pairs[iso], fitted[iso].coloured)
+    real, fake = redrawn(pairs[iso], FITTED["coloured"].build(fitted[iso]))
     for metric in (autocorrelation, channel_correlation):
         one, other = (np.mean([metric(noise) for noise in frames], axis=0) for frames in (real, fake))
         assert np.abs(one - other).max() < ERRORS * (2 * 2 / PIXELS) ** 0.5  # two samples; sum of correlations^2 < 2
@@ -199,10 +197,9 @@ def test_noiseless_images_fit_to_models_without_noise(tmp_path):
     image = np.full((20, 24, 3), 90, np.uint8)
     for name in ("clean", "noisy"):
         write_image(tmp_path / f"{name}.png", image)
-    models = fit_baselines({100: [(tmp_path / "clean.png", tmp_path / "noisy.png")]}, 0)[100]
-    for model in models:
-        noise = model.noise(torch.full((1, 3, 8, 8), 90 / 255), torch.Generator().manual_seed(0))
-        assert not noise.any()
+    fit = fit_noise({100: [(tmp_path / "clean.png", tmp_path / "noisy.png")]}, read, 0)[100]
+    for kind in FITTED.values():
+        assert not draw(kind.build(fit), torch.full((1, 3, 8, 8), 90 / 255)).any()
 
 
 def test_correlation_of_no_noise_is_white():
@@ -212,28 +209,44 @@ def test_correlation_of_no_noise_is_white():
 
 
 def test_threads_change_nothing(pairs, fitted):
-    alone = fit_baselines(pairs, num_workers=0)
-    for iso in ISO_STD:
-        assert alone[iso].awgn == fitted[iso].awgn
-        for name in ("mean", "std", "kernel"):
-            assert torch.equal(getattr(alone[iso].coloured, name), getattr(fitted[iso].coloured, name))
+    assert fingerprint({"camera": fit_noise(pairs, read, num_workers=0)}) == fingerprint({"camera": fitted})
 
 
-def test_nearest_iso_is_nearest_on_a_logarithmic_scale():
-    fitted = dict.fromkeys((3200, 100, 400))
-    assert [nearest_iso(fitted, iso) for iso in (50, 100, 190, 200, 210, 1100, 1200, 10000)] == [
-        *(100, 100, 100, 100, 400, 400, 3200, 3200)
-    ]
+def test_fits_are_read_back_the_same_for_the_same_images_only(tmp_path, fitted):
+    save_fits(tmp_path / "fit.pth", "these images", {"camera": fitted})
+    again = load_fits(tmp_path / "fit.pth", "these images")
+    assert fingerprint(again) == fingerprint({"camera": fitted})
+    assert load_fits(tmp_path / "fit.pth", "other images") is None
 
 
-@pytest.mark.parametrize("pairs, named", [({}, "no image pairs to fit"), ({100: []}, "of ISO 100")])
+def test_damaged_fits_are_named(tmp_path, fitted):
+    save_fits(tmp_path / "fit.pth", "", {"camera": fitted})
+    content = torch.load(tmp_path / "fit.pth", weights_only=True)
+    del content["models"]["camera"][100]["kernel"]
+    torch.save(content, tmp_path / "fit.pth")
+    with pytest.raises(ValueError, match=r"fit\.pth: damaged"):
+        load_fits(tmp_path / "fit.pth", "")
+
+
+def test_images_get_the_noise_fitted_to_the_nearest_iso(fitted):
+    clean = torch.full((2, 3, 64, 64), 128 / 255)
+    white = torch.randn(2, 3, 64 + 2 * MAX_LAG, 64 + 2 * MAX_LAG, generator=torch.Generator().manual_seed(0))
+    for kind, of in FITTED.items():
+        model = fitted_model(kind, fitted)
+        made = model.noise(Images(clean, ["", ""], [3200, 100]), white)
+        for row, iso in enumerate((1600, 100)):
+            part = white[row : row + 1, :, : 64 + model.margin, : 64 + model.margin]
+            assert torch.equal(made[row], of.build(fitted[iso]).noise(Images(clean[:1]), part)[0])
+
+
+@pytest.mark.parametrize("pairs, named", [({}, "no image pairs to fit"), ({100: []}, "pairs of 100")])
 def test_fitting_to_nothing_is_an_error(pairs, named):
     with pytest.raises(ValueError, match=named):
-        fit_baselines(pairs, 0)
+        fit_noise(pairs, read, 0)
 
 
 @pytest.mark.parametrize("num_workers", [0, 2])
 def test_image_smaller_than_the_lags_is_named(tmp_path, num_workers):
     small = make_pair(tmp_path, "small", 100, MAX_LAG, np.random.default_rng(0))
-    with pytest.raises(ValueError, match=r"small_clean\.png: 8x8 pixels, expected more than 8"):
-        fit_baselines({100: [small]}, num_workers)
+    with pytest.raises(ValueError, match=r"small_noisy\.png: 8x8 pixels, expected more than 8"):
+        fit_noise({100: [small]}, read, num_workers)

@@ -1,4 +1,4 @@
-"""The noise sources of a denoiser's training: shares, and the noise of each. Tolerances: five standard errors."""
+"""The noise of a denoiser's training: shares, and the noise of each source. Tolerances: five standard errors."""
 
 import logging
 from pathlib import Path
@@ -12,17 +12,23 @@ from data.data_sets import DataSet, find_data_sets
 from data.mixture import JoinedReader, MixedBatches, Mixture, evenly_chosen
 from data.pairs import list_images
 from data.readers import FileReader
-from data.sidd import parse_scene
-from models.generator import NoiseGenerator
+from models.fitting import Fit, fingerprint, fitted_model
+from models.generator import NoiseGenerator, load_neca
 from models.neca import synthesize_s, synthesize_w
-from models.noise_models import Coloured, Gaussian, Heteroscedastic
-from options.train_denoiser import train_denoiser_options, train_denoiser_parser
-from synthesis import fitted_noise as fitting_file
-from synthesis.fitted_noise import fingerprint, fitted_noise
-from synthesis.fitting import Baselines
-from synthesis.mixed_noise import MixedNoise
-from synthesis.noise_source_setup import build_sources
-from synthesis.training_noise import Fitted, NecaS, NecaW, NoiseSource, OfPair, WhiteOfRange
+from models.noise_models import (
+    Gaussian,
+    Images,
+    NecaS,
+    NecaW,
+    NoiseModel,
+    PerCamera,
+    RealPair,
+    estimated_gain,
+    interval,
+)
+from synthesis import training_noise
+from synthesis.gains import GainBank, bank_path, write_bank
+from synthesis.training_noise import MixedNoise, NoiseChoice, fit_training_images, make_training_noise
 from tests.noisy_set import CAMERA, STD, make_set, make_weights
 from tests.tiny import tiny_networks
 
@@ -47,8 +53,8 @@ def noise_of(made: dict) -> torch.Tensor:
     return made["noisy"].double() - made["clean"].double()
 
 
-def only(source: NoiseSource, **options) -> MixedNoise:
-    return MixedNoise([source], Mixture((1.0,), seed=3), **options)
+def only(model: NoiseModel) -> MixedNoise:
+    return MixedNoise([model], Mixture((1.0,), seed=3))
 
 
 def generators(*cameras: str, dtype: torch.dtype = torch.float32) -> tuple[dict, dict]:
@@ -61,10 +67,19 @@ def generators(*cameras: str, dtype: torch.dtype = torch.float32) -> tuple[dict,
     return {camera: NoiseGenerator(networks) for camera, networks in plain.items()}, plain
 
 
-def curves(mean: float, std: tuple[float, float]) -> tuple[torch.Tensor, torch.Tensor]:
-    """Mean and std by level in [0, 1] units: the first std below 128, the second from there on; grey levels."""
-    below = torch.arange(256) < 128
-    return torch.full((3, 256), mean / 255), torch.where(below, std[0] / 255, std[1] / 255).repeat(3, 1)
+def fit_of(std: float = 8.0, kernel: torch.Tensor | None = None, mean: float = 0.0) -> Fit:
+    """A fit of the same noise on every level, in grey levels."""
+    kernel = torch.eye(3)[:, :, None, None] if kernel is None else kernel
+    return Fit(std / 255, torch.full((3, 256), mean / 255), torch.full((3, 256), std / 255), kernel)
+
+
+def white_noise(low: float, high: float) -> NoiseModel:
+    """White noise whose std is drawn from an interval in grey levels."""
+    return Gaussian(interval(low / 255, high / 255))
+
+
+def neca_w(generators: dict[str, NoiseGenerator]) -> NoiseModel:
+    return PerCamera({camera: NecaW(of, estimated_gain(of)) for camera, of in generators.items()})
 
 
 def test_shares_of_the_sources_are_respected():
@@ -91,8 +106,8 @@ def test_single_source_takes_all_samples():
 
 def test_real_noise_is_left_as_it_is():
     given = batch([name()] * 3, None)
-    assert only(OfPair())(given, 0) is given
-    mixed = MixedNoise([OfPair(), WhiteOfRange(20, 20)], Mixture((1.0, 1.0), 0))
+    assert only(RealPair())(given, 0) is given
+    mixed = MixedNoise([RealPair(), white_noise(20, 20)], Mixture((1.0, 1.0), 0))
     given = batch([name()] * 16, None)
     made, sources = mixed(given, 4), mixed.mixture.draw(4, 16).source
     unchanged = [torch.equal(one, other) for one, other in zip(made["noisy"], given["noisy"])]
@@ -103,14 +118,13 @@ def test_real_noise_is_left_as_it_is():
 
 def test_awgn_has_the_fitted_std_of_the_camera_and_the_iso():
     std = {("AA", 100): 4.0, ("AA", 1600): 12.0, ("BB", 100): 20.0}
-    fitted = {"AA": {}, "BB": {}}
+    fits = {"AA": {}, "BB": {}}
     for (camera, iso), value in std.items():
-        fitted[camera][iso] = Baselines(Gaussian(value / 255), None, None)
+        fits[camera][iso] = fit_of(value)
+    model = PerCamera({camera: fitted_model("awgn", of) for camera, of in fits.items()})
     # ISO 1000 is nearer to 1600 than to 100 on a logarithmic scale.
     expected = [4.0, 12.0, 20.0, 12.0]
-    made = noise_of(
-        only(Fitted("awgn", fitted))(batch([name("AA", 100), name("AA", 1600), name("BB", 100), name("AA", 1000)]), 0)
-    )
+    made = noise_of(only(model)(batch([name("AA", 100), name("AA", 1600), name("BB", 100), name("AA", 1000)]), 0))
     count = 3 * SIDE * SIDE
     for noise, wanted in zip(made, expected):
         wanted = (wanted**2 + 1 / 12) ** 0.5  # rounding
@@ -120,44 +134,17 @@ def test_awgn_has_the_fitted_std_of_the_camera_and_the_iso():
 
 def test_white_noise_of_a_range_has_every_std_of_it_once_for_each_sample():
     low, high, count = 5.0, 50.0, 64
-    std = noise_of(only(WhiteOfRange(low, high))(batch([name()] * count), 0)).flatten(1).std(1)
+    std = noise_of(only(white_noise(low, high))(batch([name()] * count), 0)).flatten(1).std(1)
     error = high / (2 * 3 * SIDE * SIDE) ** 0.5
     assert std.min() > low - ERRORS * error
     assert std.max() < high + ERRORS * error
     assert abs(std.mean() - (low + high) / 2) < ERRORS * (high - low) / (12 * count) ** 0.5
 
 
-def test_heteroscedastic_noise_follows_the_level_of_each_pixel():
-    mean, std = curves(3.0, (4.0, 16.0))
-    fitted = {CAMERA: {800: Baselines(None, Heteroscedastic(mean, std), None)}}
-    given = batch([name()] * 4)
-    given["clean"][..., : SIDE // 2] = 100
-    noise = noise_of(only(Fitted("heteroscedastic", fitted))(given, 0))
-    count = 4 * 3 * SIDE * SIDE // 2
-    for half, wanted in ((noise[..., : SIDE // 2], 4.0), (noise[..., SIDE // 2 :], 16.0)):
-        assert abs(half.mean() - 3) < ERRORS * wanted / count**0.5
-        assert abs(half.std() - (wanted**2 + 1 / 12) ** 0.5) < ERRORS * wanted / (2 * count) ** 0.5
-
-
-def test_coloured_noise_has_the_correlation_of_its_kernel_up_to_the_borders():
-    kernel = torch.zeros(3, 3, 3, 3)
-    kernel[range(3), range(3), 1, 1], kernel[range(3), range(3), 1, 2] = 0.8, 0.6  # lag 1 along x: 0.48
-    mean, std = curves(0.0, (20.0, 20.0))
-    fitted = {CAMERA: {800: Baselines(None, None, Coloured(mean, std, kernel))}}
-    source = Fitted("coloured", fitted)
-    assert source.margin == 2
-    noise = noise_of(only(source)(batch([name()] * 32), 0)) / 20
-    error = 1 / (32 * 3 * SIDE * SIDE) ** 0.5
-    assert abs((noise[..., 1:] * noise[..., :-1]).mean() - 0.48) < ERRORS * error * 1.5
-    assert abs((noise[..., 1:, :] * noise[..., :-1, :]).mean()) < ERRORS * error * 1.5
-    border = noise[..., 0]
-    assert abs(border.std() - 1) < ERRORS / (2 * border.numel()) ** 0.5
-
-
 def test_neca_w_equals_the_model_of_each_camera_with_the_gain_of_the_noisy_patch():
     fast, plain = generators("AA", "BB")
     names = [name("BB"), name("AA"), name("AA"), name("BB")]
-    given, mixed = batch(names, None), only(NecaW(fast))
+    given, mixed = batch(names, None), only(neca_w(fast))
     given["noisy"] = given["clean"] // 4  # whose gain is another one than the clean patch's
     made = mixed(given, 7)["noisy"]
     white = torch.randn(4, 3, SIDE, SIDE, generator=torch.Generator().manual_seed(mixed.mixture.draw(7, 4).seed))
@@ -174,35 +161,35 @@ def test_neca_w_equals_the_model_of_each_camera_with_the_gain_of_the_noisy_patch
         assert not torch.equal(made[row], given["clean"][row])
 
 
-def test_neca_w_from_the_bank_takes_gains_of_the_iso_and_never_looks_at_the_noisy_half():
-    fast, _ = generators(CAMERA)
-    asked = []
-    fast[CAMERA].synthesize = lambda clean, gain, z: asked.extend(gain.tolist()) or clean
-    bank = {CAMERA: {100: np.array([0.01, 0.02]), 3200: np.array([0.1, 0.2, 0.3])}}
-    given = batch([name(iso=100), name(iso=3200)] * 40)
-    only(NecaW(fast, bank))(given | {"noisy": torch.full_like(given["noisy"], 255)}, 0)
-    assert set(asked[::2]) == {0.01, 0.02}
-    assert set(asked[1::2]) == {0.1, 0.2, 0.3}
+def test_neca_w_from_the_bank_takes_gains_of_the_nearest_iso_and_needs_no_genet(tmp_path):
+    pretrain = make_weights(tmp_path)
+    (pretrain / CAMERA / "checkpoint_E.pth").unlink()
+    write_bank(bank_path(pretrain / CAMERA), GainBank(CAMERA, "", {100: [("a", 0.02)], 3200: [("b", 0.2)]}))
+    choice = NoiseChoice(["neca-w"], [CAMERA], pretrain, from_bank=True)
+    [model], _ = make_training_noise(choice, None, torch.device("cpu"))
+    given, mixed = batch([name(iso=90), name(iso=3200)]), only(model)
+    made = mixed(given, 0)["noisy"]
+    generator = load_neca(pretrain, CAMERA)
+    white = torch.randn(2, 3, SIDE, SIDE, generator=torch.Generator().manual_seed(mixed.mixture.draw(0, 2).seed))
+    assert torch.equal(made, generator.synthesize(given["clean"], [0.02, 0.2], z=white))
 
 
 def test_gain_below_zero_of_a_strange_patch_ends_no_training():
     _, plain = generators(CAMERA)
     with torch.no_grad():
         plain[CAMERA]["E"].linear[0][0].bias.fill_(-5)
-    made = only(NecaW({CAMERA: NoiseGenerator(plain[CAMERA])}))(batch([name()], None), 0)
+    made = only(neca_w({CAMERA: NoiseGenerator(plain[CAMERA])}))(batch([name()], None), 0)
     assert made["noisy"].dtype == torch.uint8
 
 
 def test_neca_s_equals_its_model_at_the_level_of_each_sample():
     fast, plain = generators(CAMERA)
-    source = NecaS(fast, lambda scene, rank: 10 + 20 * rank + scene.iso / 1000)
-    names = [name(iso=1000), name(iso=2000)]
-    given, mixed = batch(names, None), only(source)
+    given, mixed = batch([name()] * 2, None), only(NecaS(fast[CAMERA], interval(10 / 255, 30 / 255)))
     draw = mixed.mixture.draw(2, 2)
     made = mixed(given, 2)["noisy"]
     white = torch.randn(2, 3, SIDE, SIDE, generator=torch.Generator().manual_seed(draw.seed))
     for row in range(2):
-        level = 10 + 20 * draw.strength[row] + (1, 2)[row]
+        level = 10 + 20 * draw.strength[row]
         with torch.no_grad():
             fake = synthesize_s(
                 plain[CAMERA]["G2"], given["clean"][row : row + 1].float() / 255, level, white[row : row + 1]
@@ -213,44 +200,37 @@ def test_neca_s_equals_its_model_at_the_level_of_each_sample():
 
 
 @pytest.mark.parametrize(
-    ("words", "iso", "expected"),
-    [("--noise_level 10:30", 800, 15.0), ("--noise_level 12", 800, 12.0), ("", 900, 7.0), ("", 3000, 21.0)],
+    ("noise_level", "iso", "expected"),
+    [((10, 30), 800, 15.0), ((12, 12), 800, 12.0), (None, 900, 7.0), (None, 3000, 21.0)],
 )
-def test_neca_s_takes_its_level_from_the_option_or_from_the_training_images_of_the_iso(tmp_path, words, iso, expected):
-    coloured = Coloured(*curves(0.0, (9.0, 9.0)), torch.zeros(3, 3, 1, 1))
-    fitted = {CAMERA: {at: Baselines(Gaussian(std / 255), None, coloured) for at, std in ((800, 7.0), (3200, 21.0))}}
-    given = f"--source neca-s --cam_name {CAMERA} --pretrain_dir {make_weights(tmp_path)} {words}"
-    args = train_denoiser_options(train_denoiser_parser(), given.split())
-    [source] = build_sources(args, lambda: fitted, torch.device("cpu")).sources
-    assert source.levels(parse_scene(f"0001_001_{CAMERA}_{iso:05d}_00100_5500_N"), 0.25) == pytest.approx(expected)
+def test_neca_s_takes_its_level_as_given_or_from_the_training_images_of_the_iso(tmp_path, noise_level, iso, expected):
+    choice = NoiseChoice(["neca-s"], [CAMERA], make_weights(tmp_path), noise_level=noise_level)
+    fits = {CAMERA: {800: fit_of(7.0), 3200: fit_of(21.0)}}
+    [model], _ = make_training_noise(choice, lambda: fits, torch.device("cpu"))
+    images = Images(torch.zeros(1, 3, 8, 8), [CAMERA], [iso], uniform=np.array([0.25]))
+    assert 255 * model.models[CAMERA].strength(images).item() == pytest.approx(expected)
 
 
 @pytest.mark.parametrize(("level", "far"), [(250, range(150)), (5, range(105, 256))])
 def test_fakes_are_clipped_and_do_not_wrap(level, far):
-    made = only(WhiteOfRange(20, 20))(batch([name()] * 4, level), 0)["noisy"]
+    made = only(white_noise(20, 20))(batch([name()] * 4, level), 0)["noisy"]
     assert not set(made.unique().tolist()) & set(far)
     assert {250: 255, 5: 0}[level] in made
 
 
 def test_noise_does_not_depend_on_how_many_processes_share_the_batch():
     fast, _ = generators(CAMERA)
-    mean, std = curves(1.0, (5.0, 9.0))
     kernel = torch.zeros(3, 3, 5, 5)
     kernel[range(3), range(3), 2, 2] = 1
-    models = Baselines(Gaussian(0.04), Heteroscedastic(mean, std), Coloured(mean, std, kernel))
-    sources = [
-        OfPair(),
-        NecaW(fast),
-        Fitted("awgn", {CAMERA: {800: models}}),
-        Fitted("coloured", {CAMERA: {800: models}}),
-    ]
+    fits = {800: fit_of(9.0, kernel)}
+    sources = [RealPair(), neca_w(fast), fitted_model("awgn", fits), fitted_model("coloured", fits)]
     mixture = Mixture((1.0,) * 4, 0)
     given = batch([name()] * 12, None)
     whole = MixedNoise(sources, mixture)(given, 1)["noisy"]
     for rank in range(3):
         share = slice(4 * rank, 4 * rank + 4)
         part = {half: given[half][share] for half in given}
-        made = MixedNoise(sources, mixture, process=(rank, 3))(part, 1)["noisy"]
+        made = MixedNoise(sources, mixture, rank=rank, world_size=3)(part, 1)["noisy"]
         assert ((made.int() - whole[share].int()).abs() > 0).float().mean() < 1e-3
 
 
@@ -313,64 +293,32 @@ def test_evenly_chosen_pairs_reach_from_the_first_to_the_last(tmp_path):
         assert evenly_chosen(images, most).fingerprint() == images.fingerprint()
 
 
-def test_fitted_noise_has_the_std_of_each_iso(tmp_path):
+def test_training_images_are_fitted_iso_by_iso(tmp_path):
     images, _, _ = make_lists(tmp_path)
-    fitted = fitted_noise(tmp_path / "run" / "fitted_noise.pth", images, FileReader(images), 0, 0)
-    assert list(fitted) == [CAMERA]
+    fits = fit_training_images(tmp_path / "run" / "fitted_noise.pth", images, FileReader(images), 0, 0)
+    assert list(fits) == [CAMERA]
     for iso, std in STD.items():
         wanted = (std**2 + 1 / 12) ** 0.5
-        assert abs(fitted[CAMERA][iso].awgn.std * 255 - wanted) < ERRORS * wanted / (2 * 6 * 3 * 96 * 96) ** 0.5
+        assert abs(fits[CAMERA][iso].std * 255 - wanted) < ERRORS * wanted / (2 * 6 * 3 * 96 * 96) ** 0.5
 
 
-@pytest.fixture
-def fits(monkeypatch) -> list[dict]:
-    """In place of the fitting, which takes seconds: what it was asked for."""
-    asked = []
+def test_fits_to_other_images_or_another_number_of_them_are_made_anew(tmp_path, monkeypatch):
+    asked = []  # in place of the fitting, which takes seconds
 
-    def fit(images: dict, num_workers: int, read) -> dict:
-        asked.append(images)
-        mean, std = curves(1.0, (4.0, 16.0))
-        kernel = torch.rand(3, 3, 3, 3)
-        awgn, both = Gaussian(sum(map(len, images.values())) / 255), (mean, std)
-        return {iso: Baselines(awgn, Heteroscedastic(*both), Coloured(*both, kernel)) for iso in images}
+    def fit(pairs: dict, read, num_workers: int) -> dict:
+        asked.append([len(of) for of in pairs.values()])
+        return {group: fit_of(len(of)) for group, of in pairs.items()}
 
-    monkeypatch.setattr(fitting_file, "fit_baselines", fit)
-    return asked
-
-
-def test_fitted_noise_is_read_back_the_same_and_not_fitted_again(tmp_path, fits):
-    images, _, _ = make_lists(tmp_path)
-    first, second = (fitted_noise(tmp_path / "fit.pth", images, FileReader(images), 0, 0) for _ in range(2))
-    assert len(fits) == 1
-    assert fingerprint(first) == fingerprint(second)
-    clean = torch.full((1, 3, 8, 8), 0.5)
-    for field in Baselines._fields:
-        one, other = (
-            getattr(of[CAMERA][800], field).noise(clean, torch.Generator().manual_seed(0)) for of in (first, second)
-        )
-        assert torch.equal(one, other)
-
-
-def test_fitted_noise_of_other_images_or_another_number_of_them_is_fitted_anew(tmp_path, fits):
+    monkeypatch.setattr(training_noise, "fit_noise", fit)
     images, _, _ = make_lists(tmp_path)
     fewer, path = evenly_chosen(images, 8), tmp_path / "fit.pth"
-    prints = {
-        fingerprint(fitted_noise(path, of, FileReader(of), most, 0))
-        for of, most in ((images, 0), (fewer, 0), (images, 3))
-    }
-    assert len(prints) == len(fits) == 3
-    assert [[len(of) for of in fit.values()] for fit in fits] == [[6, 6], [4, 4], [3, 3]]
-
-
-def test_damaged_fitted_noise_is_named(tmp_path, fits):
-    images, _, _ = make_lists(tmp_path)
-    fitted_noise(tmp_path / "fit.pth", images, FileReader(images), 0, 0)
-    [path] = tmp_path.glob("fit_*.pth")
-    content = torch.load(path, weights_only=True)
-    del content["models"][CAMERA][800]["kernel"]
-    torch.save(content, path)
-    with pytest.raises(ValueError, match=rf"{path.name}: damaged"):
-        fitted_noise(tmp_path / "fit.pth", images, FileReader(images), 0, 0)
+    prints = [
+        fingerprint(fit_training_images(path, of, FileReader(of), most, 0))
+        for of, most in ((images, 0), (images, 0), (fewer, 0), (images, 3))
+    ]
+    assert asked == [[6, 6], [4, 4], [3, 3]]
+    assert prints[0] == prints[1]
+    assert len(set(prints)) == 3
 
 
 def test_joined_reader_keeps_long_and_short_names(tmp_path):

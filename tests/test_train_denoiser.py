@@ -14,13 +14,12 @@ from data.batches import StepBatches, TrainingPatches
 from data.loading import to_device
 from data.pairs import list_images
 from data.readers import FileReader
+from models.fitting import Fit
 from models.model_denoiser import DenoiserModel, DenoiserOptions
 from models.networks import build_networks
-from models.noise_models import Coloured, Gaussian, Heteroscedastic
 from models.pretrained import load_network
 from options.train_denoiser import train_denoiser_options, train_denoiser_parser
-from synthesis import fitted_noise as fitting_file
-from synthesis.fitting import Baselines
+from synthesis import training_noise
 from synthesis.gains import GainBank, bank_path, write_bank
 from tests.noisy_set import CAMERA, make_set, make_weights
 from tests.refusal import refused
@@ -43,8 +42,8 @@ def root(tmp_path, monkeypatch) -> Path:
     mean, std = torch.zeros(3, 256), torch.full((3, 256), 9 / 255)
     kernel = torch.eye(3)[:, :, None, None] * torch.tensor([0.0, 0.8, 0.6])
     kernel = torch.nn.functional.pad(kernel, (0, 0, 1, 1))
-    models = Baselines(Gaussian(9 / 255), Heteroscedastic(mean, std), Coloured(mean, std, kernel))
-    monkeypatch.setattr(fitting_file, "fit_baselines", lambda images, *_: dict.fromkeys(images, models))
+    fit = Fit(9 / 255, mean, std, kernel)
+    monkeypatch.setattr(training_noise, "fit_noise", lambda pairs, *_: dict.fromkeys(pairs, fit))
     return tmp_path
 
 
@@ -282,7 +281,7 @@ def test_changed_fit_is_refused_on_resume(root, capsys):
 
 
 def test_noise_level_and_sigma_need_no_fit(root, monkeypatch):
-    monkeypatch.setattr(fitting_file, "fit_baselines", None)
+    monkeypatch.setattr(training_noise, "fit_noise", None)
     given = ("--source", "neca-s", "awgn", "--noise_level", "10:20", "--sigma", "15")
     train(root, *given, "--pretrain_dir", root / "pretrain", "--steps", "1")
     assert not list(run_folder(root).glob("fitted_noise*"))

@@ -1,0 +1,170 @@
+"""Fit Gaussian noise models to image pairs, ISO by ISO, in two passes over the files."""
+
+import hashlib
+from collections.abc import Callable, Hashable, Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple, TypeVar
+
+import numpy as np
+import torch
+from torch import Tensor
+from tqdm import tqdm
+
+from models.noise_models import Coloured, Gaussian, Heteroscedastic, NoiseModel, PerIso, constant
+from models.noise_statistics import (
+    MAX_LAG,
+    NoiseLevels,
+    colouring_kernel,
+    correlation,
+    lagged_sums,
+    level_moments,
+    noise_levels,
+    white_std,
+)
+from utils.checkpoints import load_checkpoint, save_checkpoint
+from utils.workers import in_threads
+
+Group = TypeVar("Group", bound=Hashable)
+PairReader = Callable[[Any], Iterable[tuple[Path | str, np.ndarray, np.ndarray]]]
+
+
+@dataclass(frozen=True, eq=False)
+class Fit:
+    """What is known of the noise of some image pairs, in [0, 1] units, before clipping and rounding.
+
+    std: of all the noise, as if it were white and of mean 0. level_mean, level_std: (3, 256) by channel and clean
+    8-bit level. kernel: (3, 3, K, K), the filter that gives white noise the measured correlations.
+    """
+
+    std: float
+    level_mean: Tensor
+    level_std: Tensor
+    kernel: Tensor
+
+
+class FittedKind(NamedTuple):
+    """A kind of fitted model: its name and description in tables, and how to make it."""
+
+    name: str
+    description: str
+    build: Callable[[Fit], NoiseModel]
+
+
+FITTED = {
+    "coloured": FittedKind(
+        "coloured",
+        "Gaussian noise with mean and std by intensity, spatial and channel covariance of the training images of the "
+        "ISO",
+        lambda fit: Coloured(fit.level_mean, fit.level_std, fit.kernel),
+    ),
+    "heteroscedastic": FittedKind(
+        "heteroscedastic",
+        "independent Gaussian noise with mean and std by intensity of the training images of the ISO",
+        lambda fit: Heteroscedastic(fit.level_mean, fit.level_std),
+    ),
+    "awgn": FittedKind(
+        "AWGN-ISO",
+        "white Gaussian noise with the std of the training images of the ISO",
+        lambda fit: Gaussian(constant(fit.std)),
+    ),
+}
+
+
+def fitted_model(kind: str, fits: Mapping[int, Fit]) -> NoiseModel:
+    """Build the model of a kind of `FITTED` for one camera, {ISO: fit}."""
+    name, _, build = FITTED[kind]
+    return PerIso({iso: build(fit) for iso, fit in fits.items()}, name=name)
+
+
+def fit_noise(pairs: Mapping[Group, list], read: PairReader, num_workers: int) -> dict[Group, Fit]:
+    """Fit the noise of groups of image pairs, with a progress bar for each pass.
+
+    read: turns an entry of the lists into one or several (name, clean, noisy), the images (H, W, 3) uint8.
+
+    The models' noise has, once clipped and rounded, the measured moments; without that correction dark scenes, whose
+    measured noise has lost its negative half, would get too little. Memory does not grow with the pairs, and the
+    result does not depend on `num_workers` (threads; 0: the caller's). Raises ValueError for a group without pairs and
+    for images with a side of no more than MAX_LAG pixels.
+    """
+    empty = [group for group, entries in pairs.items() if not entries]
+    if empty or not pairs:
+        raise ValueError(f"no image pairs{f' of {empty[0]}' if empty else ''} to fit noise models to")
+    jobs = [(group, entry) for group, entries in pairs.items() for entry in entries]
+
+    def summed(sums_of: Callable, entry: Any) -> list[np.ndarray]:
+        return [sum(arrays) for arrays in zip(*(sums_of(*_checked(*pair)) for pair in read(entry)))]
+
+    def moments_of(job: tuple[Group, Any]) -> list[np.ndarray]:
+        return summed(lambda clean, noisy: [level_moments(clean, noisy)], job[1])
+
+    moments = {group: sums for group, [sums] in _add_up(moments_of, jobs, num_workers, "levels").items()}
+    levels = {group: noise_levels(sums) for group, sums in moments.items()}
+
+    def products_of(job: tuple[Group, Any]) -> list[np.ndarray]:
+        return summed(lambda clean, noisy: lagged_sums(clean, noisy, levels[job[0]]), job[1])
+
+    products = _add_up(products_of, jobs, num_workers, "correlations")
+    return {group: _fit(moments[group], levels[group], correlation(*products[group])) for group in pairs}
+
+
+def _checked(name: Path | str, clean: np.ndarray, noisy: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    if min(clean.shape[:2]) <= MAX_LAG:
+        size = "x".join(map(str, clean.shape[:2]))
+        raise ValueError(f"{name}: {size} pixels, expected more than {MAX_LAG} a side for the noise's correlations")
+    return clean, noisy
+
+
+def _add_up(work: Callable, jobs: list[tuple[Group, Any]], num_workers: int, name: str) -> dict[Group, list]:
+    """Add the arrays that `work` returns for each job, group by group, in the order of the jobs."""
+    totals: dict[Group, list[np.ndarray]] = {}
+    with tqdm(total=len(jobs), desc=f"fit {name}", unit="pair", leave=False, disable=None) as progress:
+        for (group, _), arrays in zip(jobs, in_threads(work, jobs, num_workers)):
+            before = totals.get(group)
+            totals[group] = [one + other for one, other in zip(before, arrays)] if before else list(arrays)
+            progress.update()
+    return totals
+
+
+def _fit(moments: np.ndarray, levels: NoiseLevels, correlations: np.ndarray) -> Fit:
+    mean, std = ((table / 255).float() for table in (levels.mean, levels.std))
+    return Fit(white_std(moments) / 255, mean, std, colouring_kernel(torch.from_numpy(correlations), 2 * MAX_LAG + 1))
+
+
+def save_fits(path: Path, made_of: str, fits: Mapping[str, Mapping[int, Fit]]) -> None:
+    """Write the fits of cameras, {camera: {ISO: fit}}; made_of: what tells the images that they were fitted to."""
+    packed = {
+        camera: {
+            iso: {"awgn": fit.std, "mean": fit.level_mean, "std": fit.level_std, "kernel": fit.kernel}
+            for iso, fit in of.items()
+        }
+        for camera, of in fits.items()
+    }
+    save_checkpoint(path, {"images": made_of, "models": packed})
+
+
+def load_fits(path: Path, made_of: str) -> dict[str, dict[int, Fit]] | None:
+    """Read what `save_fits` wrote; None if it was fitted to other images. Raises ValueError for a damaged file."""
+    content = load_checkpoint(path)
+    if content.get("images") != made_of:
+        return None
+    try:
+        return {
+            camera: {
+                iso: Fit(*(values[name] for name in ("awgn", "mean", "std", "kernel"))) for iso, values in of.items()
+            }
+            for camera, of in content["models"].items()
+        }
+    except (KeyError, TypeError, AttributeError):
+        raise ValueError(f"{path}: damaged; delete it to have the noise models fitted anew") from None
+
+
+def fingerprint(fits: Mapping[str, Mapping[int, Fit]]) -> str:
+    """Tell these fits of cameras from others."""
+    total = hashlib.sha256()
+    for camera, of in sorted(fits.items()):
+        for iso, fit in sorted(of.items()):
+            total.update(f"{camera} {iso} {fit.std!r}".encode())
+            for table in (fit.level_mean, fit.level_std, fit.kernel):
+                total.update(table.numpy().tobytes())
+    return total.hexdigest()[:12]

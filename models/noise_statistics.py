@@ -1,0 +1,174 @@
+"""Statistics of measured noise: moments by clean level, freed from clipping, and correlations by lag and channel."""
+
+import math
+from typing import NamedTuple
+
+import numpy as np
+import scipy.fft
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from metrics import noise_of
+
+MAX_LAG = 8  # pixels; ten SIDD scenes' noise: .41 to .47 at lag 1, at most .06 at 3, beyond 4 only content's .04
+GREY_LEVELS = np.arange(256)  # clean 8-bit values
+THRESHOLDS = torch.arange(255, dtype=torch.float64) + 0.5  # where rounding goes on to the next 8-bit value
+ROUNDS = 150  # of the fixed point
+# A level's moments are taken over a box of levels about it, the smallest with so many pixels: a std good to 2 %.
+FEWEST_PIXELS = 1000
+WIDEST = 4  # levels to either side; one that needs more has the noise of the nearest that does not
+
+
+class NoiseLevels(NamedTuple):
+    """Noise by clean level, (3, 256) in grey levels: Gaussian (mean, std), and what clipping makes of it."""
+
+    mean: Tensor
+    std: Tensor
+    clipped_mean: Tensor
+    clipped_std: Tensor
+    linear: Tensor  # correlation of the clipped noise with the Gaussian
+
+
+def level_moments(clean_uint8: np.ndarray, noisy_uint8: np.ndarray) -> np.ndarray:
+    """Sum 1, noise and noise^2 (first axis) over the pixels of each channel and clean level.
+
+    (H, W, 3), (H, W, 3) -> (3, 3, 256). Whole numbers in float64, so that sums over images are exact.
+    """
+    noise, sums = noise_of(noisy_uint8, clean_uint8), np.empty((3, 3, GREY_LEVELS.size))
+    for c in range(3):
+        levels, values = clean_uint8[..., c].ravel(), noise[..., c].ravel().astype(np.float64)
+        sums[:, c] = [np.bincount(levels, power, GREY_LEVELS.size) for power in (None, values, values * values)]
+    return sums
+
+
+def noise_levels(moments: np.ndarray) -> NoiseLevels:
+    """Turn sums of `level_moments` into noise level functions: smoothed, freed from clipping, filled up."""
+    until = np.pad(moments.cumsum(-1), ((0, 0), (0, 0), (1, 0)))
+    fewest = np.minimum(FEWEST_PIXELS, moments[0].sum(-1, keepdims=True))
+    boxes, reach = np.zeros_like(moments), np.full((3, GREY_LEVELS.size), GREY_LEVELS.size)
+    for radius in reversed(GREY_LEVELS):  # the widest box has enough pixels for every level
+        box = until[..., np.minimum(GREY_LEVELS + radius, 255) + 1] - until[..., np.maximum(GREY_LEVELS - radius, 0)]
+        enough = box[0] >= fewest
+        boxes[:, enough], reach[enough] = box[:, enough], radius
+    mean, square = boxes[1] / boxes[0], boxes[2] / boxes[0]
+    mean, std = before_clipping(*map(torch.from_numpy, (mean, np.sqrt(np.maximum(square - mean**2, 0)))))
+    for c in range(3):
+        known = np.flatnonzero(reach[c] <= max(WIDEST, reach[c].min()))
+        nearest = known[np.abs(GREY_LEVELS[:, None] - known).argmin(1)]
+        mean[c], std[c] = mean[c, nearest], std[c, nearest]
+    return NoiseLevels(mean, std, *clipped_moments(mean, std))
+
+
+def white_std(moments: np.ndarray) -> float:
+    """Find the std, in grey levels, of zero-mean white noise that has, once clipped, the std of all the noise."""
+    _, mean, square = moments.sum((1, 2)) / moments[0].sum()
+    std = wanted = math.sqrt(max(square - mean**2, 0))
+    share = torch.from_numpy(moments[0].sum(0) / moments[0].sum())
+    for _ in range(50):  # fixed point
+        found_mean, found_std, _ = clipped_moments(torch.zeros(GREY_LEVELS.size), torch.full((GREY_LEVELS.size,), std))
+        found = (share * (found_std**2 + found_mean**2)).sum() - (share * found_mean).sum() ** 2
+        std = min(std * wanted / max(math.sqrt(found), 1e-6), 4 * wanted)
+    return std
+
+
+def clipped_moments(mean: Tensor, std: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Compute what clipping and rounding to 8 bit leave of Gaussian noise on each clean level.
+
+    Takes its mean and std in grey levels, (..., 256) float64 each. Returns three alike: mean and standard deviation of
+    round(clip(level + noise, 0, 255)) - level, and its correlation with the noise before (below 1; 0 where nothing
+    varies). The 8-bit value y is the number of thresholds that are passed, so E[y] = sum P(k),
+    E[y^2] = sum (2k + 1) P(k), and dE[y]/dmean gives the covariance (Stein).
+    """
+    centre = torch.arange(256, dtype=torch.float64) + mean
+    score = (centre[..., None] - THRESHOLDS) / std.clamp(min=1e-6)[..., None]  # (..., 256, 255)
+    passed = torch.special.ndtr(score)
+    first, second = passed.sum(-1), (passed * (2 * THRESHOLDS)).sum(-1)
+    clipped_std = (second - first.square()).clamp(min=0).sqrt()
+    covariance = torch.exp(-score.square() / 2).sum(-1) / (2 * torch.pi) ** 0.5  # with noise / std
+    linear = torch.where(clipped_std > 1e-3, covariance / clipped_std.clamp(min=1e-3), 0.0)
+    return first - torch.arange(256), clipped_std, linear.clamp(max=1)
+
+
+def before_clipping(mean: Tensor, std: Tensor) -> tuple[Tensor, Tensor]:
+    """Undo `clipped_moments`: find the Gaussian noise that has, clipped and rounded, the measured moments per level.
+
+    Takes and returns mean and std in grey levels, (..., 256) float64 each. A fixed-point iteration, damped because they
+    depend on each other where most is clipped. Neither goes farther from the measured mean than four times the measured
+    std: moments that no clipped Gaussian has (rare bright noise on black) are only approached.
+    """
+    farthest = 4 * std
+    new_mean, new_std = mean.clone(), std.clone()
+    for _ in range(ROUNDS):
+        found_mean, found_std, linear = clipped_moments(new_mean, new_std)
+        slope = (linear * found_std / new_std.clamp(min=1e-6)).clamp(0.03, 1)  # dE[y]/dmean
+        new_mean = new_mean + (mean - found_mean) / (2 * slope)
+        new_mean = new_mean.maximum(mean - farthest).minimum(mean + farthest)
+        new_std = (new_std * (std / found_std.clamp(min=1e-6)).clamp(0.5, 2) ** 0.25).minimum(farthest)
+    return new_mean, new_std
+
+
+def lagged_sums(clean_uint8: np.ndarray, noisy_uint8: np.ndarray, levels: NoiseLevels) -> tuple[np.ndarray, ...]:
+    """Sum up products of the noise with itself at all lags and channels: two (H, W, 3) -> (3, 3, 17, 17), same, (3,).
+
+    The noise is normalised, z = (noise - mean) / std of its level, and weighted with w, its correlation with the noise
+    before clipping: at a pair of pixels E[z z'] is about w w' times the wanted correlation (first order of Mehler's
+    formula), so least squares takes the sums of w w' z z' and of (w w')^2. The third is the sum of w^2. Each image's
+    own mean is removed: it is an error of the mean's curve, not a pattern.
+    """
+    tables = (table.float().numpy() for table in (levels.clipped_mean, levels.clipped_std, levels.linear))
+    mean, std, weight = (np.stack([table[c][clean_uint8[..., c]] for c in range(3)]) for table in tables)
+    noise = noise_of(noisy_uint8, clean_uint8).transpose(2, 0, 1)
+    z = np.divide(weight * (noise - mean), std, out=np.zeros_like(mean), where=weight > 0)
+    square = weight * weight
+    total = square.sum((1, 2), dtype=np.float64)
+    offset = z.sum((1, 2), dtype=np.float64) / np.maximum(total, 1e-3)
+    z -= square * offset.astype(np.float32)[:, None, None]
+    return _lag_products(z), _lag_products(square), total
+
+
+def _lag_products(planes: np.ndarray) -> np.ndarray:
+    """Sum planes[i, y, x] planes[j, y + dy, x + dx] over y and x: (3, H, W) float32 -> (3, 3, 17, 17) float64."""
+    size = [scipy.fft.next_fast_len(side + MAX_LAG, real=True) for side in planes.shape[1:]]  # zeros: no wrap
+    spectra = scipy.fft.rfft2(planes, size)
+    lags = np.arange(-MAX_LAG, MAX_LAG + 1)
+    sums = np.empty((3, 3, lags.size, lags.size))
+    for i, j in ((0, 0), (0, 1), (0, 2), (1, 1), (1, 2), (2, 2)):  # one by one: whole frames need the memory
+        sums[i, j] = scipy.fft.irfft2(spectra[i].conj() * spectra[j], size)[lags[:, None], lags]
+        sums[j, i] = sums[i, j, ::-1, ::-1]
+    return sums
+
+
+def correlation(products: np.ndarray, weights: np.ndarray, total: np.ndarray) -> np.ndarray:
+    """Compute the noise's correlations before clipping from sums of `lagged_sums`: (3, 3, 17, 17), 1 at lag 0."""
+    covariance = np.divide(products, weights, out=np.zeros_like(products), where=weights > 1e-3)
+    variance = np.diagonal(products[:, :, MAX_LAG, MAX_LAG]) / np.maximum(total, 1e-3)
+    scale = np.sqrt(np.outer(variance, variance))[:, :, None, None]
+    found = np.divide(covariance, scale, out=np.zeros_like(covariance), where=scale > 1e-3).clip(-1, 1)
+    found[range(3), range(3), MAX_LAG, MAX_LAG] = 1
+    return found
+
+
+def colouring_kernel(covariance: Tensor, size: int) -> Tensor:
+    """Find a filter that gives white noise these correlations: (3, 3, 2L+1, 2L+1) -> (3, 3, size, size) for `conv2d`.
+
+    covariance[i, j, L + dy, L + dx] = E[c_i(y, x) c_j(y + dy, x + dx)], taken as 0 beyond lag L. Its Fourier transform
+    is the cross-spectral density S, and any K with K K^H = S is the response of such a filter. Taken is S^(1/2): of all
+    of them nearest to the identity, so its taps gather about the middle (Desolneux, Moisan, Ronsin 2012, "A compact
+    representation of random phase and Gaussian textures"). Negative eigenvalues, which errors of measurement and the
+    end at lag L bring, are set to 0. Cutting to `size` changes correlations by at most about 2e where the lost taps
+    hold a share e^2 of the energy; last, each channel is rescaled to variance 1. Raises ValueError for an even size
+    and for a channel without variance.
+    """
+    lag = covariance.shape[-1] // 2
+    if size % 2 == 0:
+        raise ValueError(f"a colouring kernel of {size}x{size}, expected an odd size")
+    if not (torch.einsum("ii...->i...", covariance)[:, lag, lag] > 0).all():
+        raise ValueError("a channel of the covariance has variance 0, expected noise in all of them")
+    grid = 4 * max(size, 2 * lag + 1)  # so wide that the root's tails, wrapped around, do not matter
+    padded = F.pad(covariance.double(), (0, grid - 2 * lag - 1, 0, grid - 2 * lag - 1))
+    spectrum = torch.fft.fft2(padded.roll((-lag, -lag), (2, 3))).permute(2, 3, 0, 1)  # (grid, grid, 3, 3)
+    power, basis = torch.linalg.eigh((spectrum + spectrum.mH) / 2)
+    root = (basis * power.clamp(min=0).sqrt()[..., None, :]) @ basis.mH
+    taps = torch.fft.ifft2(root.permute(2, 3, 0, 1)).real.roll((size // 2, size // 2), (2, 3))[..., :size, :size]
+    return (taps / taps.square().sum((1, 2, 3), keepdim=True).sqrt()).float()
