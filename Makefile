@@ -1,11 +1,13 @@
 # make demo   install what is needed and run the whole chain on the demo camera
 # make test   install what is needed and run the tests
+# make test-lowest  the same with the lowest versions that requirements.txt admits, in an environment of its own
 # make table2 train denoisers on every kind of noise and score them; TABLE2= gives it options, such as --dry_run
-# make lint   check style with ruff
+# make lint   check style with ruff and types with mypy
 # PYTHON= chooses the interpreter, VENV= the virtual environment (made when it is not there).
 
 PYTHON ?= python3
 VENV ?= .venv
+LOWEST_VENV ?= .venv-lowest
 RUN = $(VENV)/bin/python
 # The tour has folders of its own: half the scenes of main_make_demo.py's default set, and lists beside the run.
 DEMO_DATA = ./Datasets/Tour_Srgb_Parts/
@@ -14,7 +16,7 @@ DEMO_SAVES = ./saves/demo/
 DEMO_LISTS = ./saves/demo/lists/
 DEMO_STEPS ?= 500
 
-.PHONY: demo table2 test lint format
+.PHONY: demo table2 test test-lowest lint format
 
 $(VENV)/.runtime: requirements.txt
 	$(PYTHON) -m venv $(VENV)
@@ -43,9 +45,20 @@ table2: $(VENV)/.runtime
 test: $(VENV)/.development
 	$(RUN) -m pytest -n 2 --cov --cov-report=term --cov-fail-under=90
 
+# Without bm3d, which the tests can do without.
+$(LOWEST_VENV)/.development: requirements.txt requirements-dev.txt
+	$(PYTHON) -m venv $(LOWEST_VENV)
+	cat requirements.txt requirements-dev.txt | grep -v '^-r\|ruff\|mypy' | sed 's/>=/==/' > $(LOWEST_VENV)/lowest.txt
+	$(LOWEST_VENV)/bin/python -m pip install -r $(LOWEST_VENV)/lowest.txt
+	touch $@
+
+test-lowest: $(LOWEST_VENV)/.development
+	$(LOWEST_VENV)/bin/python -m pytest -n 2
+
 lint: $(VENV)/.development
 	$(RUN) -m ruff check .
 	$(RUN) -m ruff format --check .
+	$(RUN) -m mypy
 
 format: $(VENV)/.development
 	$(RUN) -m ruff check --fix .
