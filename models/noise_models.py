@@ -259,6 +259,16 @@ class PerIso(NoiseModel):
         return noise_by_group(self.models, nearest, images, white)
 
 
+def noisy_image(model: NoiseModel, clean: np.ndarray, seed: int, key: str) -> np.ndarray:
+    """Put a model's noise on an image: (H, W, 3) uint8, clipped and rounded, or float in [0, 1], clipped -> the same.
+
+    The white noise follows from (seed, key) alone; `key` is any text, such as the file's name.
+    """
+    images = Images(torch.from_numpy(np.array(clean)).permute(2, 0, 1)[None])
+    noisy = model.noisy(images, model.white_noise(*clean.shape[:2], seed, key))
+    return noisy[0].permute(1, 2, 0).contiguous().numpy()
+
+
 def noise_by_group(
     models: Mapping[Hashable, NoiseModel], groups: Sequence[Hashable], images: Images, white: Tensor
 ) -> Tensor:

@@ -14,6 +14,7 @@ from tqdm import tqdm
 from data.folders import ImageJob, Target
 from data.named_pairs import SMALLEST
 from models.generator import NoiseGenerator
+from models.noise_models import NecaS, NecaW, constant, noisy_image
 from synthesis.output import Row, SynthesisFolder, file_state
 from synthesis.strengths import Strength, StrengthSource, as_network_input
 from utils.files import write_bytes
@@ -148,9 +149,11 @@ def _naming(job: ImageJob, message: str) -> str:
 
 def _noisy(generator: NoiseGenerator, clean: np.ndarray, strength: Strength, seed: int, key: str) -> np.ndarray:
     """Put noise on (H, W, 3) uint8 or uint16 -> the same type, clipped and rounded."""
-    noisy = generator.synthesize(
-        as_network_input(clean), strength.gain, noise_level=strength.noise_level, seed=seed, key=key, clip=True
-    )
+    if strength.gain is not None:
+        model = NecaW(generator, constant(strength.gain))
+    else:
+        model = NecaS(generator, constant(strength.noise_level / 255))
+    noisy = noisy_image(model, as_network_input(clean), seed, key)
     return noisy if clean.dtype == np.uint8 else np.rint(noisy * np.float32(65535)).astype(np.uint16)
 
 

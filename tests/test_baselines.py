@@ -5,11 +5,14 @@ import pytest
 import torch
 from torch import Tensor
 
+from models.generator import NoiseGenerator
 from models.noise_models import (
     Coloured,
     Gaussian,
     Heteroscedastic,
     Images,
+    NecaS,
+    NecaW,
     NoiseModel,
     RealPair,
     by_iso,
@@ -17,9 +20,11 @@ from models.noise_models import (
     interval,
     nearest_iso,
     noise_by_group,
+    noisy_image,
     true_std,
 )
 from models.noise_statistics import before_clipping, clipped_moments, colouring_kernel
+from tests.tiny import tiny_networks
 
 SIDE = 64
 PIXELS = SIDE * SIDE
@@ -138,6 +143,20 @@ def test_noisy_images_are_clipped_and_keep_their_type(level):
     noisy = model.noisy(Images(as_uint8), white)
     assert noisy.dtype == torch.uint8
     assert (noisy - 255 * expected).abs().max() <= 0.501
+
+
+@pytest.mark.parametrize("kind", [np.uint8, np.float32])
+def test_noisy_images_of_neca_are_its_generator_s(kind):
+    generator = NoiseGenerator({name: net.eval() for name, net in tiny_networks(dtype=torch.float32).items()})
+    clean = np.random.default_rng(0).integers(0, 256, (24, 16, 3)).astype(np.uint8)
+    clean = clean if kind == np.uint8 else (clean / 255).astype(kind)
+    for model, strength in (
+        (NecaW(generator, constant(0.1)), {"gain": 0.1}),
+        (NecaS(generator, constant(25 / 255)), {"noise_level": 25}),
+    ):
+        noisy = noisy_image(model, clean, 3, "image")
+        assert noisy.dtype == kind
+        assert np.array_equal(noisy, generator.synthesize(clean, **strength, seed=3, key="image", clip=True))
 
 
 def test_strengths_are_numbers_for_each_image():
