@@ -2,26 +2,28 @@
 
 import os
 import sys
-from functools import partial
 from pathlib import Path
 
-from data.crop import crop_pair, find_jobs
-from data.crop_settings import CropSettings, claim_target
+from data.crop import CropSettings, claim_target, crop_all, find_jobs
 from data.sidd import find_misnamed, find_scenes
 from options.data import crop_parser
-from utils.command import run_command
-from utils.workers import run_jobs
+from utils.command import blame, run_command
 
 
 def main(arguments: list[str] | None = None) -> int:
+    """Cut what is not complete; return 1 if an image failed."""
     args = crop_parser().parse_args(arguments)
-    settings = CropSettings(args.size, args.overlap, args.threshold)
-    scenes = find_scenes(args.source, option="--source")
-    claim_target(Path(args.source), Path(args.target), settings)
+    with blame("--size, --overlap or --threshold"):
+        settings = CropSettings(args.size, args.overlap, args.threshold)
+    with blame("--source"):
+        scenes = find_scenes(args.source)
+    with blame("--target"):
+        claim_target(Path(args.source), Path(args.target), settings)
     jobs, failures = find_jobs(scenes, Path(args.target))
     failures += find_misnamed(args.source)
 
-    results = run_jobs(partial(crop_pair, settings=settings), jobs, args.num_workers, desc="crop", unit="pair")
+    with blame("--target"):
+        results = crop_all(jobs, settings, args.num_workers)
 
     if hasattr(os, "sync"):  # not on Windows
         os.sync()  # the crops are not flushed one by one

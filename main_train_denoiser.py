@@ -6,12 +6,9 @@ from pathlib import Path
 
 import torch
 
-from data.batches import SAMPLING, StepBatches, TrainingPatches, steps_per_epoch
-from data.cache import open_images
-from data.data_sets import DataSet, find_data_sets
-from data.loading import training_batches, whole_image_loader
-from data.mixture import MixedBatches, Mixture, evenly_chosen
-from data.training_set import find_training_set
+from data.batches import SAMPLING, Mixture, steps_per_epoch
+from data.pairs import find_pairs
+from data.training import BatchSettings, TrainingData, fingerprint_of_sets, open_reader, sets_by_folder, split_scenes
 from evaluation.denoiser_test import keep_best, measure_denoiser
 from metrics.images import SSIM_SIDE
 from models.model_denoiser import ARCHITECTURES, DenoiserModel
@@ -25,9 +22,9 @@ from options.train_denoiser import (
     train_denoiser_options,
     train_denoiser_parser,
 )
-from options.training import cache_folder, precision_of
+from options.training import batch_settings, precision_of
 from synthesis.training_noise import Fits, MixedNoise, NoiseChoice, fit_training_images, make_training_noise
-from utils.command import run_command
+from utils.command import blame, run_command
 from utils.distributed import first_of_machine_first, share_of
 from utils.run import has_state, open_run, terminal_log
 from utils.runtime import allow_tf32, in_processes, keep_freed_memory
@@ -42,7 +39,7 @@ def main(arguments: list[str] | None = None) -> int | None:
 
 def train_denoiser(args: argparse.Namespace, fixed: dict, device: torch.device, process: tuple[int, int]) -> None:
     log = terminal_log()
-    folder, cache = Path(args.dir_save) / args.name, cache_folder(args)
+    folder, settings = Path(args.dir_save) / args.name, BatchSettings(**batch_settings(args))
     if not args.train and not has_state(folder):
         raise ValueError(f"--not_train: {folder} has no checkpoint to test; train first")
     share = share_of(args.batch_size)
@@ -50,25 +47,31 @@ def train_denoiser(args: argparse.Namespace, fixed: dict, device: torch.device, 
     keep_freed_memory()
 
     # Data: pairs of the sources; real test images of the cameras.
+    mixture = Mixture(tuple(source.weight for source in args.source), args.seed)
     with first_of_machine_first():
-        images = find_training_set(args, args.cam_name, SSIM_SIDE, log)
-        test_list = evenly_chosen(images.test, args.test_images)
+        with blame("--cam_name, --train_img_dir or --data_prep_dir, or use --generate_data_lists"):
+            lists = args.data_prep_dir, args.generate_data_lists, args.seed
+            scenes = split_scenes(args.train_img_dir, args.cam_name, *lists, log)
+        with blame("--train_img_dir or --patch_size"):
+            train_pairs, test_pairs = find_pairs(scenes[0], args.patch_size), find_pairs(scenes[1], SSIM_SIDE)
         folders = [source.folder for source in args.source]
-        sets = find_data_sets(DataSet(args.train_img_dir, images.train), folders, args.patch_size)
-        reader = sets.open(cache, args.num_workers, log)
-        [test_reader] = open_images([test_list], args.train_img_dir, cache, args.num_workers, log)
-    test_images = whole_image_loader(test_reader, 0 if args.cache else args.num_workers)
-    count = len(sets.sets[0].images)  # an epoch goes through the first source's images
-    per_epoch = steps_per_epoch(count, args.batch_size)
+        with blame("--source folder=, or a smaller --patch_size"):
+            sets = sets_by_folder(train_pairs, folders, args.patch_size)
+        set_of_source = [list(sets).index(folder) for folder in folders]
+        pairs = next(iter(sets.values()))  # an epoch goes through the first source's images
+        with blame("--batch_size"):
+            per_epoch = steps_per_epoch(len(pairs), args.batch_size)
+        with blame("--cache_dir, or use --no_cache (with crops only)"):
+            mixed = {"mixture": mixture, "set_of_source": set_of_source, "test_images": args.test_images}
+            data = TrainingData(list(sets.values()), test_pairs, settings, log, **mixed)
 
     # Noise: of each sample, by its source.
     def fit() -> Fits:
-        own = reader.readers[sets.of_source[folders.index(None)]]
-        return fit_training_images(folder / "fitted_noise.pth", images.train, own, args.fit_images, args.num_workers)
+        reader = open_reader(train_pairs, settings, log)
+        return fit_training_images(folder / "fitted_noise.pth", reader, args.fit_images, args.num_workers)
 
     with first_of_machine_first():
         models, depends_on = make_training_noise(NoiseChoice(**noise_choice(args)), fit, device)
-    mixture = Mixture(tuple(source.weight for source in args.source), args.seed)
     noise = MixedNoise(models, mixture, *process)
 
     # Model.
@@ -80,22 +83,19 @@ def train_denoiser(args: argparse.Namespace, fixed: dict, device: torch.device, 
 
     # Run.
     recorded = vars(args) | {"source": shares(args.source), "sampling": SAMPLING} | depends_on
-    recorded["training images"] = sets.fingerprint()
+    recorded["training images"] = fingerprint_of_sets(sets)
     run = open_run(folder, recorded, fixed, log, args.use_tb)
     schedule = Schedule.of(args, per_epoch)
     log.info(
         "%s on %d %s: %d training and %d test crops, %s; %s",
-        *(args.name, process[1], device.type, count, len(test_list), schedule, folder),
+        *(args.name, process[1], device.type, len(data), len(data.test_images), schedule, folder),
     )
 
     def batches_after(step: int):
-        patches = TrainingPatches(reader, args.patch_size, args.augment, args.seed, share)
-        order = StepBatches(count, args.batch_size, args.shuffle, args.seed, step, schedule.last_step)
-        mixed = MixedBatches(order, mixture, sets.of_source, reader.starts)
-        return noise.added_to(training_batches(patches, mixed, args.num_workers, device), step)
+        return noise.added_to(data.batches_after(step, schedule.last_step, device, share), step)
 
     def test(step: int) -> dict[str, float]:
-        metrics, panel = measure_denoiser(model, test_images)
+        metrics, panel = measure_denoiser(model, data.test_images)
         run.picture(f"test_{step:08d}", "panel", step, panel)
         if args.keep_best and args.train:
             keep_best(model, run.models / "best", metrics, step, schedule.epoch(step))

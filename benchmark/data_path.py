@@ -29,11 +29,10 @@ import numpy as np
 
 from benchmark.naive import crop_frames, published_batch
 from benchmark.timing import Spread, one_thread, ratio, seconds, take_turns
-from data.batches import StepBatches, TrainingPatches
-from data.cache import open_images
-from data.loading import to_device, training_loader
-from data.pairs import list_images
-from data.sidd import find_crops, find_pairs
+from data.batches import BatchSampler, PatchDataset, to_device, training_loader
+from data.cache import open_pairs
+from data.pairs import find_pairs
+from data.sidd import find_crops, find_frames
 from utils.image import write_image
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -84,16 +83,17 @@ def make_frames(folder: Path, count: int, sides: tuple[int, int]) -> list[Path]:
     return scenes
 
 
-def open_patches(folder: Path, cropped: bool = True, num_workers: int = 0) -> TrainingPatches:
+def open_patches(folder: Path, num_workers: int = 0) -> PatchDataset:
     """Open a data set by its cache, which is built first if it is not there."""
-    images = list_images(sorted(folder.iterdir()), cropped, PATCH, "")
-    [reader] = open_images([images], folder, folder.parent / "cache", num_workers, logging.getLogger("benchmark"))
-    return TrainingPatches(reader, PATCH, augment=False, seed=0)
+    pairs = find_pairs(sorted(folder.iterdir()), PATCH)
+    reader = open_pairs(pairs, folder.parent / "cache", num_workers, logging.getLogger("benchmark"))
+    return PatchDataset(reader, PATCH, augment=False, seed=0)
 
 
-def batches_of(patches: TrainingPatches) -> Iterator[dict]:
+def batches_of(patches: PatchDataset) -> Iterator[dict]:
     """Load batches as a training does, in this process, without an end."""
-    return iter(training_loader(patches, StepBatches(len(patches), BATCH, True, 0, 0, 10**9), 0, pin_memory=False))
+    sampler = BatchSampler(len(patches.reader), BATCH, True, 0, 0, 10**9)
+    return iter(training_loader(patches, sampler, 0, pin_memory=False))
 
 
 class CropResult(NamedTuple):
@@ -116,10 +116,8 @@ def _measure(folder: Path, count: int, rounds: int) -> CropResult:
     build = seconds(lambda: open_patches(folder / "crops"))
     patches = open_patches(folder / "crops")
     stream = batches_of(patches)
-    first = seconds(lambda: next(stream), -(-count // BATCH))  # an epoch: checksums, first touch of pages
-    for index in range(count):
-        patches.reader.pair(index)  # checks what that epoch has not touched, as later ones would
-    files = [np.memmap(path, np.uint8, "r") for path in sorted((folder / "cache").rglob("*.pairs"))]
+    first = seconds(lambda: next(stream), -(-count // BATCH))  # an epoch: first touch of pages
+    files = [np.memmap(path, np.uint8, "r") for path in sorted((folder / "cache").rglob("*.npy"))]
     memory = _anonymous_memory()
 
     random = np.random.default_rng(0)
@@ -207,7 +205,7 @@ def raw_to_first_batch(folder: Path, frames: int, sides: tuple[int, int], worker
         published_batch(pairs, np.random.default_rng(0), BATCH, PATCH)
 
     def by_cache() -> None:
-        to_device(next(batches_of(open_patches(folder / "parts", False, num_workers))), "cpu", augment=False)
+        to_device(next(batches_of(open_patches(folder / "parts", num_workers))), "cpu", augment=False)
 
     works = {
         "published": lambda: by_crops(publish),
@@ -218,7 +216,7 @@ def raw_to_first_batch(folder: Path, frames: int, sides: tuple[int, int], worker
 
 
 def _crop_published(scene: Path, target: Path) -> None:
-    crop_frames(find_pairs(scene)[0], target)
+    crop_frames(find_frames(scene)[0], target)
 
 
 def _clear(*folders: Path) -> None:

@@ -131,9 +131,9 @@ def find_missing(args: argparse.Namespace) -> list[str]:
             missing.append(f"{error}, or change --classic")
     for camera in args.cam_name:
         try:
-            find_scenes(args.train_img_dir, camera, "--train_img_dir")
+            find_scenes(args.train_img_dir, camera)
         except ValueError as error:
-            missing.append(f"crops of {camera}: {error}; python Crop_SIDD.py makes them of SIDD-Medium sRGB")
+            missing.append(f"crops of {camera} (--train_img_dir): {error}; python Crop_SIDD.py makes them")
         letters = ("E", "G1", "G2") if {"NeCA-W", "real+NeCA-W"} & set(args.rows) else ("G2",)
         if set(NECA) & set(args.rows):
             try:

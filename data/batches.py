@@ -1,76 +1,46 @@
-"""Batches of training patches and whole test images. They travel as uint8 and become float on the device."""
+"""Batches of training patches and whole test images. They travel as uint8 and become float on the device.
 
-import os
-from collections.abc import Iterator
-from pathlib import Path
+The randomness of a step follows from (seed, step) alone, and an epoch's order from (seed, epoch): batches depend
+neither on workers nor on what was drawn before, and a resumed run gets what an uninterrupted one gets.
+"""
+
+import signal
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import lru_cache
 from typing import NamedTuple
 
 import numpy as np
 import torch
-from torch.utils.data import Dataset
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
 
-from utils.image import read_image
+from data.pairs import Reader
 
-Pair = tuple[Path, Path]  # clean, noisy
 # How samples follow from the seed. A run that was begun with another way cannot go on with this one.
 SAMPLING = "by step"
+# Kinds of randomness, so that none shares its numbers with another: (seed, epoch or step, kind).
+ORDER, PATCHES, MIXTURE = 1, 2, 3
 
 
-class PairReader:
-    """Gives the pixels of numbered image pairs.
+class PatchDataset(Dataset):
+    """Batches of random square patches of image pairs, indexed by (step, indices of the pairs).
 
-    names: (n, 2) clean and noisy file as bytes (`os.fsencode`); boxes: (n, 4), of which height and width come last.
+    Of several ranks each draws for the whole batch and reads `share`, its samples of it.
     """
 
-    def __init__(self, names: np.ndarray, boxes: np.ndarray):
-        self.names = names
-        self.boxes = boxes
-
-    def __len__(self) -> int:
-        return len(self.names)
-
-    def name(self, index: int) -> str:
-        """What a pair is called: its noisy file."""
-        return os.fsdecode(self.names[index, 1])
-
-    def pair(self, index: int) -> tuple[np.ndarray, np.ndarray]:
-        """-> clean and noisy image, (H, W, 3) uint8."""
-        raise NotImplementedError
-
-    def fill(self, patches: np.ndarray, indices: np.ndarray, corners: np.ndarray) -> None:
-        """Copy patches with upper left `corners` (N, 2) of pairs `indices` (N,) -> patches (N, P, P, 6)."""
-        raise NotImplementedError
-
-
-class StepKey(NamedTuple):
-    """What a batch follows from, together with the seed."""
-
-    step: int  # from 0
-    indices: np.ndarray  # (N,) pairs
-
-
-class TrainingPatches(Dataset):
-    """Batches of random square patches of image pairs.
-
-    Indexed by `StepKey`: all randomness follows from the seed and the step. So batches do not depend on workers, nor
-    on what was drawn before. Of several processes each draws for the whole batch and reads `share`, its samples of it.
-    """
-
-    def __init__(self, reader: PairReader, patch_size: int, augment: bool, seed: int, share: slice = slice(None)):
+    def __init__(self, reader: Reader, patch_size: int, augment: bool, seed: int, share: slice = slice(None)):
         self.reader = reader
         self.patch_size = patch_size
         self.augment = augment
         self.seed = seed
         self.share = share
 
-    def __len__(self) -> int:
-        return len(self.reader)
-
-    def __getitem__(self, key: StepKey) -> dict:
-        """-> pixels: (N, P, P, 6) uint8, clean and noisy RGB; modes: (N,) of `dihedral`, to be done; name: files."""
+    def __getitem__(self, key: tuple[int, np.ndarray]) -> dict:
+        """Return pixels (N, P, P, 6) uint8, clean and noisy RGB; modes (N,) of `dihedral`, to be done; name: files."""
         step, indices = key
-        # The 2 keeps it apart from the permutations, see `StepBatches`.
-        random = np.random.default_rng((self.seed, step, 2))
+        random = np.random.default_rng((self.seed, step, PATCHES))
         room = self.reader.boxes[indices, 2:] - self.patch_size
         corners = random.integers(0, room, endpoint=True)  # (N, 2)
         modes = random.integers(0, 8, len(indices)) if self.augment else np.zeros(len(indices), int)
@@ -81,40 +51,10 @@ class TrainingPatches(Dataset):
         return {"pixels": torch.from_numpy(patches), "modes": torch.from_numpy(modes), "name": names}
 
 
-class WholePairs(Dataset):
-    """Image pairs as they are, for testing."""
+class BatchSampler:
+    """The (step, indices) of a run's batches, step after step from any one on, for `PatchDataset`.
 
-    def __init__(self, reader: PairReader):
-        self.reader = reader
-
-    def __len__(self) -> int:
-        return len(self.reader)
-
-    def __getitem__(self, index: int) -> dict:
-        """-> clean, noisy: (3, H, W) uint8; name: the noisy file."""
-        clean, noisy = self.reader.pair(index)
-        return {"clean": to_chw(clean), "noisy": to_chw(noisy), "name": self.reader.name(index)}
-
-
-def read_pair(pair: Pair) -> tuple[np.ndarray, np.ndarray]:
-    """Read a clean and a noisy image, (H, W, 3) uint8 each. Raises ValueError when their sizes differ."""
-    clean, noisy = (read_image(path) for path in pair)
-    if clean.shape != noisy.shape:
-        sizes = [f"{image.shape[0]}x{image.shape[1]}" for image in (noisy, clean)]
-        raise ValueError(f"{pair[1]}: {sizes[0]} pixels, but its clean image has {sizes[1]}")
-    return clean, noisy
-
-
-def to_chw(image: np.ndarray) -> torch.Tensor:
-    """(H, W, 3) uint8 -> (3, H, W) uint8 tensor with memory of its own."""
-    return torch.from_numpy(np.ascontiguousarray(image.transpose(2, 0, 1)))
-
-
-class StepBatches:
-    """Keys of a whole run's batches, step after step, for `TrainingPatches`.
-
-    Every epoch is a new permutation that follows from (seed, epoch); its incomplete last batch is dropped. Starting at
-    any step gives what an uninterrupted run gets from there on.
+    Every epoch is a new permutation of the pairs, or their order; its incomplete last batch is dropped.
     """
 
     def __init__(self, count: int, batch_size: int, shuffle: bool, seed: int, first_step: int, last_step: int):
@@ -129,24 +69,193 @@ class StepBatches:
     def __len__(self) -> int:
         return self.last_step - self.first_step
 
-    def __iter__(self) -> Iterator[StepKey]:
+    def __iter__(self) -> Iterator[tuple[int, np.ndarray]]:
         order_epoch, order = None, np.zeros(0, int)
         for step in range(self.first_step, self.last_step):
             epoch, batch = divmod(step, self.steps_per_epoch)
             if epoch != order_epoch:
                 order_epoch, order = epoch, self._order(epoch)
             start = batch * self.batch_size
-            yield StepKey(step, order[start : start + self.batch_size])
+            yield step, order[start : start + self.batch_size]
 
     def _order(self, epoch: int) -> np.ndarray:
         if not self.shuffle:
             return np.arange(self.count)
-        # A seed sequence of its own, or epoch e would share its random numbers with batch e.
-        return np.random.default_rng((self.seed, epoch, 1)).permutation(self.count)
+        return np.random.default_rng((self.seed, epoch, ORDER)).permutation(self.count)
 
 
 def steps_per_epoch(count: int, batch_size: int) -> int:
-    """Whole batches in an epoch. Raises ValueError when there is none."""
+    """Count the whole batches of an epoch. Raises ValueError when there is none."""
     if count < batch_size:
-        raise ValueError(f"--batch_size {batch_size}: there are only {count} training images; choose a smaller one")
+        raise ValueError(f"{count} training images are too few for a batch of {batch_size}")
     return count // batch_size
+
+
+class MixtureDraw(NamedTuple):
+    """What the samples of a batch are made with; of each sample (N,)."""
+
+    source: np.ndarray  # number of its source
+    image: np.ndarray  # in [0, 1): which image it takes of a data set that has no order of its own
+    strength: np.ndarray  # in [0, 1): how strong its noise is among the strengths of the source
+    seed: int  # of the batch's white noise
+
+
+@dataclass(frozen=True)
+class Mixture:
+    """Sources mixed at random: source k has a share `weights[k]` of the samples."""
+
+    weights: tuple[float, ...]
+    seed: int
+
+    def draw(self, step: int, count: int) -> MixtureDraw:
+        """Draw for a whole batch; step counts from 0."""
+        random = np.random.default_rng((self.seed, step, MIXTURE))
+        limits = np.cumsum(self.weights) / sum(self.weights)
+        source = np.searchsorted(limits[:-1], random.random(count), side="right")
+        return MixtureDraw(source, random.random(count), random.random(count), int(random.integers(2**63)))
+
+
+class MixtureSampler:
+    """The (step, indices) of batches whose samples have several sources, each with one of several data sets.
+
+    A reader has the data sets' pairs one after the other, `sizes` of each. `sampler` goes through the first one, epoch
+    by epoch. A sample whose source has another data set takes an image of that at random in place of the one whose turn
+    it is.
+    """
+
+    def __init__(self, sampler: BatchSampler, mixture: Mixture, data_set: Sequence[int], sizes: Sequence[int]):
+        self.sampler = sampler
+        self.mixture = mixture
+        self.data_set = np.array(data_set)  # of each source
+        self.sizes = np.array(sizes)  # of each data set
+        self.starts = np.cumsum(self.sizes) - self.sizes
+
+    def __len__(self) -> int:
+        return len(self.sampler)
+
+    def __iter__(self) -> Iterator[tuple[int, np.ndarray]]:
+        for step, indices in self.sampler:
+            draw = self.mixture.draw(step, len(indices))
+            chosen = self.data_set[draw.source]
+            drawn = self.starts[chosen] + (draw.image * self.sizes[chosen]).astype(int)
+            yield step, np.where(chosen == 0, indices, drawn)
+
+
+class WholePairs(Dataset):
+    """Image pairs as they are, for testing."""
+
+    def __init__(self, reader: Reader, indices: Sequence[int]):
+        self.reader = reader
+        self.indices = indices
+
+    def __len__(self) -> int:
+        return len(self.indices)
+
+    def __getitem__(self, number: int) -> dict:
+        """Return clean, noisy: (3, H, W) uint8; name: the noisy file."""
+        index = self.indices[number]
+        clean, noisy = (torch.from_numpy(image.transpose(2, 0, 1).copy()) for image in self.reader.pair(index))
+        return {"clean": clean, "noisy": noisy, "name": self.reader.name(index)}
+
+
+def whole_image_loader(reader: Reader, num_workers: int, indices: Sequence[int] | None = None) -> DataLoader:
+    """Load test images one by one, all or some: clean, noisy (1, 3, H, W) uint8 and a list of one name."""
+    images = WholePairs(reader, range(len(reader)) if indices is None else indices)
+    return DataLoader(images, batch_size=1, num_workers=num_workers, worker_init_fn=_outlive_stop_signals)
+
+
+def training_loader(
+    dataset: PatchDataset, sampler: BatchSampler | MixtureSampler, num_workers: int, pin_memory: bool
+) -> Iterable[dict]:
+    """Load the batches of a run, as `PatchDataset` gives them."""
+    if num_workers == 0:  # a DataLoader would take as long over a batch as the memory map does
+        return (_pinned(dataset[key]) if pin_memory else dataset[key] for key in sampler)
+    return DataLoader(
+        dataset,
+        sampler=sampler,
+        batch_size=None,
+        num_workers=num_workers,
+        pin_memory=pin_memory,
+        worker_init_fn=_outlive_stop_signals,
+    )
+
+
+def _pinned(batch: dict) -> dict:
+    return batch | {"pixels": batch["pixels"].pin_memory()}
+
+
+@contextmanager
+def training_batches(
+    dataset: PatchDataset, sampler: BatchSampler | MixtureSampler, num_workers: int, device: torch.device
+) -> Iterator[Iterator[dict]]:
+    """Iterate over a run's batches on the device; workers end with the `with` block."""
+    loader = training_loader(dataset, sampler, num_workers, pin_memory=device.type == "cuda")
+    with batches_of(loader) as loaded:
+        yield (to_device(batch, device, dataset.augment) for batch in loaded)
+
+
+@contextmanager
+def batches_of(loader: Iterable[dict]) -> Iterator[Iterator[dict]]:
+    """Iterate over a loader; its workers end with the `with` block, also when an exception leaves it.
+
+    Left to the garbage collector, workers stay as long as somebody holds the exception, and Python waits for them.
+    """
+    iterator = iter(loader)
+    try:
+        yield iterator
+    except RuntimeError as error:
+        if "DataLoader worker" not in str(error):
+            raise
+        raise ValueError("a loader process was killed, perhaps out of memory; use fewer workers") from None
+    finally:
+        if shut_down := getattr(iterator, "_shutdown_workers", None):  # PyTorch has no public name for it
+            shut_down()
+
+
+def _outlive_stop_signals(worker: int) -> None:
+    """Leave Ctrl-C and SIGTERM, which may reach all processes of a run, to the loop: it still wants this batch.
+
+    The second SIGTERM ends the worker: that is Python taking its last processes down.
+    """
+    for name in ("SIGINT", "SIGHUP"):
+        if hasattr(signal, name):  # Windows has no SIGHUP
+            signal.signal(getattr(signal, name), signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, lambda number, frame: signal.signal(number, signal.SIG_DFL))
+
+
+def to_device(batch: dict, device: torch.device | str, augment: bool) -> dict:
+    """Unpack a batch of `PatchDataset` on the device into clean, noisy (N, 3, P, P) uint8; name.
+
+    Flips, rotations and the change of layout cost a GPU nothing, and a processor more than the rest of the loading.
+    """
+    pixels = batch["pixels"].to(device, non_blocking=True)  # (N, P, P, 6)
+    if augment:
+        pixels = dihedral_batch(pixels, batch["modes"])
+    planes = pixels.permute(0, 3, 1, 2)  # (N, 6, P, P)
+    clean, noisy = (image.contiguous() for image in planes.split(3, dim=1))
+    return {"clean": clean, "noisy": noisy, "name": batch["name"]}
+
+
+def dihedral(image: np.ndarray, mode: int) -> np.ndarray:
+    """Return one of the 8 flips and rotations of a square: (P, P, C), mode 0..7 -> (P, P, C), a view.
+
+    Mode 0 is the identity; bits 0 and 1 are quarter turns, bit 2 a left-right flip before them.
+    """
+    if mode & 4:
+        image = image[:, ::-1]
+    return np.rot90(image, mode & 3)
+
+
+def dihedral_batch(images: Tensor, modes: Tensor) -> Tensor:
+    """Turn each image by its own mode of `dihedral`, on the images' device: (N, P, P, C), (N,) -> (N, P, P, C)."""
+    count, size, _, channels = images.shape
+    places = _dihedral_places(size, images.device)[modes.to(images.device, non_blocking=True)]  # (N, P * P)
+    places = places + torch.arange(count, device=images.device)[:, None] * (size * size)
+    return images.reshape(-1, channels).index_select(0, places.ravel()).view_as(images)
+
+
+@lru_cache(maxsize=4)
+def _dihedral_places(size: int, device: torch.device) -> Tensor:
+    """Tell which pixel of a square comes to each place: (8, P * P)."""
+    pixels = np.arange(size * size).reshape(size, size, 1)
+    return torch.from_numpy(np.stack([dihedral(pixels, mode).ravel() for mode in range(8)])).to(device)

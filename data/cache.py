@@ -1,144 +1,175 @@
-"""The crop cache: every image of a data set is decoded once, and read from memory-mapped files ever after.
+"""The crop cache: every file of a data set is decoded once, and read from memory-mapped arrays ever after.
 
-`<cache_dir>/<name of the data set>-<hash of its path>/<scene>.pairs`, a file a scene: cameras, splits and runs share
-them, a stopped build continues, and a changed image costs only its own scene.
+`<cache_dir>/<name of the data set>-<hash of its path>/<scene>.<key>.npy`, one array per scene: cameras, splits and runs
+share them, a stopped build continues, and a changed image costs only its own scene. An array is (P, 6) uint8, the
+pixels of all pairs of files one after the other, row by row, the clean pixel's RGB before the noisy one's: a patch is
+then one run of bytes per row, and copying it touches half the memory pages that two images would. The key is a hash of
+the files' names, dimensions, sizes in bytes and times, so that a name says what is in the array.
 """
 
-import contextlib
-import errno
 import hashlib
 import logging
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Sequence
+from itertools import groupby
 from pathlib import Path
 from typing import NamedTuple
 
+import cv2
 import numpy as np
+from filelock import FileLock, Timeout
+from tqdm import tqdm
 
-from data.batches import PairReader
-from data.cache_build import decode_scenes
-from data.cache_file import Entry, Stamp, pixel_bytes, read_index, stamp_of
-from data.pairs import ImageList
-from data.readers import CacheReader, FileReader
+from data.pairs import ImagePair, Reader, by_file, read_files
+from utils.files import atomic_path, remove_leftovers
+from utils.workers import in_threads
 
-WAYS_OUT = "choose another --cache_dir or use --no_cache"
+CHANNELS = 6
+BAND = 64  # rows that are interleaved at a time: they stay in the processor's cache
+
+
+class CacheReader(Reader):
+    """Read pairs from the cache; every process maps the arrays that it needs itself."""
+
+    def __init__(self, pairs: Sequence[ImagePair], scenes: list["CachedScene"]):
+        super().__init__(pairs)
+        first = {}  # noisy file -> number of its scene, and of its first pixel there
+        for number, scene in enumerate(scenes):
+            first |= {file.noisy: (number, start) for file, start in zip(scene.files, scene.starts)}
+        self._places = np.array([(*first[pair.noisy], pair.size[1]) for pair in pairs])  # scene, first pixel, width
+        self._paths, self._pixels = [scene.path for scene in scenes], [scene.pixels for scene in scenes]
+        self._arrays: dict[int, np.ndarray] = {}
+
+    def __getstate__(self) -> dict:
+        return self.__dict__ | {"_arrays": {}}
+
+    def pair(self, index: int) -> tuple[np.ndarray, np.ndarray]:
+        """Return views into the cache."""
+        window = self._window(self._places[index].tolist(), *self.boxes[index].tolist())
+        return window[..., :3], window[..., 3:]
+
+    def fill(self, patches: np.ndarray, indices: np.ndarray, corners: np.ndarray) -> None:
+        """Copy patches."""
+        corners = (self.boxes[indices, :2] + corners).tolist()
+        for patch, place, corner in zip(patches, self._places[indices].tolist(), corners):
+            patch[...] = self._window(place, *corner, *patch.shape[:2])
+
+    def _window(self, place: list[int], top: int, left: int, height: int, width: int) -> np.ndarray:
+        scene, start, row = place
+        array = self._arrays.get(scene)
+        if array is None:
+            array = self._arrays[scene] = _map(self._paths[scene], self._pixels[scene])
+            if array is None:
+                raise ValueError(f"{self._paths[scene]}: was changed by another process; run the same command again")
+        begin = start + top * row
+        return array[begin : begin + height * row].reshape(height, row, CHANNELS)[:, left : left + width]
 
 
 class CachedScene(NamedTuple):
-    """What the cache file of a scene should hold."""
+    """The array of a scene: one pair of each of its files, their first pixels, pixels in all."""
 
-    folder: Path
-    file: Path
-    names: list[tuple[str, str]]  # clean and noisy file, relative to the folder
-    sizes: list[tuple[int, int]]
-    stamps: list[Stamp]
+    path: Path
+    files: list[ImagePair]
+    starts: list[int]
+    pixels: int
 
-    def index(self) -> tuple[bytes, list[Entry]] | None:
-        """Header and entries of the file; None unless it holds just these images as they are now."""
-        header, entries = read_index(self.file)
-        found = [(entry.names, (entry.height, entry.width), entry.stamp) for entry in entries]
-        return (header, entries) if header and found == list(zip(self.names, self.sizes, self.stamps)) else None
+    def is_whole(self) -> bool:
+        """Tell if the array is there, in its full length."""
+        return _map(self.path, self.pixels) is not None
 
 
-def open_images(
-    lists: list[ImageList],
-    data_folder: str | Path,
-    cache_dir: str | Path | None,
-    num_workers: int,
-    log: logging.Logger,
-) -> list[PairReader]:
-    """Open the images of a data set: from its cache, after decoding what that lacks in `num_workers` threads.
+def open_pairs(pairs: Sequence[ImagePair], cache_dir: str | Path, num_workers: int, log: logging.Logger) -> CacheReader:
+    """Open pairs, all those of their scenes, after decoding what the cache lacks in `num_workers` threads.
 
-    Writes nothing where it lacks nothing. `cache_dir` None reads the files themselves. Raises ValueError, naming what
-    to change, for an image that cannot be decoded, a disk without room, a folder that cannot be written, and for
-    whole frames without a cache.
+    Writes nothing where it lacks nothing. Raises ValueError for an image that cannot be decoded, a disk without room
+    and a folder that cannot be written.
     """
-    if cache_dir is None:
-        if any(images.windowed for images in lists):
-            raise ValueError(
-                "--no_cache: --train_img_dir holds whole frames, which would be decoded anew for every patch; "
-                "leave it out, or cut them with Crop_SIDD.py"
-            )
-        return [FileReader(images) for images in lists]
-    place = Path(data_folder).resolve()
-    folder = Path(cache_dir) / f"{place.name}-{hashlib.sha256(os.fsencode(place)).hexdigest()[:8]}"
-    planned = [list(_scenes(images, folder)) for images in lists]
-    scenes = [scene for half in planned for scene in half]
-    if any(scene.index() is None for scene in scenes):
-        try:
-            _build(scenes, folder, num_workers, log)
-        except OSError as error:
-            place = error.filename or folder
-            raise ValueError(f"{place}: the cache cannot be written ({error.strerror}); {WAYS_OUT}") from None
-    readers = []
-    for images, half in zip(lists, planned):
-        indices = [scene.index() for scene in half]
-        if None in indices:
-            changed = half[indices.index(None)]
-            raise ValueError(f"{changed.file}: changed by another process; run the same command again")
-        readers.append(CacheReader(images, [scene.file for scene in half], indices))
-    return readers
+    by_scene = groupby(pairs, lambda pair: pair.folder)
+    scenes = [_planned(folder, list(group), Path(cache_dir)) for folder, group in by_scene]
+    missing = [scene for scene in scenes if not scene.is_whole()]
+    try:
+        for folder, of in groupby(missing, lambda scene: scene.path.parent):
+            _build(folder, list(of), num_workers, log)
+    except OSError as error:
+        raise ValueError(f"{error.filename or cache_dir}: the cache cannot be written ({error.strerror})") from None
+    return CacheReader(pairs, scenes)
 
 
-def _scenes(images: ImageList, folder: Path) -> Iterator[CachedScene]:
-    for number, scene in enumerate(images.folders):
-        rows = np.flatnonzero(images.scene == number)
-        pairs = [tuple(Path(os.fsdecode(name)) for name in images.files[row]) for row in rows]
-        names = [tuple(str(path.relative_to(scene)) for path in pair) for pair in pairs]
-        sizes = [tuple(size) for size in images.file_sizes[rows].tolist()]
-        yield CachedScene(scene, folder / f"{scene.name}.pairs", names, sizes, [stamp_of(pair) for pair in pairs])
+def _planned(folder: Path, pairs: list[ImagePair], cache_dir: Path) -> CachedScene:
+    files, lines = [group[0] for group in by_file(pairs)], []
+    for file in files:
+        stats = [path.stat() for path in (file.clean, file.noisy)]
+        of_disk = [(path.name, stat.st_size, stat.st_mtime_ns) for path, stat in zip((file.clean, file.noisy), stats)]
+        lines.append(f"{of_disk} {file.size}")
+    data_set = folder.parent.resolve()
+    place = cache_dir / f"{data_set.name}-{hashlib.sha256(os.fsencode(data_set)).hexdigest()[:8]}"
+    key = hashlib.sha256("\n".join(lines).encode(errors="surrogateescape")).hexdigest()[:12]
+    *starts, pixels = np.cumsum([0] + [file.size[0] * file.size[1] for file in files]).tolist()
+    return CachedScene(place / f"{folder.name}.{key}.npy", files, starts, pixels)
 
 
-def _build(scenes: list[CachedScene], folder: Path, num_workers: int, log: logging.Logger) -> None:
-    """Write the files of the scenes that are new or have changed."""
+def _map(path: Path, pixels: int) -> np.ndarray | None:
+    """Map an array into memory, read-only and shared between processes; None when it is not there in full length."""
+    try:
+        array = np.load(path, mmap_mode="r")
+    except (OSError, ValueError, EOFError):  # absent, empty, truncated, foreign
+        return None
+    return np.asarray(array) if (array.shape, array.dtype) == ((pixels, CHANNELS), np.uint8) else None
+
+
+def _build(folder: Path, scenes: list[CachedScene], num_workers: int, log: logging.Logger) -> None:
+    """Decode scenes of one data set into its folder, which no other process builds in at that time."""
     if not folder.exists():
-        _check_room(scenes, folder)
+        _check_room(folder, scenes)
     folder.mkdir(parents=True, exist_ok=True)
-    with _locked(folder, log):
-        for leftover in folder.glob(".*.tmp"):  # of a killed process
-            leftover.unlink(missing_ok=True)
-        missing = [scene for scene in scenes if scene.index() is None]  # another process may have been here
-        if not missing:
-            return
+    lock = FileLock(folder / ".lock")
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        log.info("cache: another process builds %s; waiting for it", folder)
+        lock.acquire()
+    try:
+        remove_leftovers(folder)
+        missing = [scene for scene in scenes if not scene.is_whole()]  # another process may have been here
         for scene in missing:
-            if not read_index(scene.file)[0]:  # damaged or of another version: it only takes room
-                scene.file.unlink(missing_ok=True)
-        needed = _check_room(missing, folder)
-        log.info(
-            "cache: %d of %d scenes are new or have changed; decoding them to %s, %.2f GB",
-            *(len(missing), len(scenes), folder, needed / 1e9),
-        )
-        decode_scenes(missing, num_workers)
+            for stale in folder.glob(f"{scene.path.name.split('.')[0]}.*"):  # of files as they were before
+                stale.unlink(missing_ok=True)
+        if missing:
+            size = _check_room(folder, missing)
+            log.info(
+                "cache: %d of %d scenes are new or have changed; decoding them to %s, %.2f GB",
+                *(len(missing), len(scenes), folder, size / 1e9),
+            )
+            done = in_threads(_decode, missing, min(num_workers, os.cpu_count() or 1))
+            list(tqdm(done, total=len(missing), desc="cache", unit="scene", disable=None))
+    finally:
+        lock.release()
 
 
-def _check_room(scenes: list[CachedScene], folder: Path) -> int:
-    """Raise ValueError unless the disk has room for the files of these scenes -> their bytes."""
-    needed = sum(pixel_bytes(*size) for scene in scenes for size in scene.sizes)
+def _check_room(folder: Path, scenes: list[CachedScene]) -> int:
+    """Return the bytes that the arrays take. Raises ValueError unless the disk has room for them."""
+    needed = sum(scene.pixels for scene in scenes) * CHANNELS
     existing = next(parent for parent in (folder, *folder.absolute().parents) if parent.exists())
     free = shutil.disk_usage(existing).free
     if needed > free:
         raise ValueError(
-            f"{folder}: the cache takes {needed / 1e9:.2f} GB, but the disk has {free / 1e9:.2f} GB left; "
-            f"make room, {WAYS_OUT}"
+            f"{folder}: the cache takes {needed / 1e9:.2f} GB, but the disk has {free / 1e9:.2f} GB left; make room"
         )
     return needed
 
 
-@contextlib.contextmanager
-def _locked(folder: Path, log: logging.Logger) -> Iterator[None]:
-    """Wait until no other process builds in this folder, and keep others out; the system lifts it with the process."""
-    try:
-        import fcntl
-    except ImportError:  # Windows: two builds may do the same work, each under its own temporary name
-        yield
-        return
-    with open(folder / ".lock", "w") as file:
-        try:
-            fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            if error.errno not in (errno.EACCES, errno.EAGAIN):
-                raise
-            log.info("cache: another process builds %s; waiting for it", folder)
-            fcntl.lockf(file, fcntl.LOCK_EX)
-        yield
+def _decode(scene: CachedScene) -> None:
+    """Write the array of a scene. It gets its name when it is complete and on the disk."""
+    header = {"descr": "|u1", "fortran_order": False, "shape": (scene.pixels, CHANNELS)}
+    with atomic_path(scene.path) as temporary, open(temporary, "wb") as array:
+        np.lib.format.write_array_header_1_0(array, header)
+        for file in scene.files:
+            images = read_files(file.clean, file.noisy)
+            if images[0].shape[:2] != file.size:
+                raise ValueError(f"{file.noisy}: changed while it was read; run the same command again")
+            for top in range(0, file.size[0], BAND):
+                bands = [image[top : top + BAND] for image in images]
+                both = np.empty((*bands[0].shape[:2], CHANNELS), np.uint8)
+                cv2.mixChannels(bands, [both], [0, 0, 1, 1, 2, 2, 3, 3, 4, 4, 5, 5])
+                array.write(both)

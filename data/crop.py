@@ -1,25 +1,110 @@
-"""Frames cut into crops: the pairs to do, the work on one of them, and what needs no work."""
+"""Cut frames into overlapping crops: where to cut, and the files of a pair, all of them or none."""
 
 import contextlib
 import re
+import threading
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import NamedTuple
 
-from data.crop_settings import CropSettings
-from data.sidd import find_pairs
+import numpy as np
+from tqdm import tqdm
+
+from data.sidd import SCENE_FORM, find_frames
+from utils.files import claim_record
 from utils.image import png_size, read_image, write_image
-from utils.workers import stop_requested
+from utils.workers import in_threads
+
+CROP_RECORD = "crop.json"
+
+
+class Box(NamedTuple):
+    """A rectangle of an image, in pixels."""
+
+    top: int
+    left: int
+    height: int
+    width: int
+
+    def of(self, image: np.ndarray) -> np.ndarray:
+        """Return this part of an image, (H, W, ...) -> (height, width, ...), a view."""
+        return image[self.top : self.top + self.height, self.left : self.left + self.width]
+
+
+@dataclass(frozen=True)
+class CropSettings:
+    """What determines the crops, in pixels. Raises ValueError for impossible ones."""
+
+    size: int  # side of a crop
+    overlap: int  # pixels that neighbours share
+    threshold: int  # an image is cut if both its sides exceed it
+
+    def __post_init__(self):
+        if self.overlap >= self.size:
+            raise ValueError(f"overlap {self.overlap}: expected less than the size {self.size}")
+        if self.size > self.threshold + 1:
+            raise ValueError(
+                f"size {self.size}: expected at most {self.threshold + 1} (the threshold + 1), or an image just over "
+                f"the threshold would be smaller than its crops"
+            )
+
+    def origins(self, length: int) -> list[int]:
+        """List where the crops begin along a side: at every stride, and the last one flush with the end."""
+        last = length - self.size
+        return [*range(0, last, self.size - self.overlap), last]
+
+    def boxes(self, height: int, width: int) -> list[Box]:
+        """Cut an image into crops, row by row. A small image stays whole."""
+        if height <= self.threshold or width <= self.threshold:
+            return [Box(0, 0, height, width)]
+        return [Box(y, x, self.size, self.size) for y in self.origins(height) for x in self.origins(width)]
+
+
+PUBLISHED_CROPS = CropSettings(size=512, overlap=128, threshold=800)
+
+
+def crop_name(image: Path, number: int) -> str:
+    """Name the crop of an image by its number, from 1."""
+    return f"{image.stem}_{number:05d}.png"
+
+
+def claim_target(source: Path, target: Path, settings: CropSettings) -> None:
+    """Record the settings in the target, or check that it was begun with the same ones.
+
+    Raises ValueError when it was not, when source and target are not apart, or the target cannot be written.
+    """
+    inside = source.resolve(), target.resolve()
+    if inside[0].is_relative_to(inside[1]) or inside[1].is_relative_to(inside[0]):
+        raise ValueError(f"{target}: expected a folder apart from {source}, neither in the other")
+    try:
+        scenes = [path for path in target.iterdir() if SCENE_FORM.fullmatch(path.name)] if target.is_dir() else []
+        claim_record(target, CROP_RECORD, asdict(settings), results=scenes)
+    except OSError as error:
+        raise ValueError(f"{target}: cannot be written ({error.strerror})") from None
 
 
 class CropJob(NamedTuple):
-    """One pair of images and the scene's folder in the target. Both images are cropped, or none."""
+    """A pair of images to crop, and the scene's folder in the target."""
 
     clean: Path
     noisy: Path
     folder: Path
 
-    def sides(self) -> list[tuple[Path, Path]]:
-        """(source image, folder of its crops), the clean one first."""
+    def crops(self, count: int) -> list[list[Path]]:
+        """Name the crops of the clean and of the noisy image."""
+        return [[folder / crop_name(image, n) for n in range(1, count + 1)] for image, folder in self._sides()]
+
+    def files(self) -> list[list[Path]]:
+        """List the files that are or were to become crops of each image, an interrupted run's temporary ones too."""
+        found = []
+        for image, folder in self._sides():
+            form = re.compile(rf"\.?{re.escape(image.stem)}_\d+(\.\d+\.tmp)?\.png")
+            paths = folder.iterdir() if folder.is_dir() else []
+            found.append([path for path in paths if form.fullmatch(path.name)])
+        return found
+
+    def _sides(self) -> list[tuple[Path, Path]]:
         return [(self.clean, self.folder / "clean"), (self.noisy, self.folder / "noisy")]
 
 
@@ -32,25 +117,39 @@ class CropResult(NamedTuple):
 
 
 def find_jobs(scenes: list[Path], target: Path) -> tuple[list[CropJob], list[str]]:
-    """List the pairs of all scenes and, a line each, the images that are not part of one."""
+    """List the pairs of all scenes and, in one line each, the images that are not part of one."""
     jobs, problems = [], []
     for scene in scenes:
-        pairs, wrong = find_pairs(scene)
-        jobs += [CropJob(clean, noisy, target / scene.name) for clean, noisy in pairs]
+        files, wrong = find_frames(scene)
+        jobs += [CropJob(clean, noisy, target / scene.name) for clean, noisy in files]
         problems += wrong
     return jobs, problems
 
 
-def crop_pair(job: CropJob, settings: CropSettings) -> CropResult:
-    """Write the crops of a pair, `<stem>_00001.png` and so on, unless they are complete.
+def crop_all(jobs: list[CropJob], settings: CropSettings, num_workers: int) -> list[CropResult]:
+    """Crop all pairs in threads (decoding and encoding leave Python's lock alone), with a progress bar.
 
-    What is wrong with the images is told in the result. Raises OSError when the target cannot be written. Then, and
-    when it is stopped, it leaves no crops of the pair.
+    Raises ValueError when the target cannot be written. Pairs that are stopped half done are removed.
+    """
+    stop = threading.Event()
+    results = in_threads(lambda job: crop_pair(job, settings, stop.is_set), jobs, num_workers, stop)
+    try:
+        with tqdm(results, total=len(jobs), desc="crop", unit="pair", disable=None) as bar:
+            return list(bar)
+    except OSError as error:
+        raise ValueError(f"{error.filename}: cannot be written ({error.strerror}); make room and run again") from None
+
+
+def crop_pair(job: CropJob, settings: CropSettings, stopped: Callable[[], bool] = lambda: False) -> CropResult:
+    """Write the crops of a pair, unless they are complete.
+
+    The result tells what is wrong with the images. Raises OSError when the target cannot be written. Then, and when
+    it is stopped, it leaves no crops of the pair.
     """
     if is_complete(job, settings):
         return CropResult(complete=True)
     try:
-        images = [read_image(source) for source, _ in job.sides()]
+        images = [read_image(job.clean), read_image(job.noisy)]
     except ValueError as error:
         return CropResult(failure=str(error))
     if images[0].shape != images[1].shape:
@@ -60,53 +159,36 @@ def crop_pair(job: CropJob, settings: CropSettings) -> CropResult:
     boxes = settings.boxes(*images[0].shape[:2])
     try:
         _remove_crops(job)  # of an image that has since been replaced, perhaps by a smaller one
-        for image, (source, folder) in zip(images, job.sides()):
-            for path, box in zip(crop_paths(source, folder, len(boxes)), boxes):
-                if stop_requested():
+        for image, paths in zip(images, job.crops(len(boxes))):
+            for path, box in zip(paths, boxes):
+                if stopped():
                     raise KeyboardInterrupt
                 # Not flushed one by one, which takes longer than the cutting: what a power cut may leave, `is_complete`
                 # and the decoder's checksums find.
-                write_image(path, image[box], flush=False)
-    except BaseException as error:
+                write_image(path, box.of(image), flush=False)
+    except BaseException:
         with contextlib.suppress(OSError):
             _remove_crops(job)
-        if isinstance(error, OSError):
-            reason = f"{job.folder}: cannot be written ({error.strerror})"
-            raise OSError(f"{reason}; make room or change --target and run again to continue") from None
         raise
     return CropResult(written=2 * len(boxes))
 
 
-def crop_paths(source: Path, folder: Path, count: int) -> list[Path]:
-    """Name the crops of an image."""
-    return [folder / f"{source.stem}_{number:05d}.png" for number in range(1, count + 1)]
-
-
 def is_complete(job: CropJob, settings: CropSettings) -> bool:
-    """Tell whether exactly the crops of this pair are there: of the right sizes, whole, not older than their image."""
+    """Tell if exactly the crops of this pair are there: of the right sizes, whole, not older than their image."""
     size = png_size(job.clean)
     if size is None or png_size(job.noisy) != size:
         return False
     boxes = settings.boxes(*size)
-    for source, folder in job.sides():
-        paths = crop_paths(source, folder, len(boxes))
-        if set(paths) != set(_files_of(source, folder)):
+    for image, paths, files in zip((job.clean, job.noisy), job.crops(len(boxes)), job.files()):
+        if set(paths) != set(files):
             return False
-        modified = source.stat().st_mtime_ns
-        for path, (rows, columns) in zip(paths, boxes):
-            expected = rows.stop - rows.start, columns.stop - columns.start
-            if png_size(path) != expected or path.stat().st_mtime_ns < modified:
-                return False
+        modified = image.stat().st_mtime_ns
+        if any(png_size(path) != box[2:] or path.stat().st_mtime_ns < modified for path, box in zip(paths, boxes)):
+            return False
     return True
 
 
-def _files_of(source: Path, folder: Path) -> list[Path]:
-    """Files that are or were going to be crops of an image, temporary ones of an interrupted run included."""
-    form = re.compile(rf"\.?{re.escape(source.stem)}_\d+(\.\d+\.tmp)?\.png")
-    return [path for path in folder.iterdir() if form.fullmatch(path.name)] if folder.is_dir() else []
-
-
 def _remove_crops(job: CropJob) -> None:
-    for source, folder in job.sides():
-        for path in _files_of(source, folder):
+    for files in job.files():
+        for path in files:
             path.unlink()

@@ -1,125 +1,231 @@
-"""The image pairs of a run as arrays: crops, or the same crops as windows of uncropped frames. Nothing is decoded."""
+"""Image pairs of SIDD's scenes: find them, check them, read them; crops, or the same crops as windows of frames."""
 
 import hashlib
-import os
-from collections.abc import Iterable
+import re
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from itertools import groupby
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 from tqdm import tqdm
 
-from data.crop import crop_paths
-from data.image_sets import PUBLISHED_CROPS
-from data.sidd import Pair, find_crops, find_pairs
-from utils.image import png_size
+from data.crop import PUBLISHED_CROPS, Box, crop_name
+from data.sidd import Scene, find_crops, find_frames, parse_scene
+from metrics import noise_of
+from utils.image import MAX_MEGAPIXELS, png_size, read_image
+
+FRAME_FORM = re.compile(r"(.*)NOISY_SRGB_\d+(_\d{5})?", re.ASCII)
+# Mean absolute difference, in grey levels, of two clean frames of one scene: SIDD's differ by less than 1.
+SAME_SCENE = 2.0
+SMALLEST = 16  # pixels a side that the metrics can measure
 
 
-@dataclass(frozen=True)
-class ImageList:
-    """Image pairs by number, in arrays: ten thousand weigh a few megabytes, which worker processes share.
+@dataclass(frozen=True, slots=True)
+class ImagePair:
+    """A clean and a noisy image of one place: a pair of crops, or a window of a pair of frames."""
 
-    Paths are bytes (`os.fsencode`). A pair is called as its crops are, also where there are no crops on the disk.
-    """
-
-    folders: list[Path]  # of the scenes
-    files: np.ndarray  # (m, 2) clean and noisy file, crops or frames, in the order of the scenes
-    scene: np.ndarray  # (m,) index into `folders`
-    file_sizes: np.ndarray  # (m, 2) height, width
-    names: np.ndarray  # (n, 2) clean and noisy crop
-    source: np.ndarray  # (n,) index into `files`
-    boxes: np.ndarray  # (n, 4) top, left, height, width within the files
-
-    def __len__(self) -> int:
-        return len(self.names)
+    folder: Path  # of the scene
+    clean: Path
+    noisy: Path
+    size: tuple[int, int]  # height and width of both files
+    box: Box  # within the files
+    name: str  # of the noisy crop, relative to the scene, also where it is cut from a frame here
+    other: tuple[Path, Path] | None = None  # clean and noisy file with the same place of the scene's next frame
 
     @property
-    def windowed(self) -> bool:
-        """Whether several pairs share a file, so that each would have to be decoded many times."""
-        return len(self.names) > len(self.files)
+    def scene(self) -> Scene:
+        """Read what the name of the scene's folder says."""
+        return parse_scene(self.folder.name)
 
-    def fingerprint(self) -> str:
-        """Describe the pairs by count and names (scene and file), so that a resumed run can tell that they changed."""
-        names = "\n".join("/".join(Path(os.fsdecode(name)).parts[-3:]) for name in self.names.ravel())
-        return f"{len(self)} crops, {hashlib.sha256(names.encode(errors='surrogateescape')).hexdigest()[:12]}"
+    @property
+    def label(self) -> str:
+        """Name the pair in results: <scene>/<noisy crop without suffix>."""
+        return f"{self.folder.name}/{Path(self.name).stem}"
+
+    @property
+    def is_window(self) -> bool:
+        """Tell whether the files hold more than this pair."""
+        return self.box[2:] != self.size
 
 
-def are_cropped(folders: Iterable[Path]) -> bool:
-    """Tell whether a data set is Crop_SIDD.py's output: a single scene with clean/ or noisy/ shows it."""
-    return any((folder / side).is_dir() for folder in folders for side in ("clean", "noisy"))
-
-
-def list_images(
-    folders: list[Path], cropped: bool, smallest: int, option: str, origin: str = "--train_img_dir"
-) -> ImageList:
+def find_pairs(folders: list[Path], smallest: int = SMALLEST) -> list[ImagePair]:
     """List the pairs of scene folders, in the order of the scenes and of the crops' names.
 
-    Looks at both ends of all files, so that a run that would stop at its 3000th step over one bad file stops before
-    its first; damage in the middle of a file is found when it is read. Raises ValueError for an image without its
-    partner, a truncated one, a pair of unequal sizes, or a side below `smallest` pixels, which `option` asks for;
-    `origin` is the option that chose the folders.
+    Whole frames are cut into the windows that Crop_SIDD.py cuts by default. Looks at both ends of all files, so that
+    a run that would stop at its 3000th step over one bad file stops before its first; damage in the middle of a file
+    is found when it is read. Raises ValueError for a scene without images, an image without its partner, a truncated
+    one, a pair of unequal sizes and a side below `smallest` pixels.
     """
-    files: list[Pair] = []
-    scene, sizes, rows = [], [], []
-    for number, folder in enumerate(tqdm(folders, desc="check", unit="scene", leave=False, disable=None)):
-        windows = []
-        for pair in find_crops(folder, origin) if cropped else _find_frames(folder, origin):
-            size = _checked_size(pair)
-            names = _names(folder, pair, size, cropped)
-            boxes = [(0, 0, *size)] if cropped else [_corners(box) for box in PUBLISHED_CROPS.boxes(*size)]
-            if min(boxes[0][2:]) < smallest:
-                raise ValueError(
-                    f"{pair[1]}: {_text(boxes[0][2:])} pixels, expected at least {smallest} a side ({option})"
-                )
-            windows += [(name[1].name, name, len(files), box) for name, box in zip(names, boxes)]
-            files.append(pair)
-            scene.append(number)
-            sizes.append(size)
-        rows += sorted(windows)  # by the crop's name, as `find_crops` sorts
-    return ImageList(
-        folders,
-        _paths(files),
-        np.array(scene),
-        np.array(sizes),
-        _paths([name for _, name, _, _ in rows]),
-        np.array([source for _, _, source, _ in rows]),
-        np.array([box for _, _, _, box in rows]),
-    )
+    bar = tqdm(folders, desc="check", unit="scene", leave=False, disable=None)
+    return [pair for folder in bar for pair in _pairs_of(folder, smallest)]
 
 
-def _find_frames(folder: Path, origin: str) -> list[Pair]:
-    pairs, problems = find_pairs(folder)
+def _pairs_of(folder: Path, smallest: int) -> list[ImagePair]:
+    parse_scene(folder.name)
+    cropped = any((folder / side).is_dir() for side in ("clean", "noisy"))
+    files = find_crops(folder) if cropped else _find_frames(folder)
+    others = _other_frames(files)
+    pairs = []
+    for clean, noisy in files:
+        size = _checked_size(clean, noisy)
+        boxes = [Box(0, 0, *size)] if cropped else PUBLISHED_CROPS.boxes(*size)
+        if min(boxes[0][2:]) < smallest:
+            raise ValueError(f"{noisy}: {boxes[0].height}x{boxes[0].width} pixels, expected at least {smallest} a side")
+        for number, box in enumerate(boxes, start=1):
+            name = noisy.name if cropped else crop_name(noisy, number)
+            pairs.append(ImagePair(folder, clean, noisy, size, box, f"noisy/{name}", others.get(noisy)))
+    return sorted(pairs, key=lambda pair: pair.name)
+
+
+def _find_frames(folder: Path) -> list[tuple[Path, Path]]:
+    files, problems = find_frames(folder)
     if problems:
-        raise ValueError(f"{problems[0]}; restore it or change {origin}")
-    return pairs
+        raise ValueError(problems[0])
+    return files
 
 
-def _names(folder: Path, pair: Pair, size: tuple[int, int], cropped: bool) -> list[Pair]:
-    """What the crops of a pair are called by Crop_SIDD.py."""
-    if cropped:
-        return [pair]
-    count = len(PUBLISHED_CROPS.boxes(*size))
-    return list(zip(*(crop_paths(path, folder / side, count) for path, side in zip(pair, ("clean", "noisy")))))
-
-
-def _checked_size(pair: Pair) -> tuple[int, int]:
-    sizes = [png_size(path) for path in pair]
-    for path, size in zip(pair, sizes):
+def _checked_size(clean: Path, noisy: Path) -> tuple[int, int]:
+    sizes = [png_size(path) for path in (clean, noisy)]
+    for path, size in zip((clean, noisy), sizes):
         if size is None:
             raise ValueError(f"{path}: not a readable image (truncated, damaged or no PNG)")
+        if size[0] * size[1] > MAX_MEGAPIXELS * 1e6:
+            raise ValueError(f"{path}: {size[0]}x{size[1]} pixels, expected at most {MAX_MEGAPIXELS} megapixels")
     if sizes[0] != sizes[1]:
-        raise ValueError(f"{pair[1]}: {_text(sizes[1])} pixels, but its clean image has {_text(sizes[0])}")
+        raise ValueError(_unequal(noisy, sizes[1], sizes[0]))
     return sizes[0]
 
 
-def _corners(box: tuple[slice, slice]) -> tuple[int, int, int, int]:
-    rows, columns = box
-    return rows.start, columns.start, rows.stop - rows.start, columns.stop - columns.start
+def _unequal(noisy: Path, size: tuple[int, ...], clean_size: tuple[int, ...]) -> str:
+    return f"{noisy}: {size[0]}x{size[1]} pixels, but its clean image has {clean_size[0]}x{clean_size[1]}"
 
 
-def _paths(pairs: list[Pair]) -> np.ndarray:
-    return np.array([[os.fsencode(path) for path in pair] for pair in pairs])
+def _other_frames(files: list[tuple[Path, Path]]) -> dict[Path, tuple[Path, Path]]:
+    """Find, for each noisy file of a scene, the same place of the next frame (the first one follows the last)."""
+    alike: dict[tuple, list[tuple[Path, Path]]] = {}
+    for pair in files:
+        if match := FRAME_FORM.fullmatch(pair[1].stem):
+            alike.setdefault((match[1], match[2]), []).append(pair)
+    return {
+        pair[1]: group[(index + 1) % len(group)]
+        for group in alike.values()
+        for index, pair in enumerate(group)
+        if len(group) > 1
+    }
 
 
-def _text(size: tuple[int, ...]) -> str:
-    return f"{size[0]}x{size[1]}"
+def pairs_fingerprint(pairs: list[ImagePair]) -> str:
+    """Describe pairs by count and names (scene and file), so that a resumed run can tell that they changed."""
+    names = []
+    for pair in pairs:
+        cropped = pair.name.endswith(f"/{pair.noisy.name}")
+        clean = pair.clean.name if cropped else f"{pair.clean.stem}{pair.name[pair.name.rindex('_') :]}"
+        names += [f"{pair.folder.name}/clean/{clean}", f"{pair.folder.name}/{pair.name}"]
+    total = hashlib.sha256("\n".join(names).encode(errors="surrogateescape"))
+    return f"{len(pairs)} crops, {total.hexdigest()[:12]}"
+
+
+def read_files(clean: Path, noisy: Path) -> tuple[np.ndarray, np.ndarray]:
+    """Read a clean and a noisy file, (H, W, 3) uint8 each. Raises ValueError when their sizes differ."""
+    images = read_image(clean), read_image(noisy)
+    if images[0].shape != images[1].shape:
+        raise ValueError(_unequal(noisy, images[1].shape, images[0].shape))
+    return images
+
+
+def read_pair(pair: ImagePair) -> tuple[np.ndarray, np.ndarray]:
+    """Read the clean and the noisy image of a pair, (H, W, 3) uint8 each.
+
+    Raises ValueError that names a file which cannot be decoded or has another size than it had.
+    """
+    clean, noisy = read_files(pair.clean, pair.noisy)
+    if clean.shape[:2] != pair.size:
+        raise ValueError(f"{pair.clean}: changed while it was used; run the same command again")
+    return pair.box.of(clean), pair.box.of(noisy)
+
+
+class Sample(NamedTuple):
+    """The images of a pair to evaluate on.
+
+    other_noise: real noise of the same place in another frame, (H, W, 3) in whole grey levels, where there is one.
+    """
+
+    pair: ImagePair
+    clean: np.ndarray  # (H, W, 3) uint8
+    noisy: np.ndarray  # (H, W, 3) uint8
+    other_noise: np.ndarray | None = None
+
+
+def by_file(pairs: Iterable[ImagePair]) -> list[list[ImagePair]]:
+    """Put the pairs together that are windows of the same files, so that each file is decoded once."""
+    return [list(group) for _, group in groupby(pairs, key=lambda pair: pair.noisy)]
+
+
+def read_samples(pairs: list[ImagePair], with_other: bool = False) -> list[Sample]:
+    """Read the pairs of one file (see `by_file`). `with_other` also reads the noise of the scene's other frame.
+
+    Another frame counts only if it shows the same: its clean image must nearly equal this one's.
+    """
+    first = pairs[0]
+    clean, noisy = read_files(first.clean, first.noisy)
+    other = _noise_of_other(first.other, clean) if with_other and first.other else None
+    return [
+        Sample(pair, pair.box.of(clean), pair.box.of(noisy), pair.box.of(other) if other is not None else None)
+        for pair in pairs
+    ]
+
+
+def _noise_of_other(other: tuple[Path, Path], clean: np.ndarray) -> np.ndarray | None:
+    other_clean, other_noisy = read_files(*other)
+    if other_clean.shape != clean.shape or np.abs(noise_of(other_clean, clean)).mean() > SAME_SCENE:
+        return None
+    return noise_of(other_noisy, other_clean)
+
+
+class Reader:
+    """Give the pixels of numbered image pairs, from wherever they are."""
+
+    def __init__(self, pairs: Sequence[ImagePair]):
+        self.pairs = pairs
+        self.boxes = np.array([pair.box for pair in pairs]).reshape(-1, 4)  # top, left, height, width
+
+    def __len__(self) -> int:
+        return len(self.pairs)
+
+    def name(self, index: int) -> str:
+        """Return the path of the noisy crop, also where it is cut from a frame here."""
+        pair = self.pairs[index]
+        return f"{pair.folder}/{pair.name}"
+
+    def pair(self, index: int) -> tuple[np.ndarray, np.ndarray]:
+        """Return the clean and the noisy image, (H, W, 3) uint8 each."""
+        raise NotImplementedError
+
+    def fill(self, patches: np.ndarray, indices: np.ndarray, corners: np.ndarray) -> None:
+        """Copy patches of pairs into (N, P, P, 6), clean and noisy RGB; indices: (N,), upper left corners: (N, 2)."""
+        raise NotImplementedError
+
+
+class FileReader(Reader):
+    """Decode the files at every access."""
+
+    def __init__(self, pairs: Sequence[ImagePair]):
+        super().__init__(pairs)
+        if any(pair.is_window for pair in pairs):
+            raise ValueError(
+                f"{pairs[0].folder}: holds whole frames, which would be decoded anew for every patch; cache them, or "
+                "cut them with Crop_SIDD.py"
+            )
+
+    def pair(self, index: int) -> tuple[np.ndarray, np.ndarray]:
+        """Read the files."""
+        return read_pair(self.pairs[index])
+
+    def fill(self, patches: np.ndarray, indices: np.ndarray, corners: np.ndarray) -> None:
+        """Copy patches."""
+        for patch, index, corner in zip(patches, indices.tolist(), corners.tolist()):
+            box = Box(*corner, *patch.shape[:2])
+            for half, image in zip((patch[..., :3], patch[..., 3:]), self.pair(index)):
+                half[...] = box.of(image)

@@ -2,6 +2,7 @@
 
 import re
 from dataclasses import dataclass
+from functools import lru_cache
 from itertools import pairwise
 from pathlib import Path
 
@@ -10,12 +11,10 @@ SCENE_FORM = re.compile(r"(\d{4})_(\d{3})_([A-Z0-9]{2})_(\d{5})_(\d{5})_(\d{4})_
 # SIDD-Medium has the instance before the name, SIDD-Small has not; archives differ in the suffix's letter case.
 IMAGE_FORM = re.compile(r"((?:\d{4}_)?)(GT|NOISY)_SRGB_(\d+)\.[pP][nN][gG]", re.ASCII)
 
-Pair = tuple[Path, Path]  # (clean, noisy)
-
 
 @dataclass(frozen=True)
 class Scene:
-    """What the name of a scene folder says."""
+    """The name of a scene folder, taken apart."""
 
     name: str
     instance: str  # 4 digits; differs for every scene folder of SIDD
@@ -27,6 +26,7 @@ class Scene:
     brightness: str  # L(ow), N(ormal) or H(igh)
 
 
+@lru_cache(maxsize=1000)
 def parse_scene(name: str) -> Scene:
     """Read a scene's name. Raises ValueError that names it when it has not SIDD's form."""
     match = SCENE_FORM.fullmatch(name)
@@ -39,40 +39,35 @@ def parse_scene(name: str) -> Scene:
     return Scene(name, instance, scene, camera, int(iso), int(shutter), int(illuminant), brightness)
 
 
-def find_scenes(root: str | Path, camera: str | None = None, option: str = "--source") -> list[Path]:
+def find_scenes(root: str | Path, camera: str | None = None) -> list[Path]:
     """List the scene folders of a data set, of one camera or of all, sorted by name.
 
-    They lie in `root` or, as in SIDD's archive, in its sub-folder Data; other folders are ignored. `option` is the
-    one that chose `root`, for the errors. Raises ValueError when there is no such folder, no scene in it or none of
-    this camera, and when a scene is there twice.
+    They lie in `root` or, as in SIDD's archive, in its sub-folder Data; other folders are ignored. Raises
+    ValueError when there is no such folder, no scene in it or none of this camera, and when a scene is there twice.
     """
     root = Path(root)
     if not root.is_dir():
-        raise ValueError(f"{root}: {'not a folder' if root.exists() else 'no such folder'}; change {option}")
+        raise ValueError(f"{root}: {'not a folder' if root.exists() else 'no such folder'}")
     folders = [folder for folder in (root, root / "Data") if folder.is_dir()]
     scenes = sorted(
         (path for folder in folders for path in folder.iterdir() if SCENE_FORM.fullmatch(path.name) and path.is_dir()),
         key=lambda path: path.name,
     )
     if not scenes:
-        raise ValueError(
-            f"{root}: no scene folders, expected some such as {EXAMPLE_SCENE} in it or in its Data/; change {option}"
-        )
+        raise ValueError(f"{root}: no scene folders, expected some such as {EXAMPLE_SCENE} in it or in its Data/")
     for one, other in pairwise(scenes):
         if one.name == other.name:
-            raise ValueError(f"{one} and {other} are the same scene; remove one of them or change {option}")
+            raise ValueError(f"{one} and {other} are the same scene; remove one of them")
     if camera is None:
         return scenes
     cameras = sorted({parse_scene(path.name).camera for path in scenes})
     if camera not in cameras:
-        raise ValueError(
-            f"{root}: no scenes of camera {camera}, only of {', '.join(cameras)}; change --cam_name or {option}"
-        )
+        raise ValueError(f"{root}: no scenes of camera {camera}, only of {', '.join(cameras)}")
     return [path for path in scenes if parse_scene(path.name).camera == camera]
 
 
 def find_misnamed(root: str | Path) -> list[str]:
-    """Tell, a line each, what looks like a scene of a data set and is none: `find_scenes` passes over it.
+    """Name, in one line each, what looks like a scene of a data set and is none: `find_scenes` passes over it.
 
     That is a scene's name without a folder (a file, a broken link), and a folder of SRGB images of another name.
     """
@@ -87,10 +82,10 @@ def find_misnamed(root: str | Path) -> list[str]:
     return problems
 
 
-def find_pairs(folder: str | Path) -> tuple[list[Pair], list[str]]:
+def find_frames(folder: str | Path) -> tuple[list[tuple[Path, Path]], list[str]]:
     """List the (clean, noisy) pairs of an uncropped scene, sorted, and what is wrong with its other images.
 
-    Problems are lines for the user, each naming a file (or the scene, when it has no images). They are returned and
+    Problems are single lines, each naming a file (or the scene, when it has no images). They are returned and
     not raised, so that the caller can do the good pairs first; it must report them.
     """
     folder, found, problems = Path(folder), {"GT": {}, "NOISY": {}}, []
@@ -113,7 +108,7 @@ def find_pairs(folder: str | Path) -> tuple[list[Pair], list[str]]:
     return pairs, sorted(problems)
 
 
-def find_crops(folder: str | Path, option: str = "--train_img_dir") -> list[Pair]:
+def find_crops(folder: str | Path) -> list[tuple[Path, Path]]:
     """List the (clean, noisy) pairs of crops of a cropped scene, sorted: clean/*GT*.png with noisy/*NOISY*.png.
 
     Raises ValueError that names the first unpaired file, or the scene when it is not cropped or empty.
@@ -128,15 +123,15 @@ def find_crops(folder: str | Path, option: str = "--train_img_dir") -> list[Pair
     for name in sorted(clean.keys() ^ noisy.keys()):
         path, side = (clean[name], "noisy") if name in clean else (noisy[name], "clean")
         partner = name if side == "noisy" else name.replace("NOISY", "GT", 1)
-        raise ValueError(f"{path}: has no partner {folder / side / partner}; run Crop_SIDD.py again or change {option}")
+        raise ValueError(f"{path}: has no partner {folder / side / partner}; run Crop_SIDD.py again")
     if not clean:
         what = "the scene is not cropped" if _visible_pngs(folder) else "no crops in its clean/ and noisy/"
-        raise ValueError(f"{folder}: {what}; run Crop_SIDD.py and give its --target as {option}")
+        raise ValueError(f"{folder}: {what}; run Crop_SIDD.py and give its target")
     return [(clean[name], noisy[name]) for name in sorted(clean)]
 
 
 def _visible_pngs(folder: Path) -> list[Path]:
-    """PNG files of a folder, any letter case, sorted; none where there is no folder.
+    """List the PNG files of a folder, any letter case, sorted; none where there is no folder.
 
     Names that start with "." are left out: files being written, and what macOS adds to archives.
     """

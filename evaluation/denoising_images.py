@@ -53,7 +53,7 @@ def choose_images(args: argparse.Namespace, default_data_dir: str) -> ImageSet:
 
 def _of_scenes(args: argparse.Namespace) -> ImageSet:
     cameras = list(dict.fromkeys(args.cam_name))
-    listed = read_list(args.scene_list, "--scene_list") if args.scene_list else None
+    listed = read_list(args.scene_list) if args.scene_list else None
     for name in listed or ():
         if parse_scene(name).camera not in cameras:
             raise ValueError(f"{args.scene_list}: {name} is not of {', '.join(cameras)}; change it or --cam_name")

@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 
-from data.splits import published_instances
+from data.splits import published_split
 from evaluation.denoisers import make_denoiser, read_spec
 from evaluation.denoising import Run
 from evaluation.denoising_images import ImageSet
@@ -94,7 +94,7 @@ def output_folder(args: argparse.Namespace) -> Path:
 def describe_run(args: argparse.Namespace, images: ImageSet, candidates: Candidates) -> dict[str, Any]:
     """What a report says of its run: title, remarks, provenance; plain values."""
     remarks = [f"Images: {images.what}. Outputs are clipped and rounded to 8 bit.", *candidates.remarks]
-    if not args.noisy_blocks and set(args.cam_name) & published_instances().keys():
+    if not args.noisy_blocks and any(map(published_split, args.cam_name)):
         remarks.append("In SIDD's published split every test scene is also seen in training, under another exposure.")
     weights = {path: digest for run in candidates.runs for path, digest in run.denoiser.weights.items()}
     return {"title": f"Denoisers, {images.title}", "remarks": remarks, "provenance": provenance(args, weights)}

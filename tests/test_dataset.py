@@ -7,11 +7,19 @@ import numpy as np
 import pytest
 import torch
 
-from data.batches import StepBatches, StepKey, TrainingPatches, steps_per_epoch
-from data.loading import batches_of, to_device, training_batches, training_loader, whole_image_loader
-from data.pairs import list_images
-from data.readers import FileReader
-from data.transforms import dihedral, dihedral_batch
+from data.batches import (
+    BatchSampler,
+    PatchDataset,
+    batches_of,
+    dihedral,
+    dihedral_batch,
+    steps_per_epoch,
+    to_device,
+    training_batches,
+    training_loader,
+    whole_image_loader,
+)
+from data.pairs import FileReader, find_pairs
 from utils.image import read_image, to_uint8, write_image
 
 SCENE = "0001_001_ZZ_00800_00100_5500_N"
@@ -30,16 +38,16 @@ def scene(tmp_path):
 
 @pytest.fixture
 def reader(scene):
-    return FileReader(list_images([scene], True, 16, "--patch_size"))
+    return FileReader(find_pairs([scene]))
 
 
 def batch_of(patches, step, *indices):
     """The batch of a step as it reaches the model."""
-    return to_device(patches[StepKey(step, np.array(indices))], "cpu", patches.augment)
+    return to_device(patches[step, np.array(indices)], "cpu", patches.augment)
 
 
 def test_patch_is_cut_at_one_place_of_both_images(reader, scene):
-    patches = TrainingPatches(reader, 16, augment=False, seed=0)
+    patches = PatchDataset(reader, 16, augment=False, seed=0)
     tops = set()
     for step in range(40):
         batch = batch_of(patches, step, 0, 1, 2, 3, 4)
@@ -56,7 +64,7 @@ def test_patch_is_cut_at_one_place_of_both_images(reader, scene):
 
 def test_batch_depends_on_seed_and_step_alone(reader):
     def clean(seed, step):
-        return batch_of(TrainingPatches(reader, 16, augment=True, seed=seed), step, 2, 3)["clean"]
+        return batch_of(PatchDataset(reader, 16, augment=True, seed=seed), step, 2, 3)["clean"]
 
     assert torch.equal(clean(0, 7), clean(0, 7))
     assert not torch.equal(clean(0, 7), clean(0, 8))
@@ -64,7 +72,7 @@ def test_batch_depends_on_seed_and_step_alone(reader):
 
 
 def test_patches_of_a_batch_are_cut_at_places_of_their_own(reader):
-    batch = batch_of(TrainingPatches(reader, 16, augment=False, seed=0), 0, *[0] * 20)
+    batch = batch_of(PatchDataset(reader, 16, augment=False, seed=0), 0, *[0] * 20)
     assert len({clean.tobytes() for clean in batch["clean"].numpy()}) > 10
 
 
@@ -87,7 +95,7 @@ def test_whole_batches_are_turned_as_single_patches_are():
 
 def test_augmentation_uses_all_modes_and_none_without(reader):
     def orientations(augment):
-        patches = TrainingPatches(reader, 40, augment, seed=0)
+        patches = PatchDataset(reader, 40, augment, seed=0)
         return {image[0].tobytes() for image in batch_of(patches, 0, *[0] * 100)["clean"].numpy()}
 
     assert len(orientations(False)) == 1  # red is the row: rows of 40 equal images differ by orientation only
@@ -95,37 +103,37 @@ def test_augmentation_uses_all_modes_and_none_without(reader):
 
 
 def test_every_epoch_is_a_new_permutation_without_the_incomplete_batch():
-    keys = list(StepBatches(count=7, batch_size=3, shuffle=True, seed=0, first_step=0, last_step=8))
-    assert [key.step for key in keys] == list(range(8))
-    epochs = [[index for key in keys[i : i + 2] for index in key.indices.tolist()] for i in range(0, 8, 2)]
+    keys = list(BatchSampler(count=7, batch_size=3, shuffle=True, seed=0, first_step=0, last_step=8))
+    assert [step for step, _ in keys] == list(range(8))
+    epochs = [[index for _, indices in keys[i : i + 2] for index in indices.tolist()] for i in range(0, 8, 2)]
     for epoch in epochs:
         assert len(epoch) == len(set(epoch)) == 6
     assert len({tuple(epoch) for epoch in epochs}) == 4
 
 
 def listed(batches):
-    return [(key.step, *key.indices.tolist()) for key in batches]
+    return [(step, *indices.tolist()) for step, indices in batches]
 
 
 def test_batches_from_any_step_continue_the_whole_run():
-    whole = listed(StepBatches(7, 3, True, 5, 0, 9))
+    whole = listed(BatchSampler(7, 3, True, 5, 0, 9))
     for first in range(9):
-        assert listed(StepBatches(7, 3, True, 5, first, 9)) == whole[first:]
+        assert listed(BatchSampler(7, 3, True, 5, first, 9)) == whole[first:]
 
 
 def test_unshuffled_batches_keep_the_order_of_the_list():
-    assert listed(StepBatches(4, 2, False, 0, 0, 4)) == [(0, 0, 1), (1, 2, 3), (2, 0, 1), (3, 2, 3)]
+    assert listed(BatchSampler(4, 2, False, 0, 0, 4)) == [(0, 0, 1), (1, 2, 3), (2, 0, 1), (3, 2, 3)]
 
 
-def test_batch_larger_than_the_set_names_the_option():
-    with pytest.raises(ValueError, match="--batch_size 8"):
+def test_batch_larger_than_the_set_is_refused():
+    with pytest.raises(ValueError, match="7 training images are too few for a batch of 8"):
         steps_per_epoch(7, 8)
 
 
 @pytest.mark.parametrize("augment", [False, True])
 def test_loader_workers_change_nothing(reader, augment):
-    patches = TrainingPatches(reader, 16, augment, seed=0)
-    order = StepBatches(5, 2, True, 0, 0, 6)
+    patches = PatchDataset(reader, 16, augment, seed=0)
+    order = BatchSampler(5, 2, True, 0, 0, 6)
     loaded = []
     for workers in (0, 2):
         with training_batches(patches, order, workers, torch.device("cpu")) as batches:
@@ -138,8 +146,8 @@ def test_loader_workers_change_nothing(reader, augment):
 
 
 def test_workers_end_with_the_block_although_the_exception_is_still_held(reader):
-    patches = TrainingPatches(reader, 16, augment=True, seed=0)
-    loader = training_loader(patches, StepBatches(5, 2, True, 0, 0, 100), 2, pin_memory=False)
+    patches = PatchDataset(reader, 16, augment=True, seed=0)
+    loader = training_loader(patches, BatchSampler(5, 2, True, 0, 0, 100), 2, pin_memory=False)
     with pytest.raises(ValueError) as held, batches_of(loader) as batches:
         next(batches)
         workers = multiprocessing.active_children()
@@ -156,15 +164,15 @@ def test_whole_images_come_in_order_and_uncut(reader, scene):
 
 def test_list_names_pairs_that_are_small_unequal_or_damaged(scene):
     noisy, clean = (sorted((scene / side).iterdir()) for side in ("noisy", "clean"))
-    assert len(list_images([scene], True, 40, "--patch_size")) == 5
-    with pytest.raises(ValueError, match=r"NOISY_SRGB_000_00001.png: 40x50.*48.*--patch_size"):
-        list_images([scene], True, 48, "--patch_size")
+    assert len(find_pairs([scene], 40)) == 5
+    with pytest.raises(ValueError, match=r"NOISY_SRGB_000_00001.png: 40x50.*48"):
+        find_pairs([scene], 48)
     write_image(noisy[3], np.zeros((50, 40, 3), np.uint8))
     with pytest.raises(ValueError, match=r"NOISY_SRGB_003_00001.png: 50x40.*40x50"):
-        list_images([scene], True, 16, "--patch_size")
+        find_pairs([scene])
     clean[1].write_bytes(b"")
     with pytest.raises(ValueError, match=r"GT_SRGB_001_00001\.png"):
-        list_images([scene], True, 16, "--patch_size")
+        find_pairs([scene])
 
 
 def encode(path, array):

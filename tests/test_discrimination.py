@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 
 import metrics
-from data.batches import read_pair
 from data.demo.scenes import DemoOptions, DemoScene
-from data.sidd import find_pairs
+from data.pairs import read_files
+from data.sidd import find_frames
 from evaluation.noise import Reference, measure
 from metrics import noise_of, structure_score
 from tests.conftest import SHARED
@@ -30,7 +30,7 @@ def reference(request) -> Reference:
     folder = SHARED / "real" / REAL_SCENES[request.param]
     if not folder.is_dir():
         pytest.skip("no real camera pairs: ../shared/real is absent")
-    return Reference(*read_pair(find_pairs(folder)[0][0]))
+    return Reference(*read_files(*find_frames(folder)[0][0]))
 
 
 def score(reference: Reference, fake_noise: np.ndarray) -> dict[str, float]:

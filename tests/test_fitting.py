@@ -6,8 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from data.batches import read_pair
-from data.sidd import Pair
+from data.pairs import read_files
 from metrics import autocorrelation, channel_correlation, noise_of
 from models.fitting import FITTED, fingerprint, fit_noise, fitted_model, load_fits, save_fits
 from models.noise_models import Images
@@ -37,7 +36,7 @@ def true_field(height: int, width: int, rng: np.random.Generator) -> np.ndarray:
     return np.stack([smooth[1:, :, 0], 0.6 * smooth[:-1, :, 0] + 0.8 * smooth[1:, :, 1], smooth[1:, :, 2]], axis=-1)
 
 
-def make_pair(folder: Path, name: str, iso: int, side: int, rng: np.random.Generator) -> Pair:
+def make_pair(folder: Path, name: str, iso: int, side: int, rng: np.random.Generator) -> tuple[Path, Path]:
     """Write a pair whose clean pixels have random levels, each channel its own."""
     clean = LEVELS[rng.integers(0, len(LEVELS), (side, side, 3))].astype(np.uint8)
     mean, std = (np.stack([curve[c][clean[..., c]] for c in range(3)], -1) for curve in true_curves(iso))
@@ -49,13 +48,13 @@ def make_pair(folder: Path, name: str, iso: int, side: int, rng: np.random.Gener
 
 
 @pytest.fixture(scope="module")
-def pairs(tmp_path_factory) -> dict[int, list[Pair]]:
+def pairs(tmp_path_factory) -> dict[int, list[tuple[Path, Path]]]:
     folder, rng = tmp_path_factory.mktemp("pairs"), np.random.default_rng(0)
     return {iso: [make_pair(folder, f"{iso}_{i}", iso, SIDE, rng) for i in range(FRAMES)] for iso in ISO_STD}
 
 
-def read(pair: Pair) -> list[tuple]:
-    return [(pair[1], *read_pair(pair))]
+def read(pair: tuple[Path, Path]) -> list[tuple]:
+    return [(pair[1], *read_files(*pair))]
 
 
 @pytest.fixture(scope="module")
@@ -63,9 +62,9 @@ def fitted(pairs):
     return fit_noise(pairs, read, num_workers=2)
 
 
-def redrawn(pairs: list[Pair], model) -> tuple[np.ndarray, np.ndarray]:
+def redrawn(pairs: list[tuple[Path, Path]], model) -> tuple[np.ndarray, np.ndarray]:
     """Real and fake noise of all pairs, clipped and rounded: (F, H, W, 3), (F, H, W, 3)."""
-    images = [read_pair(pair) for pair in pairs]
+    images = [read_files(*pair) for pair in pairs]
     clean = torch.from_numpy(np.stack([clean for clean, _ in images])).permute(0, 3, 1, 2).float() / 255
     fake = to_uint8((clean + draw(model, clean)).permute(0, 2, 3, 1).numpy())
     return (
@@ -94,7 +93,7 @@ def test_noise_level_functions_are_those_before_clipping(fitted, iso):
 @pytest.mark.parametrize("name", ["heteroscedastic", "coloured"])
 def test_clipped_noise_has_the_real_moments_on_every_level(pairs, fitted, iso, name):
     real, fake = redrawn(pairs[iso], FITTED[name].build(fitted[iso]))
-    clean = np.stack([read_pair(pair)[0] for pair in pairs[iso]])
+    clean = np.stack([read_files(*pair)[0] for pair in pairs[iso]])
     for c in range(3):
         for level in LEVELS:
             here = clean[..., c] == level
@@ -152,8 +151,8 @@ def test_level_moments_equal_naive_loops():
 
 
 def test_lagged_sums_equal_naive_loops(pairs):
-    clean, noisy = (image[:13, :11] for image in read_pair(pairs[1600][0]))
-    levels = noise_levels(sum(level_moments(*read_pair(pair)) for pair in pairs[1600]))
+    clean, noisy = (image[:13, :11] for image in read_files(*pairs[1600][0]))
+    levels = noise_levels(sum(level_moments(*read_files(*pair)) for pair in pairs[1600]))
     weight, z = np.zeros((2, 13, 11, 3))
     for c in range(3):
         mean, std, linear = (table[c].numpy()[clean[..., c]] for table in levels[2:])

@@ -7,11 +7,9 @@ import numpy as np
 import pytest
 import torch
 
-from data.batches import StepBatches
-from data.data_sets import DataSet, find_data_sets
-from data.mixture import JoinedReader, MixedBatches, Mixture, evenly_chosen
-from data.pairs import list_images
-from data.readers import FileReader
+from data.batches import BatchSampler, Mixture, MixtureSampler
+from data.pairs import FileReader, ImagePair, find_pairs
+from data.training import fingerprint_of_sets, sets_by_folder
 from models.fitting import Fit, fingerprint, fitted_model
 from models.generator import NoiseGenerator, load_neca
 from models.neca import synthesize_s, synthesize_w
@@ -31,6 +29,7 @@ from synthesis.gains import GainBank, bank_path, write_bank
 from synthesis.training_noise import MixedNoise, NoiseChoice, fit_training_images, make_training_noise
 from tests.noisy_set import CAMERA, STD, make_set, make_weights
 from tests.tiny import tiny_networks
+from utils.image import write_image
 
 ERRORS = 5
 SIDE = 32
@@ -236,13 +235,13 @@ def test_noise_does_not_depend_on_how_many_processes_share_the_batch():
 
 def test_sources_of_other_data_sets_take_their_images_at_random_and_the_others_keep_their_order(tmp_path):
     count, sizes = 6, [10, 4, 3]
-    order = StepBatches(sizes[0], count, True, 0, 0, 40)
+    order = BatchSampler(sizes[0], count, True, 0, 0, 40)
     mixture = Mixture((1.0, 1.0, 2.0, 1.0), 5)
-    mixed = list(MixedBatches(order, mixture, [0, 2, 1, 0], [0, 10, 14, 17]))
+    mixed = list(MixtureSampler(order, mixture, [0, 2, 1, 0], sizes))
     seen = {source: set() for source in range(4)}
-    for key, plain in zip(mixed, order):
-        assert key.step == plain.step
-        for source, index, own in zip(mixture.draw(key.step, count).source, key.indices, plain.indices):
+    for (step, indices), (plain_step, plain) in zip(mixed, order):
+        assert step == plain_step
+        for source, index, own in zip(mixture.draw(step, count).source, indices, plain):
             if source in (0, 3):
                 assert index == own
             seen[int(source)].add(int(index))
@@ -250,52 +249,28 @@ def test_sources_of_other_data_sets_take_their_images_at_random_and_the_others_k
     assert seen[2] == {10, 11, 12, 13}
 
 
-def make_lists(root: Path):
-    """A data set and another one of other images -> image list of the first one's, folder of the other."""
+def make_lists(root: Path) -> tuple[list[ImagePair], Path]:
+    """Make a data set and another one of other images -> pairs of the first one, folder of the other."""
     data, _ = make_set(root / "one")
     other, _ = make_set(root / "two", cropped=False, scenes=2)
-    folders = sorted(data.iterdir())
-    return list_images(folders, True, SIDE, "--patch_size"), data, other
+    return find_pairs(sorted(data.iterdir()), SIDE), other
 
 
-def test_data_sets_are_read_as_one_and_listed_once(tmp_path):
-    images, data, other = make_lists(tmp_path)
-    sets = find_data_sets(DataSet(str(data), images), [None, str(other), None, str(other)], SIDE)
-    assert sets.of_source == [0, 1, 0, 1]
-    reader = sets.open(tmp_path / "cache", 0, LOG)
-    assert reader.starts == [0, 12, 16]
-    assert len(reader) == 16
-    plain = FileReader(images)
-    for index in (0, 11):
-        assert reader.name(index) == plain.name(index)
-        assert all(np.array_equal(one, two) for one, two in zip(reader.pair(index), plain.pair(index)))
-    indices, corners = np.array([13, 2, 15, 2]), np.array([[1, 2], [3, 4], [5, 6], [0, 0]])
-    patches = np.empty((4, 8, 8, 6), np.uint8)
-    reader.fill(patches, indices, corners)
-    for patch, index, (top, left) in zip(patches, indices, corners):
-        pair = np.concatenate(reader.pair(index), axis=-1)
-        assert np.array_equal(patch, pair[top : top + 8, left : left + 8])
-
-
-def test_folder_alone_is_the_epoch(tmp_path):
-    images, data, other = make_lists(tmp_path)
-    sets = find_data_sets(DataSet(str(data), images), [str(other)], SIDE)
-    assert len(sets.sets) == 1
-    assert len(sets.sets[0].images) == 4
-
-
-def test_evenly_chosen_pairs_reach_from_the_first_to_the_last(tmp_path):
-    images, _, _ = make_lists(tmp_path)
-    chosen = evenly_chosen(images, 3)
-    assert [chosen.names[0, 1], chosen.names[2, 1]] == [images.names[0, 1], images.names[-1, 1]]
-    assert len(chosen) == 3
-    for most in (0, len(images), 99):
-        assert evenly_chosen(images, most).fingerprint() == images.fingerprint()
+def test_folders_of_several_sources_are_listed_once_in_the_order_of_their_use(tmp_path):
+    pairs, other = make_lists(tmp_path)
+    sets = sets_by_folder(pairs, [None, str(other), None, str(other)], SIDE)
+    assert list(sets) == [None, str(other)]
+    assert [len(of) for of in sets.values()] == [12, 4]
+    alone = sets_by_folder(pairs, [str(other)], SIDE)
+    assert list(alone) == [str(other)]
+    before = fingerprint_of_sets(sets)
+    write_image(next(other.glob("0001*/0001_NOISY_SRGB_010.PNG")), np.zeros((96, 96, 3), np.uint8))
+    assert fingerprint_of_sets(sets) != before
 
 
 def test_training_images_are_fitted_iso_by_iso(tmp_path):
-    images, _, _ = make_lists(tmp_path)
-    fits = fit_training_images(tmp_path / "run" / "fitted_noise.pth", images, FileReader(images), 0, 0)
+    pairs, _ = make_lists(tmp_path)
+    fits = fit_training_images(tmp_path / "run" / "fitted_noise.pth", FileReader(pairs), 0, 0)
     assert list(fits) == [CAMERA]
     for iso, std in STD.items():
         wanted = (std**2 + 1 / 12) ** 0.5
@@ -310,22 +285,12 @@ def test_fits_to_other_images_or_another_number_of_them_are_made_anew(tmp_path, 
         return {group: fit_of(len(of)) for group, of in pairs.items()}
 
     monkeypatch.setattr(training_noise, "fit_noise", fit)
-    images, _, _ = make_lists(tmp_path)
-    fewer, path = evenly_chosen(images, 8), tmp_path / "fit.pth"
+    pairs, _ = make_lists(tmp_path)
+    fewer, path = pairs[:8], tmp_path / "fit.pth"
     prints = [
-        fingerprint(fit_training_images(path, of, FileReader(of), most, 0))
-        for of, most in ((images, 0), (images, 0), (fewer, 0), (images, 3))
+        fingerprint(fit_training_images(path, FileReader(of), most, 0))
+        for of, most in ((pairs, 0), (pairs, 0), (fewer, 0), (pairs, 3))
     ]
     assert asked == [[6, 6], [4, 4], [3, 3]]
     assert prints[0] == prints[1]
     assert len(set(prints)) == 3
-
-
-def test_joined_reader_keeps_long_and_short_names(tmp_path):
-    images, _, _ = make_lists(tmp_path)
-    short = FileReader(images)
-    short.names = np.array([[b"a", b"b"]])
-    short.boxes = short.boxes[:1]
-    joined = JoinedReader([short, FileReader(images)])
-    assert joined.name(0) == "b"
-    assert joined.name(1) == FileReader(images).name(0)

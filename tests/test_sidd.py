@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from data.sidd import Scene, find_crops, find_pairs, find_scenes, parse_scene
+from data.sidd import Scene, find_crops, find_frames, find_scenes, parse_scene
 
 NAMES = ["0001_001_S6_00100_00060_3200_L", "0002_001_GP_00800_00350_5500_N", "0003_002_S6_03200_01000_4400_H"]
 
@@ -83,23 +83,21 @@ def test_files_and_folders_that_are_not_scenes_are_ignored(tmp_path):
     assert [path.name for path in find_scenes(tmp_path)] == NAMES[:1]
 
 
-@pytest.mark.parametrize("option", ["--source", "--train_img_dir"])
-def test_a_missing_root_is_named_with_its_option(tmp_path, option):
-    with pytest.raises(ValueError, match=one_line("absent: no such folder", option)):
-        find_scenes(tmp_path / "absent", option=option)
+def test_a_missing_root_is_named(tmp_path):
+    with pytest.raises(ValueError, match="absent: no such folder"):
+        find_scenes(tmp_path / "absent")
 
 
-@pytest.mark.parametrize("option", ["--source", "--train_img_dir"])
-def test_a_root_without_scenes_says_what_was_expected_and_its_option(tmp_path, option):
+def test_a_root_without_scenes_says_what_was_expected(tmp_path):
     (tmp_path / "photos").mkdir()
-    with pytest.raises(ValueError, match=one_line(str(tmp_path), "0001_001_S6_00100_00060_3200_L", option)):
-        find_scenes(tmp_path, option=option)
+    with pytest.raises(ValueError, match=one_line(str(tmp_path), "0001_001_S6_00100_00060_3200_L")):
+        find_scenes(tmp_path)
 
 
 def test_an_absent_camera_is_an_error_that_lists_those_present(tmp_path):
     for name in NAMES:
         (tmp_path / name).mkdir()
-    with pytest.raises(ValueError, match=one_line("no scenes of camera IP, only of GP, S6", "--cam_name")):
+    with pytest.raises(ValueError, match=one_line("no scenes of camera IP, only of GP, S6")):
         find_scenes(tmp_path, camera="IP")
 
 
@@ -119,26 +117,26 @@ def test_pairs_are_found_in_any_letter_case_and_with_or_without_the_instance(tmp
     names = [f"{prefix}{kind}_SRGB_{frame}{suffix}" for frame in ("010", "011") for kind in ("GT", "NOISY")]
     touch(*(tmp_path / name for name in reversed(names)))
     clean_1, noisy_1, clean_2, noisy_2 = (tmp_path / name for name in names)
-    assert find_pairs(tmp_path) == ([(clean_1, noisy_1), (clean_2, noisy_2)], [])
+    assert find_frames(tmp_path) == ([(clean_1, noisy_1), (clean_2, noisy_2)], [])
 
 
 def test_the_two_of_a_pair_may_differ_in_the_suffixes_case(tmp_path):
     touch(tmp_path / "GT_SRGB_010.PNG", tmp_path / "NOISY_SRGB_010.png")
-    assert find_pairs(tmp_path) == ([(tmp_path / "GT_SRGB_010.PNG", tmp_path / "NOISY_SRGB_010.png")], [])
+    assert find_frames(tmp_path) == ([(tmp_path / "GT_SRGB_010.PNG", tmp_path / "NOISY_SRGB_010.png")], [])
 
 
 @pytest.mark.parametrize("kind, other", [("GT", "NOISY"), ("NOISY", "GT")])
 def test_an_unpaired_image_is_reported_by_name_beside_the_good_pairs(tmp_path, kind, other):
     touch(tmp_path / "0001_GT_SRGB_010.PNG", tmp_path / "0001_NOISY_SRGB_010.PNG")
     touch(tmp_path / f"0001_{kind}_SRGB_011.PNG")
-    pairs, problems = find_pairs(tmp_path)
+    pairs, problems = find_frames(tmp_path)
     assert [clean.name for clean, _ in pairs] == ["0001_GT_SRGB_010.PNG"]
     assert problems == [f"{tmp_path}/0001_{kind}_SRGB_011.PNG: unpaired, expected 0001_{other}_SRGB_011.PNG beside it"]
 
 
 def test_a_png_with_another_name_is_reported(tmp_path):
     touch(tmp_path / "GT_SRGB_010.PNG", tmp_path / "NOISY_SRGB_010.PNG", tmp_path / "preview.png")
-    pairs, problems = find_pairs(tmp_path)
+    pairs, problems = find_frames(tmp_path)
     assert len(pairs) == 1 and len(problems) == 1 and problems[0].startswith(f"{tmp_path}/preview.png: expected")
 
 
@@ -146,20 +144,20 @@ def test_an_image_that_differs_only_in_case_from_another_is_reported(tmp_path):
     touch(*(tmp_path / name for name in ("GT_SRGB_010.PNG", "GT_SRGB_010.png", "NOISY_SRGB_010.PNG")))
     if len(list(tmp_path.iterdir())) < 3:
         pytest.skip("this file system ignores letter case")
-    pairs, problems = find_pairs(tmp_path)
+    pairs, problems = find_frames(tmp_path)
     assert [clean.name for clean, _ in pairs] == ["GT_SRGB_010.PNG"]
     assert problems == [f"{tmp_path}/GT_SRGB_010.png: GT_SRGB_010.PNG is there too, expected one of them"]
 
 
 def test_a_scene_without_images_is_reported(tmp_path):
     touch(tmp_path / "0001_GT_RAW_010.MAT")
-    pairs, problems = find_pairs(tmp_path)
+    pairs, problems = find_frames(tmp_path)
     assert pairs == [] and len(problems) == 1 and problems[0].startswith(f"{tmp_path}: no images")
 
 
 def test_hidden_files_are_no_images(tmp_path):
     touch(*(tmp_path / name for name in ("GT_SRGB_010.PNG", "NOISY_SRGB_010.PNG", "._GT_SRGB_011.PNG")))
-    assert find_pairs(tmp_path)[1] == []
+    assert find_frames(tmp_path)[1] == []
 
 
 # --- crops ---
@@ -193,15 +191,15 @@ def test_crops_being_written_are_ignored(tmp_path):
 def test_an_unpaired_crop_is_an_error_that_names_it_and_its_missing_partner(tmp_path, side, other):
     pair = make_crops(tmp_path)[1]
     pair[other].unlink()
-    expected = one_line(f"{pair[side]}: has no partner {pair[other]};", "Crop_SIDD.py", "--train_img_dir")
+    expected = one_line(f"{pair[side]}: has no partner {pair[other]};", "Crop_SIDD.py")
     with pytest.raises(ValueError, match=expected):
         find_crops(tmp_path)
 
 
 def test_an_uncropped_scene_is_told_from_an_empty_one_and_both_say_what_to_do(tmp_path):
     (tmp_path / "clean").mkdir()
-    with pytest.raises(ValueError, match=one_line(f"{tmp_path}: no crops", "Crop_SIDD.py", "--train_img_dir")):
+    with pytest.raises(ValueError, match=one_line(f"{tmp_path}: no crops", "Crop_SIDD.py")):
         find_crops(tmp_path)
     touch(tmp_path / "0001_GT_SRGB_010.PNG")
-    with pytest.raises(ValueError, match=one_line(f"{tmp_path}: the scene is not cropped", "--train_img_dir")):
+    with pytest.raises(ValueError, match=one_line(f"{tmp_path}: the scene is not cropped", "Crop_SIDD.py")):
         find_crops(tmp_path)

@@ -13,9 +13,8 @@ from benchmark import speed
 from benchmark.data_path import make_crops, make_frames, noisy_pair
 from benchmark.naive import crop_frames, published_test
 from benchmark.timing import count_flops, ratio, take_turns
-from data.crop import CropJob, crop_pair
-from data.image_sets import PUBLISHED_CROPS
-from data.sidd import find_crops, find_pairs
+from data.crop import PUBLISHED_CROPS, CropJob, crop_pair
+from data.sidd import find_crops, find_frames
 from models.losses import gradient_penalty
 
 KEYS = ["patch_ratio", "memcpy_ratio", "crop_ratio", "raw_to_first_batch_ratio", "step_ratio", "gemm_fraction"]
@@ -79,7 +78,7 @@ def test_works_take_turns_backwards_every_other_round_and_are_tidied_up_after():
 
 def test_the_published_cropper_cuts_what_ours_cuts(tmp_path):
     [scene] = make_frames(tmp_path / "parts", 1, (801, 1000))
-    [pair], _ = find_pairs(scene)
+    [pair], _ = find_frames(scene)
     crop_frames([pair], tmp_path / "published")
     crop_pair(CropJob(*pair, tmp_path / "ours" / scene.name), PUBLISHED_CROPS)
     ours, published = (

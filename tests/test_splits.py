@@ -5,7 +5,8 @@ import re
 
 import pytest
 
-from data.splits import generate_split, published_split, read_list, resolve_split
+from data.splits import HALVES, choose_scenes, generate_split, published_split, read_list
+from tests.conftest import ROOT
 
 LOG = logging.getLogger("test_splits")
 # reference.md, section 4: the published test scenes by instance number; sidd.md: scenes of each camera.
@@ -30,14 +31,9 @@ def scenes_of(camera, *counts):
     return [name(number, camera, iso) for number, iso in enumerate(isos, start=1)]
 
 
-def sidd_medium():
-    """The 160 scenes: published instances go to their cameras, others fill the counts, all else is made up."""
-    cameras = {instance: camera for camera, instances in PUBLISHED.items() for instance in instances.split()}
-    others = (f"{number:04d}" for number in range(1, 201) if f"{number:04d}" not in cameras)
-    for camera, count in COUNTS.items():
-        for _ in range(count - len(PUBLISHED[camera].split())):
-            cameras[next(others)] = camera
-    return [name(instance, camera, ISOS[int(instance) % 3]) for instance, camera in cameras.items()]
+def sidd_medium(camera):
+    """SIDD-Medium's scenes of a camera."""
+    return [scene for half in published_split(camera) for scene in half]
 
 
 def write(path, names):
@@ -50,8 +46,8 @@ def write_both(folder, train, test, camera="XX"):
     write(folder / f"{camera}_test.txt", test)
 
 
-def resolve(folder, names, camera="XX", generate=False, seed=0):
-    return resolve_split(camera, names, folder, generate, seed, LOG)
+def choose(folder, names, camera="XX", **options):
+    return choose_scenes(camera, names, folder, log=LOG, **options)
 
 
 def one_line(*words):
@@ -63,44 +59,50 @@ def one_line(*words):
 
 
 @pytest.mark.parametrize("camera", COUNTS)
-def test_on_sidd_medium_the_lists_come_out_as_published(tmp_path, camera):
-    names = sidd_medium()
-    assert len(names) == 160
-    train, test = resolve(tmp_path, names, camera)
+def test_on_sidd_medium_the_split_is_the_published_one_and_nothing_is_written(tmp_path, camera):
+    train, test = choose(tmp_path, sidd_medium(camera), camera)
     assert [scene[:4] for scene in test] == PUBLISHED[camera].split()
     assert len(train) + len(test) == COUNTS[camera]
     assert {scene.split("_")[2] for scene in train} == {camera} and not set(train) & set(test)
-    assert (tmp_path / f"{camera}_train.txt").read_text().splitlines() == train == sorted(train)
-    assert (tmp_path / f"{camera}_test.txt").read_text().splitlines() == test
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("camera", COUNTS)
+def test_the_lists_that_are_shipped_are_the_published_ones(camera):
+    folder = ROOT / "data_preparation"
+    assert [read_list(folder / f"{camera}_{half}.txt") for half in HALVES] == list(published_split(camera))
 
 
 def test_another_camera_has_no_published_split():
-    assert published_split("XX", [name(59)]) is None
+    assert published_split("XX") is None
 
 
-def test_a_camera_without_lists_and_without_a_published_split_is_told_the_option(tmp_path):
-    with pytest.raises(
-        ValueError, match=one_line("XX_train.txt: no scene lists for camera XX", "--generate_data_lists")
-    ):
-        resolve(tmp_path, scenes_of("XX", 5))
+def test_a_camera_without_lists_and_without_a_published_split_is_refused(tmp_path):
+    with pytest.raises(ValueError, match=one_line("XX_train.txt: no scene lists for camera XX")):
+        choose(tmp_path, scenes_of("XX", 5))
+    assert choose(tmp_path, scenes_of("XX", 5), needed=()) == ([], [])
     assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize("instances, half", [((1, 2, 3), "test"), ((59, 77), "train")])
-def test_a_published_half_without_a_scene_is_an_error_and_writes_nothing(tmp_path, instances, half):
+def test_a_published_half_without_a_scene_is_an_error(tmp_path, instances, half):
     names = [name(instance, "G4") for instance in instances]
-    expected = one_line(f"camera G4: none of its {len(names)} scenes", f"{half} scenes", "--generate_data_lists")
-    with pytest.raises(ValueError, match=expected):
-        resolve(tmp_path, names, "G4")
-    assert not list(tmp_path.iterdir())
+    with pytest.raises(ValueError, match=one_line(f"camera G4: none of its {len(names)} scenes", f"{half} scenes")):
+        choose(tmp_path, names, "G4")
 
 
-def test_a_part_of_sidd_medium_is_split_with_a_warning(tmp_path, caplog):
-    names = [name(instance, "G4") for instance in (1, 59)]
-    assert resolve(tmp_path, names, "G4") == (names[:1], names[1:])
-    assert [record.message for record in caplog.records if record.levelname == "WARNING"] == [
-        "camera G4: only 1 of the 4 published test scenes are there"
+@pytest.mark.parametrize("shipped", [True, False])
+def test_a_part_of_sidd_medium_is_split_with_a_warning_and_later_scenes_are_taken_up(tmp_path, caplog, shipped):
+    train, test = published_split("G4")
+    if shipped:
+        write_both(tmp_path, train, test, "G4")
+    part = [*train[:3], test[1]]
+    assert choose(tmp_path, part, "G4") == (train[:3], test[1:2])
+    assert caplog.messages == [
+        "camera G4: 9 of the 12 published train scenes are not there",
+        "camera G4: 3 of the 4 published test scenes are not there",
     ]
+    assert choose(tmp_path, train + test, "G4") == (train, test)
 
 
 # --- 80/20 within each ISO level ---
@@ -131,25 +133,28 @@ def test_the_split_depends_on_the_seed_but_not_on_the_order_of_the_scenes():
 
 @pytest.mark.parametrize("counts", [(1,), (2, 2, 1)])
 def test_too_few_scenes_for_a_test_half_are_an_error_that_names_the_camera(counts):
-    with pytest.raises(ValueError, match=one_line("camera XX", "--generate_data_lists", "three", "--data_prep_dir")):
+    with pytest.raises(ValueError, match=one_line("camera XX", "three", "same ISO")):
         generate_split(scenes_of("XX", *counts), seed=0)
 
 
 def test_generated_lists_are_written_and_are_those_of_the_next_run(tmp_path):
     names = scenes_of("XX", 5, 5)
-    split = resolve(tmp_path / "lists", names, generate=True, seed=7)
+    split = choose(tmp_path / "lists", names, generate=True, seed=7)
     assert split == generate_split(names, 7)
     assert sorted(path.name for path in (tmp_path / "lists").iterdir()) == ["XX_test.txt", "XX_train.txt"]
-    assert resolve(tmp_path / "lists", names) == split
+    assert choose(tmp_path / "lists", names) == split
 
 
-def test_generate_data_lists_goes_before_the_published_split(tmp_path):
-    names = [scene for scene in sidd_medium() if "_G4_" in scene]
-    assert resolve(tmp_path, names, "G4", generate=True) == generate_split(names, 0) != published_split("G4", names)
+def test_generated_lists_go_before_the_published_split_and_take_the_place_of_lists_that_are_there(tmp_path):
+    names = sidd_medium("G4")
+    write_both(tmp_path, names[1:], names[:1], "G4")
+    split = choose(tmp_path, names, "G4", generate=True)
+    assert split == generate_split(names, 0) != published_split("G4")
+    assert choose(tmp_path, names, "G4") == split
 
 
 def test_scenes_of_other_cameras_are_left_out(tmp_path):
-    train, test = resolve(tmp_path, scenes_of("XX", 5) + scenes_of("YY", 5), generate=True)
+    train, test = choose(tmp_path, scenes_of("XX", 5) + scenes_of("YY", 5), generate=True)
     assert sorted(train + test) == scenes_of("XX", 5)
 
 
@@ -160,23 +165,16 @@ def test_a_users_own_lists_win_over_the_published_split_and_stay_as_they_are(tmp
     names = [name(instance, "G4") for instance in (1, 59, 77)]
     write_both(tmp_path, [names[1], names[2]], [names[0]], "G4")
     before = [path.read_bytes() for path in sorted(tmp_path.iterdir())]
-    assert resolve(tmp_path, names, "G4") == ([names[1], names[2]], [names[0]])
+    assert choose(tmp_path, names, "G4") == ([names[1], names[2]], [names[0]])
     assert [path.read_bytes() for path in sorted(tmp_path.iterdir())] == before
-
-
-def test_generate_data_lists_keeps_lists_that_are_there_and_says_which_to_delete(tmp_path, caplog):
-    caplog.set_level(logging.INFO)
-    names = scenes_of("XX", 5)
-    write_both(tmp_path, names[1:], names[:1])
-    assert resolve(tmp_path, names, generate=True, seed=1) == (names[1:], names[:1])
-    assert re.search(one_line("kept", "delete", "XX_train.txt", "XX_test.txt"), caplog.messages[0])
 
 
 @pytest.mark.parametrize("missing, there", [("train", "test"), ("test", "train")])
 def test_one_list_without_the_other_is_an_error_that_names_the_missing_one(tmp_path, missing, there):
     write(tmp_path / f"XX_{there}.txt", scenes_of("XX", 2))
     with pytest.raises(ValueError, match=one_line(f"XX_{missing}.txt: missing, though", f"XX_{there}.txt")):
-        resolve(tmp_path, scenes_of("XX", 5), generate=True)
+        choose(tmp_path, scenes_of("XX", 5))
+    assert choose(tmp_path, scenes_of("XX", 5), needed=[there])[("train", "test").index(there)] == scenes_of("XX", 2)
 
 
 @pytest.mark.parametrize("half", ["train", "test"])
@@ -185,29 +183,30 @@ def test_a_listed_scene_that_is_absent_is_an_error_that_names_it_and_the_list(tm
     lists = {"train": names[1:], "test": names[:1]}
     lists[half] = lists[half] + [absent]
     write_both(tmp_path, lists["train"], lists["test"])
-    with pytest.raises(ValueError, match=one_line(f"XX_{half}.txt: {absent} is not in --train_img_dir (1 of")):
-        resolve(tmp_path, names)
+    with pytest.raises(ValueError, match=one_line(f"XX_{half}.txt: {absent} is not there (1 of")):
+        choose(tmp_path, names)
+    choose(tmp_path, names, needed={"train", "test"} - {half})
 
 
 def test_a_scene_in_both_lists_is_an_error_that_names_it(tmp_path):
     names = scenes_of("XX", 3)
     write_both(tmp_path, names[:2], names[1:])
     with pytest.raises(ValueError, match=one_line(f"{names[1]}: in both", "XX_train.txt", "XX_test.txt")):
-        resolve(tmp_path, names)
+        choose(tmp_path, names)
 
 
 def test_scenes_in_neither_list_are_counted_in_one_warning_with_an_example(tmp_path, caplog):
     names = scenes_of("XX", 5)
     write_both(tmp_path, names[:1], names[1:2])
-    resolve(tmp_path, names + scenes_of("YY", 3))
+    choose(tmp_path, names + scenes_of("YY", 3))
     assert len(caplog.messages) == 1
     assert re.search(one_line("3 scenes are in neither", "XX_train.txt", "XX_test.txt", names[2]), caplog.messages[0])
 
 
 def test_a_folder_that_cannot_be_written_is_named_with_its_option(tmp_path):
     (tmp_path / "file").touch()
-    with pytest.raises(ValueError, match=one_line(f"{tmp_path / 'file'}", "cannot be written", "--data_prep_dir")):
-        resolve(tmp_path / "file" / "lists", scenes_of("XX", 5), generate=True)
+    with pytest.raises(ValueError, match=one_line(f"{tmp_path / 'file'}", "cannot be written")):
+        choose(tmp_path / "file" / "lists", scenes_of("XX", 5), generate=True)
 
 
 def test_a_full_disk_leaves_neither_list(tmp_path, monkeypatch):
@@ -215,8 +214,8 @@ def test_a_full_disk_leaves_neither_list(tmp_path, monkeypatch):
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr("os.fsync", full)
-    with pytest.raises(ValueError, match=one_line(str(tmp_path), "No space left on device", "--data_prep_dir")):
-        resolve(tmp_path, scenes_of("XX", 5), generate=True)
+    with pytest.raises(ValueError, match=one_line(str(tmp_path), "No space left on device")):
+        choose(tmp_path, scenes_of("XX", 5), generate=True)
     assert not list(tmp_path.iterdir())
 
 
@@ -246,5 +245,5 @@ def test_a_bad_list_is_an_error_that_names_the_file_and_the_line(tmp_path, conte
 
 
 def test_a_missing_list_is_an_error_that_names_it(tmp_path):
-    with pytest.raises(ValueError, match=one_line("absent.txt: cannot be read", "--data_prep_dir")):
+    with pytest.raises(ValueError, match=one_line("absent.txt: cannot be read")):
         read_list(tmp_path / "absent.txt")

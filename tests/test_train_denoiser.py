@@ -10,10 +10,8 @@ import torch
 
 import main_synthesize
 import main_train_denoiser
-from data.batches import StepBatches, TrainingPatches
-from data.loading import to_device
-from data.pairs import list_images
-from data.readers import FileReader
+from data.batches import BatchSampler, PatchDataset, to_device
+from data.pairs import FileReader, find_pairs
 from models.fitting import Fit
 from models.model_denoiser import DenoiserModel, DenoiserOptions
 from models.networks import build_networks
@@ -151,11 +149,11 @@ def test_resumed_run_of_mixed_sources_is_bit_identical_to_an_uninterrupted_one(r
 def test_real_source_equals_plain_training_on_the_pairs(root):
     train(root, "--source", "real", "--seed", "7")
     names = (root / "lists" / f"{CAMERA}_train.txt").read_text().split()
-    images = list_images([root / "data" / name for name in names], True, 32, "--patch_size")
-    patches = TrainingPatches(FileReader(images), 32, True, 7)
+    images = find_pairs([root / "data" / name for name in names], 32)
+    patches = PatchDataset(FileReader(images), 32, True, 7)
     network = build_networks({"G3": {"nc": 4, "nb": 3}}, "kaiming", 7)["G3"]
     model = DenoiserModel("G3", network, DenoiserOptions())
-    for step, key in enumerate(StepBatches(len(images), 4, True, 7, 0, 6), start=1):
+    for step, key in enumerate(BatchSampler(len(images), 4, True, 7, 0, 6), start=1):
         model.train_batch(to_device(patches[key], "cpu", True), step, 1)
     assert_same(state(root)["model"], model.state_dict())
 

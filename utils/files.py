@@ -143,7 +143,8 @@ def claim_record(
         for result in results:
             if os.path.lexists(result):
                 raise ValueError(f"{result}: is there, but {folder} has no {name} that says what it was made with")
-    write_json(path, content)
+    if content != before:
+        write_json(path, content)
     return before
 
 

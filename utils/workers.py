@@ -50,12 +50,14 @@ def process_pool(num_workers: int) -> ProcessPoolExecutor:
     return ProcessPoolExecutor(num_workers, multiprocessing.get_context("spawn"), _begin_pool_worker)
 
 
-def in_threads(work: Callable[[Any], Any], jobs: Iterable, num_workers: int) -> Iterator:
+def in_threads(
+    work: Callable[[Any], Any], jobs: Iterable, num_workers: int, stop: threading.Event | None = None
+) -> Iterator:
     """Yield `work(job)` for all jobs, in their order; 0 workers: in the caller's thread.
 
     For work that leaves Python's lock alone: decoding images, NumPy, FFTs. `jobs` may be a generator; it runs in the
     caller's thread and at most two jobs a worker ahead, so that memory does not grow with their number. An exception
-    ends the iteration; jobs at work are waited for.
+    ends the iteration; jobs at work are waited for. Long ones may look at `stop`, which is set then.
     """
     if num_workers == 0:
         yield from map(work, jobs)
@@ -70,6 +72,8 @@ def in_threads(work: Callable[[Any], Any], jobs: Iterable, num_workers: int) -> 
             while waiting:
                 yield waiting.popleft().result()
         finally:
+            if stop is not None:
+                stop.set()
             for future in waiting:
                 future.cancel()
 

@@ -1,14 +1,21 @@
-"""Which images an evaluation takes, and what it cuts of them."""
+"""Which pairs there are in scenes, what is cut of them, and what an evaluation reads."""
 
 import numpy as np
 import pytest
 
-from data.crop import CropJob, crop_pair
-from data.image_sets import PUBLISHED_CROPS, find_frames, read_samples
+from data.crop import PUBLISHED_CROPS, CropJob, crop_pair
+from data.pairs import by_file, find_pairs, read_samples
 from data.sidd import find_crops
 from options.data import crop_parser
 from tests.noisy_set import make_set
 from utils.image import read_image, write_image
+from utils.randomness import evenly_spaced
+
+
+def samples_of(folders, most=0, with_other=False):
+    pairs = evenly_spaced(find_pairs(folders), most)
+    return [sample for group in by_file(pairs) for sample in read_samples(group, with_other)]
+
 
 SCENE = "0001_001_ZZ_00800_00100_5500_N"
 
@@ -36,11 +43,8 @@ def test_uncropped_frames_give_the_same_samples_as_their_crops(tmp_path):
     for frame in ("010", "011"):
         paths = [parts / f"0001_{kind}_SRGB_{frame}.PNG" for kind in ("GT", "NOISY")]
         crop_pair(CropJob(*paths, crops), PUBLISHED_CROPS)
-    cut, read = (
-        [sample for frame in find_frames([folder]) for sample in read_samples(frame, with_other=True)]
-        for folder in (parts, crops)
-    )
-    assert [sample.name for sample in cut] == [sample.name for sample in read]
+    cut, read = (samples_of([folder], with_other=True) for folder in (parts, crops))
+    assert [sample.pair.name for sample in cut] == [sample.pair.name for sample in read]
     assert len(cut) == 2 * len(PUBLISHED_CROPS.boxes(810, 1000)) == len(find_crops(crops))
     for one, other in zip(cut, read):
         for name in ("clean", "noisy", "other_noise"):
@@ -49,7 +53,7 @@ def test_uncropped_frames_give_the_same_samples_as_their_crops(tmp_path):
 
 def test_other_frame_is_the_same_place_of_the_same_scene(tmp_path):
     data, _ = make_set(tmp_path, scenes=1)
-    samples = [sample for frame in find_frames([*data.iterdir()]) for sample in read_samples(frame, with_other=True)]
+    samples = samples_of([*data.iterdir()], with_other=True)
     images = {path.stem: read_image(path).astype(int) for path in data.rglob("*.png")}
     clean = images["0001_GT_SRGB_010_00001"]
     assert np.array_equal(samples[0].other_noise, images["0001_NOISY_SRGB_011_00001"] - clean)
@@ -61,14 +65,14 @@ def test_frames_that_show_something_else_are_no_other_frames(tmp_path):
     for frame in ("010", "011"):
         content = random.integers(0, 256, (64, 64, 3), dtype=np.uint8)
         write_frames(tmp_path / SCENE, (64, 64), (frame,), content)
-    samples = [sample for frame in find_frames([tmp_path / SCENE]) for sample in read_samples(frame, with_other=True)]
+    samples = samples_of([tmp_path / SCENE], with_other=True)
     assert [sample.other_noise for sample in samples] == [None, None]
 
 
 def test_limited_number_is_spread_evenly_over_all_pieces(tmp_path):
     write_frames(tmp_path / SCENE, (900, 900), ("010",))
-    everything = [sample.name for frame in find_frames([tmp_path / SCENE]) for sample in read_samples(frame, False)]
-    chosen = [sample.name for frame in find_frames([tmp_path / SCENE], 3) for sample in read_samples(frame, False)]
+    everything = [sample.pair.name for sample in samples_of([tmp_path / SCENE])]
+    chosen = [sample.pair.name for sample in samples_of([tmp_path / SCENE], 3)]
     positions = np.linspace(0, len(everything) - 1, 3).round().astype(int)
     assert chosen == [everything[position] for position in positions]
 
@@ -77,7 +81,7 @@ def test_image_without_its_partner_is_named(tmp_path):
     write_frames(tmp_path / SCENE, (64, 64))
     (tmp_path / SCENE / "0001_GT_SRGB_011.PNG").unlink()
     with pytest.raises(ValueError, match=r"0001_NOISY_SRGB_011\.PNG: unpaired"):
-        find_frames([tmp_path / SCENE])
+        find_pairs([tmp_path / SCENE])
 
 
 def test_truncated_image_is_named_before_anything_is_decoded(tmp_path):
@@ -85,14 +89,14 @@ def test_truncated_image_is_named_before_anything_is_decoded(tmp_path):
     path = tmp_path / SCENE / "0001_NOISY_SRGB_011.PNG"
     path.write_bytes(path.read_bytes()[:-20])
     with pytest.raises(ValueError, match=r"0001_NOISY_SRGB_011\.PNG: not a readable image"):
-        find_frames([tmp_path / SCENE])
+        find_pairs([tmp_path / SCENE])
 
 
 @pytest.mark.parametrize("shape", [(8, 64), (64, 15)])
 def test_image_too_small_for_the_metrics_is_named(tmp_path, shape):
     write_frames(tmp_path / SCENE, shape)
-    with pytest.raises(ValueError, match=r"0001_NOISY_SRGB_010\.PNG: .* expected sides from 16"):
-        find_frames([tmp_path / SCENE])
+    with pytest.raises(ValueError, match=r"0001_NOISY_SRGB_010\.PNG: .* expected at least 16 a side"):
+        find_pairs([tmp_path / SCENE])
 
 
 def test_header_that_was_damaged_is_told_without_believing_it(tmp_path):
@@ -102,4 +106,4 @@ def test_header_that_was_damaged_is_told_without_believing_it(tmp_path):
     content[17] = 64  # millions of pixels wide, were it true
     path.write_bytes(content)
     with pytest.raises(ValueError, match="not a readable image"):
-        find_frames([tmp_path / SCENE])
+        find_pairs([tmp_path / SCENE])

@@ -1,0 +1,134 @@
+"""The data of a training, from the folder to the batches: find and check, cache and open."""
+
+import logging
+import zlib
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch.utils.data import DataLoader
+
+from data.batches import BatchSampler, Mixture, MixtureSampler, PatchDataset, training_batches, whole_image_loader
+from data.cache import open_pairs
+from data.pairs import FileReader, ImagePair, Reader, find_pairs, pairs_fingerprint
+from data.sidd import find_scenes
+from data.splits import choose_scenes
+from utils.randomness import evenly_spaced
+
+
+@dataclass(frozen=True)
+class BatchSettings:
+    """How batches are made of the pairs, and how they are read."""
+
+    patch_size: int
+    batch_size: int  # of all ranks
+    augment: bool
+    shuffle: bool
+    seed: int
+    num_workers: int
+    cache_dir: Path | None  # None: decode the files anew for every patch
+
+
+def split_scenes(
+    folder: str | Path,
+    cameras: Sequence[str],
+    lists_dir: str | Path,
+    generate_lists: bool,
+    seed: int,
+    log: logging.Logger,
+) -> tuple[list[Path], list[Path]]:
+    """Find the cameras' scenes and return the folders of those that train and of those that test, see `choose_scenes`.
+
+    Raises ValueError for a camera without scenes, and for one without a way to a split.
+    """
+    halves: tuple[list[Path], list[Path]] = ([], [])
+    for camera in cameras:
+        scenes = {scene.name: scene for scene in find_scenes(folder, camera)}
+        split = choose_scenes(camera, scenes, lists_dir, generate=generate_lists, seed=seed, log=log)
+        for half, names in zip(halves, split):
+            half.extend(scenes[name] for name in names)
+    return halves
+
+
+class TrainingData:
+    """Image pairs to learn from and to test on, cached and opened."""
+
+    def __init__(
+        self,
+        sets: Sequence[list[ImagePair]],
+        test_pairs: list[ImagePair],
+        settings: BatchSettings,
+        log: logging.Logger,
+        *,
+        mixture: Mixture | None = None,
+        set_of_source: Sequence[int] = (0,),
+        test_images: int = 0,
+        train: bool = True,
+    ):
+        """Cache what is not cached yet, and open it.
+
+        Args:
+            sets: pairs to learn from; an epoch goes through the first set. Others are for the sources of a mixture.
+            mixture: shares of the sources, and the number of the set that each takes its images of.
+            test_images: test on so many images, evenly spaced; 0: on all.
+            train: False if only tests are wanted; the other images are not cached then.
+
+        Raises:
+            ValueError: an image is damaged, the cache cannot be written, or there are whole frames but no cache.
+        """
+        self.settings, self.mixture, self.set_of_source = settings, mixture, set_of_source
+        self.sizes = [len(pairs) for pairs in sets]
+        self.reader = open_reader([pair for pairs in sets for pair in pairs], settings, log) if train else None
+        reader = open_reader(test_pairs, settings, log)
+        tested = evenly_spaced(range(len(reader)), test_images)
+        workers = 0 if settings.cache_dir else settings.num_workers
+        self.test_images: DataLoader = whole_image_loader(reader, workers, tested)
+
+    def __len__(self) -> int:
+        """Count the pairs of an epoch."""
+        return self.sizes[0]
+
+    def batches_after(
+        self, step: int, last_step: int, device: torch.device, share: slice = slice(None)
+    ) -> AbstractContextManager[Iterator[dict]]:
+        """Open the batches after `step`: clean, noisy (N, 3, P, P) uint8 on the device; name. `share`: of this rank."""
+        settings = self.settings
+        dataset = PatchDataset(self.reader, settings.patch_size, settings.augment, settings.seed, share)
+        sampler = BatchSampler(len(self), settings.batch_size, settings.shuffle, settings.seed, step, last_step)
+        if self.mixture:
+            sampler = MixtureSampler(sampler, self.mixture, self.set_of_source, self.sizes)
+        return training_batches(dataset, sampler, settings.num_workers, device)
+
+
+def open_reader(pairs: list[ImagePair], settings: BatchSettings, log: logging.Logger) -> Reader:
+    """Open pairs by the cache, or the files themselves."""
+    if settings.cache_dir is None:
+        return FileReader(pairs)
+    return open_pairs(pairs, settings.cache_dir, settings.num_workers, log)
+
+
+def sets_by_folder(
+    pairs: list[ImagePair], folders: Sequence[str | None], patch_size: int
+) -> dict[str | None, list[ImagePair]]:
+    """Find the pairs of each folder: all its scenes, whatever their camera; None: `pairs`.
+
+    Raises ValueError as `find_scenes` and `find_pairs`.
+    """
+    others = {folder for folder in folders if folder is not None}
+    found = {folder: find_pairs(find_scenes(folder), patch_size) for folder in others}
+    return {folder: pairs if folder is None else found[folder] for folder in dict.fromkeys(folders)}
+
+
+def fingerprint_of_sets(sets: Mapping[str | None, list[ImagePair]]) -> str:
+    """Describe `sets_by_folder`, so that a resumed run can tell that they changed."""
+    return "; ".join(
+        pairs_fingerprint(pairs) if folder is None else f"{pairs_fingerprint(pairs)}, {_checksum(pairs)}"
+        for folder, pairs in sets.items()
+    )
+
+
+def _checksum(pairs: list[ImagePair]) -> str:
+    """Tell a data set from another one with the same names, as main_synthesize.py makes them."""
+    return f"{zlib.crc32(pairs[0].noisy.read_bytes() + pairs[-1].noisy.read_bytes()):08x}"
