@@ -3,6 +3,8 @@
 import argparse
 from pathlib import Path
 
+from data.benchmarks.dnd import find_dnd
+from data.benchmarks.sidd import read_benchmark
 from data.image_sets import find_frames
 from evaluation import denoising_report
 from evaluation.denoisers import make_denoiser
@@ -15,9 +17,10 @@ from evaluation.noise_models import MODEL_NAMES, ModelChoice, find_fakes, make_n
 from evaluation.noise_report import write_report
 from evaluation.noise_setup import check_apart, choose_scenes, describe_run
 from evaluation.noise_summary import add_scores
-from evaluation.submission import submit
+from evaluation.submission import UPLOAD, BlockSubmission, DndSubmission
 from options.denoise import DATA_DIR
 from options.evaluate import evaluate_parser
+from options.submit import check_submission_files
 from utils.command import blame, run_command
 from utils.files import claim_folder
 from utils.report import to_terminal
@@ -26,11 +29,13 @@ from utils.runtime import choose_device
 
 
 def main(arguments: list[str] | None = None) -> None:
+    """Run the command that the arguments name."""
     args = evaluate_parser(MODEL_NAMES).parse_args(arguments)
     {"noise": judge_noise, "denoise": judge_denoisers, "submit": make_submission}[args.command](args)
 
 
 def judge_noise(args: argparse.Namespace) -> None:
+    """Compare noise models with the real noise of the same images."""
     log = terminal_log()
     device = choose_device(args.device, args.gpu_ids)
     folder = Path(args.output_dir or Path("saves") / "evaluation" / args.cam_name)
@@ -67,6 +72,7 @@ def judge_noise(args: argparse.Namespace) -> None:
 
 
 def judge_denoisers(args: argparse.Namespace) -> None:
+    """Denoise real noisy images and compare with the clean ones."""
     log = terminal_log()
     device = choose_device(args.device, args.gpu_ids)
     folder = output_folder(args)
@@ -91,9 +97,25 @@ def judge_denoisers(args: argparse.Namespace) -> None:
 
 
 def make_submission(args: argparse.Namespace) -> None:
+    """Denoise a public benchmark and write what its server takes."""
+    check_submission_files(args)
     device = choose_device(args.device, args.gpu_ids)
-    options = (device, args.tile, args.self_ensemble, args.sigma, args.num_workers)
-    submit(args, make_denoiser(args.denoiser, *options), terminal_log())
+    with blame("--denoiser"):
+        denoiser = make_denoiser(args.denoiser, device, args.tile, args.self_ensemble, args.sigma, args.num_workers)
+    if args.benchmark == "dnd":
+        with blame("--dnd_dir"):
+            dnd = find_dnd(args.dnd_dir)
+        with blame("--output_dir"):
+            check_apart(Path(args.output_dir), args.dnd_dir, [])
+            submission = DndSubmission(dnd, Path(args.output_dir), denoiser)
+    else:
+        with blame("--blocks"):
+            blocks = read_benchmark(args.blocks)
+        with blame("--output"):
+            submission = BlockSubmission(Path(args.blocks), blocks, Path(args.output), args.benchmark, denoiser)
+    log = terminal_log()
+    submission.make(args.num_workers, log)
+    log.info("complete: %s; %s", submission.product, UPLOAD[args.benchmark])
 
 
 if __name__ == "__main__":

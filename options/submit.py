@@ -5,7 +5,16 @@ import argparse
 from options.common import given_path, thread_count
 from options.denoise import DENOISER_FORM, add_denoiser_options
 
-BENCHMARKS = ("kaggle", "sidd-mat", "dnd")
+NEEDED_FILES = {"kaggle": ("blocks", "output"), "sidd-mat": ("blocks", "output"), "dnd": ("dnd_dir", "output_dir")}
+
+
+def check_submission_files(args: argparse.Namespace) -> None:
+    """Raise ValueError unless exactly the files and folders of the chosen benchmark are given."""
+    for name in ("blocks", "output", "dnd_dir", "output_dir"):
+        is_needed = name in NEEDED_FILES[args.benchmark]
+        if is_needed != (getattr(args, name) is not None):
+            verb = "needs" if is_needed else "does not take"
+            raise ValueError(f"--benchmark {args.benchmark}: {verb} --{name}; see main_eval.py submit --help")
 
 
 def add_submit_command(commands: argparse._SubParsersAction) -> None:
@@ -21,7 +30,7 @@ def add_submit_command(commands: argparse._SubParsersAction) -> None:
     )
     parser.add_argument(
         "--benchmark",
-        choices=BENCHMARKS,
+        choices=NEEDED_FILES,
         required=True,
         help="kaggle: SIDD, a CSV of 1280 lines ID,BLOCK with the blocks' bytes in base64, 335 MB; sidd-mat: SIDD for "
         "its older server, a cell array DenoisedBlocksSrgb, 252 MB, to which fields on method and time that it may "

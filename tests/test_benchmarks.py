@@ -9,15 +9,17 @@ import numpy as np
 import pytest
 import scipy.io
 
-from data.benchmarks.dnd import DndLayout, cut, image_path, read_boxes, read_image
-from data.benchmarks.sidd import BENCHMARK_SHAPE, read_blocks, read_validation
-from data.benchmarks.submissions import (
+from data.benchmarks.dnd import (
+    DndLayout,
+    cut,
+    image_path,
+    read_boxes,
     read_dnd_crop,
+    read_image,
     write_dnd_bundle,
     write_dnd_crop,
-    write_kaggle_csv,
-    write_sidd_mat,
 )
+from data.benchmarks.sidd import BENCHMARK_SHAPE, read_blocks, read_validation, write_kaggle_csv, write_sidd_mat
 from tests.mat import write_v5, write_v73
 
 SHAPE = (2, 3, 8, 6, 3)
@@ -63,9 +65,9 @@ def test_compressed_blocks_of_the_user_block_of_matlab_are_read(tmp_path):
         ({"Blocks": random_blocks()[0]}, "Blocks is 3x8x6x3, expected images x blocks x height x width x 3"),
         ({"Blocks": random_blocks(shape=(2, 3, 8, 6, 4))}, "Blocks is 2x3x8x6x4, expected"),
         ({"Blocks": random_blocks(shape=(2, 0, 8, 6, 3))}, "Blocks is 2x0x8x6x3, expected"),
-        ({"Blocks": random_blocks().astype(float)}, "Blocks is of class double, expected uint8"),
-        ({"Blocks": np.full(SHAPE, np.nan, np.float32)}, "Blocks is of class single, expected uint8"),
-        ({"Blocks": {"deeper": np.zeros((2, 2))}}, "Blocks is of class struct, expected uint8"),
+        ({"Blocks": random_blocks().astype(float)}, "Blocks is of type float64, expected uint8"),
+        ({"Blocks": np.full(SHAPE, np.nan, np.float32)}, "Blocks is of type float32, expected uint8"),
+        ({"Blocks": {"deeper": np.zeros((2, 2))}}, "Blocks is of type struct, expected uint8"),
     ],
 )
 def test_wrong_blocks_are_refused_by_name(tmp_path, write, content, expected):
@@ -99,8 +101,8 @@ def test_file_of_another_format_missing_file_and_folder_are_told_apart(tmp_path)
     (tmp_path / "Blocks.mat").write_bytes(b"\x89PNG\r\n\x1a\n" + bytes(500))
     for name, expected in (
         ("Blocks.mat", "not a readable MATLAB file (508 bytes"),
-        ("none.mat", "no such file"),
-        ("", "not a file"),
+        ("none.mat", "cannot be read (No such file or directory)"),
+        ("", "cannot be read (Is a directory)"),
     ):
         with pytest.raises(ValueError) as error:
             read_blocks(tmp_path / name)
@@ -140,7 +142,6 @@ def test_published_size_of_a_block_passes_the_checks(tmp_path):
     header, line, end = (tmp_path / "SubmitSrgb.csv").read_text().split("\n")
     assert (header, end) == ("ID,BLOCK", "")
     assert len(line) == len("0,") + 256 * 256 * 3 * 4 // 3
-    assert csv.field_size_limit() == 131072  # Python's own, as before
 
 
 def test_sidd_mat_is_a_cell_array_of_blocks(tmp_path):
@@ -231,7 +232,7 @@ def test_dnd_values_beyond_by_rounding_are_clipped(tmp_path):
     [
         ({"Inoisy": np.zeros((5, 7, 3), np.float32)}, "has Inoisy, expected a variable InoisySRGB"),
         ({"InoisySRGB": np.zeros((5, 7), np.float32)}, "InoisySRGB is 5x7, expected height x width x 3"),
-        ({"InoisySRGB": np.zeros((5, 7, 3), np.uint8)}, "InoisySRGB is of class uint8, expected single or double"),
+        ({"InoisySRGB": np.zeros((5, 7, 3), np.uint8)}, "InoisySRGB is of type uint8, expected float32 or float64"),
         ({"InoisySRGB": np.full((5, 7, 3), 255.0)}, "InoisySRGB has values from 255 to 255, expected 0 to 1"),
         ({"InoisySRGB": np.full((5, 7, 3), np.nan)}, "InoisySRGB has values from nan to nan, expected 0 to 1"),
     ],
@@ -275,8 +276,8 @@ def test_boxes_are_read_from_every_form_of_info(tmp_path, write, content):
 @pytest.mark.parametrize(
     ("content", "expected"),
     [
-        ({"info": {"camera": np.ones((1, 2))}}, "has info, expected info.boundingboxes"),
-        ({"other": np.ones((1, 2))}, "has other, expected info.boundingboxes"),
+        ({"info": {"camera": np.ones((1, 2))}}, "has no info.boundingboxes"),
+        ({"other": np.ones((1, 2))}, "has no info.boundingboxes"),
         ({"boundingboxes": cells_of(BOXES[:1])}, "boundingboxes are of 1 images, expected 2"),
         ({"boundingboxes": cells_of(BOXES[:, :2])}, "the boxes of image 1 are 2x4 of float64, expected 3x4 numbers"),
         ({"boundingboxes": cells_of(BOXES - 1)}, "image 1 has the box 0 0 3 3, expected y1 x1 y2 x2 from 1, 4x4"),

@@ -1,13 +1,11 @@
 """main_eval.py submit: what is written, resuming, and what is refused, with small benchmarks of the exact formats."""
 
 import base64
+import contextlib
 import csv
 import io
-import json
 import logging
 import threading
-from pathlib import Path
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -15,10 +13,10 @@ import scipy.io
 import torch
 
 import main_eval
-from data.benchmarks.dnd import DndLayout
-from evaluation import submission
-from evaluation.submission import submit
-from evaluation.submission_folder import Submission
+from data.benchmarks import sidd as sidd_files
+from data.benchmarks.dnd import DndLayout, find_dnd
+from data.benchmarks.sidd import read_benchmark
+from evaluation.submission import BlockSubmission, DndSubmission
 from tests.mat import write_v5, write_v73
 from tests.tiny import CONFIGS, tiny_networks
 from utils.checkpoints import save_checkpoint
@@ -27,6 +25,7 @@ SHAPE = (3, 2, 8, 6, 3)
 LAYOUT = DndLayout(images=2, crops=3, size=4)
 BOXES = np.array([[[1, 1, 4, 4], [3, 2, 6, 5], [5, 9, 8, 12]], [[2, 1, 5, 4], [1, 3, 4, 6], [5, 5, 8, 8]]], float)
 LOG = logging.getLogger("test")
+BLOCKS = "BenchmarkNoisyBlocksSrgb"
 
 
 class Brighter:
@@ -59,58 +58,57 @@ TABLE = np.array([expected_value(value) for value in range(256)], np.uint8)
 
 
 @pytest.fixture
-def sidd(tmp_path, monkeypatch):
-    """The arguments of a small SIDD submission, and its noisy blocks."""
-    monkeypatch.setattr(submission, "BENCHMARK_SHAPE", SHAPE)
+def blocks(tmp_path, monkeypatch):
+    """A small benchmark of SIDD: its noisy blocks."""
+    monkeypatch.setattr(sidd_files, "BENCHMARK_SHAPE", SHAPE)
     blocks = np.random.default_rng(0).integers(0, 256, SHAPE, dtype=np.uint8)
-    write_v5(tmp_path / "BenchmarkNoisyBlocksSrgb.mat", {"BenchmarkNoisyBlocksSrgb": blocks})
-    return arguments(
-        "kaggle", blocks=tmp_path / "BenchmarkNoisyBlocksSrgb.mat", output=tmp_path / "out" / "S.csv"
-    ), blocks
+    write_v5(tmp_path / f"{BLOCKS}.mat", {BLOCKS: blocks})
+    return blocks
 
 
 @pytest.fixture
-def dnd(tmp_path, monkeypatch):
-    """The arguments of a small DND submission, and its noisy images."""
-    monkeypatch.setattr(submission, "DND_LAYOUT", LAYOUT)
+def images(tmp_path):
+    """A small DND: its noisy images."""
     images = [np.random.default_rng(image).random((8, 12, 3), np.float32) for image in range(2)]
     cells = np.empty((1, 2), object)
     for number, image in enumerate(images):
         write_v73(tmp_path / "dnd" / "images_srgb" / f"{number + 1:04d}.mat", {"InoisySRGB": image})
         cells[0, number] = BOXES[number]
     write_v73(tmp_path / "dnd" / "info.mat", {"info": {"boundingboxes": cells}})
-    return arguments("dnd", dnd_dir=tmp_path / "dnd", output_dir=tmp_path / "out"), images
+    return images
 
 
-def arguments(benchmark: str, **more) -> SimpleNamespace:
-    files = dict.fromkeys(("blocks", "output", "dnd_dir", "output_dir")) | {k: str(v) for k, v in more.items()}
-    return SimpleNamespace(benchmark=benchmark, num_workers=2, **files)
+def submit_blocks(root, denoiser=None, output: str = "out/S.csv", benchmark: str = "kaggle") -> Brighter:
+    denoiser = denoiser or Brighter()
+    source = root / f"{BLOCKS}.mat"
+    BlockSubmission(source, read_benchmark(source), root / output, benchmark, denoiser).make(2, LOG)
+    return denoiser
 
 
-def changed(args: SimpleNamespace, **more) -> SimpleNamespace:
-    return SimpleNamespace(**vars(args) | more)
+def submit_dnd(root, denoiser=None, output: str = "out") -> Brighter:
+    denoiser = denoiser or Brighter()
+    DndSubmission(find_dnd(root / "dnd", LAYOUT), root / output, denoiser).make(2, LOG)
+    return denoiser
 
 
 def contents(folder) -> dict[str, bytes]:
     return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
-def refusal(args: SimpleNamespace, denoiser=None) -> str:
-    """The one line of a refused submission, which must not denoise anything."""
-    denoiser = denoiser or Brighter()
+def refusal(submit, root, *args, **more) -> str:
+    """Return the one line of a refused submission."""
     with pytest.raises(ValueError) as error:
-        submit(args, denoiser, LOG)
+        submit(root, *args, **more)
     message = str(error.value)
     assert "\n" not in message
     return message
 
 
 @pytest.mark.parametrize("write", [write_v5, write_v73])
-def test_kaggle_csv_has_the_denoised_blocks_clipped_and_rounded(sidd, tmp_path, write):
-    args, blocks = sidd
-    write(tmp_path / "BenchmarkNoisyBlocksSrgb.mat", {"BenchmarkNoisyBlocksSrgb": blocks})
-    submit(args, Brighter(), LOG)
-    with open(args.output, newline="") as file:
+def test_kaggle_csv_has_the_denoised_blocks_clipped_and_rounded(blocks, tmp_path, write):
+    write(tmp_path / f"{BLOCKS}.mat", {BLOCKS: blocks})
+    submit_blocks(tmp_path)
+    with open(tmp_path / "out" / "S.csv", newline="") as file:
         rows = list(csv.reader(file))
     assert rows[0] == ["ID", "BLOCK"]
     assert len(rows) == 7
@@ -120,160 +118,111 @@ def test_kaggle_csv_has_the_denoised_blocks_clipped_and_rounded(sidd, tmp_path, 
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["S.csv", "S.csv.json"]
 
 
-def test_classic_denoisers_work_in_threads_and_give_the_same(sidd, dnd, tmp_path):
-    for args in (sidd[0], dnd[0]):
-        denoiser = Brighter()
-        submit(changed(args, **places(args, tmp_path / "one")), denoiser, LOG)
+def test_classic_denoisers_work_in_threads_and_give_the_same(blocks, images, tmp_path):
+    for submit, suffix in ((submit_blocks, ".csv"), (submit_dnd, "")):
+        denoiser = submit(tmp_path, output=f"one{suffix}")
         assert denoiser.threads == {"MainThread"}
         denoiser.threads, denoiser.classic = set(), True
-        submit(changed(args, **places(args, tmp_path / "two")), denoiser, LOG)
+        submit(tmp_path, denoiser, output=f"two{suffix}")
         assert denoiser.threads
         assert "MainThread" not in denoiser.threads
     assert (tmp_path / "one.csv").read_bytes() == (tmp_path / "two.csv").read_bytes()
-    np.testing.assert_equal(_pixels(tmp_path / "one"), _pixels(tmp_path / "two"))
+    np.testing.assert_equal(pixels(tmp_path / "one"), pixels(tmp_path / "two"))
 
 
-def places(args, path) -> dict[str, str]:
-    return {"output": f"{path}.csv"} if args.output else {"output_dir": str(path)}
-
-
-def test_older_server_gets_a_cell_array_of_the_same_blocks(sidd, tmp_path):
-    args, blocks = sidd
-    submit(changed(args, benchmark="sidd-mat", output=str(tmp_path / "out" / "S.mat")), Brighter(), LOG)
+def test_older_server_gets_a_cell_array_of_the_same_blocks(blocks, tmp_path):
+    submit_blocks(tmp_path, output="out/S.mat", benchmark="sidd-mat")
     cells = scipy.io.loadmat(tmp_path / "out" / "S.mat")["DenoisedBlocksSrgb"]
     for index in np.ndindex(3, 2):
         np.testing.assert_array_equal(cells[index], TABLE[blocks[index]])
 
 
-def test_interrupted_sidd_submission_continues_with_the_next_image(sidd, tmp_path):
-    args, _ = sidd
-    submit(changed(args, output=str(tmp_path / "whole.csv")), Brighter(), LOG)
+def test_interrupted_sidd_submission_continues_with_the_next_image(blocks, tmp_path):
+    submit_blocks(tmp_path, output="whole.csv")
     with pytest.raises(KeyboardInterrupt):
-        submit(args, Brighter(calls=3), LOG)  # of two blocks an image
+        submit_blocks(tmp_path, Brighter(calls=3))  # of two blocks an image
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["S.csv.json", "S.csv.work"]
-    denoiser = Brighter()
-    submit(args, denoiser, LOG)
-    assert denoiser.calls == 4
+    assert submit_blocks(tmp_path).calls == 4
     assert (tmp_path / "out" / "S.csv").read_bytes() == (tmp_path / "whole.csv").read_bytes()
 
 
-def test_damaged_part_of_an_interrupted_submission_is_denoised_again(sidd, tmp_path):
-    args, _ = sidd
+def test_damaged_part_of_an_interrupted_submission_is_denoised_again(blocks, tmp_path):
     with pytest.raises(KeyboardInterrupt):
-        submit(args, Brighter(calls=4), LOG)
+        submit_blocks(tmp_path, Brighter(calls=4))
     work = tmp_path / "out" / "S.csv.work"
     (work / "0001.npy").write_bytes((work / "0001.npy").read_bytes()[:-1])
     (work / ".0003.1234.tmp.npy").write_bytes(b"left by a kill")
-    denoiser = Brighter()
-    submit(args, denoiser, LOG)
-    assert denoiser.calls == 4
+    assert submit_blocks(tmp_path).calls == 4
     assert not work.exists()
 
 
-def test_kill_before_the_last_record_is_made_good(sidd, monkeypatch):
-    args, _ = sidd
-    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        patch.setattr(Submission, "complete", lambda self: Brighter(calls=0).denoise(None))
-        submit(args, Brighter(), LOG)
-    denoiser = Brighter()
-    submit(args, denoiser, LOG)
-    assert denoiser.calls == 0
-    assert json.loads(Path(args.output + ".json").read_text())["written"]
+def test_kill_before_the_parts_are_removed_is_made_good(blocks, tmp_path):
+    submit_blocks(tmp_path)
+    work = tmp_path / "out" / "S.csv.work"
+    work.mkdir()
+    (work / "0001.npy").write_bytes(b"denoised")
+    assert submit_blocks(tmp_path).calls == 0
+    assert not work.exists()
 
 
-def test_complete_submission_is_left_as_it_is(sidd, tmp_path):
-    args, _ = sidd
-    submit(args, Brighter(), LOG)
+def test_complete_submissions_are_left_as_they_are(blocks, images, tmp_path):
+    submit_blocks(tmp_path)
+    submit_dnd(tmp_path, output="dnd_out")
     before = contents(tmp_path)
-    denoiser = Brighter()
-    submit(args, denoiser, LOG)
-    assert denoiser.calls == 0
+    assert submit_blocks(tmp_path).calls == submit_dnd(tmp_path, output="dnd_out").calls == 0
     assert contents(tmp_path) == before
 
 
-@pytest.mark.parametrize("done", [True, False], ids=["complete", "interrupted"])
-def test_changed_settings_are_refused_by_name(sidd, tmp_path, done):
-    args, blocks = sidd
-    if done:
-        submit(args, Brighter(), LOG)
-    else:
-        with pytest.raises(KeyboardInterrupt):
-            submit(args, Brighter(calls=3), LOG)
+@pytest.mark.parametrize("calls", [10**9, 3], ids=["complete", "interrupted"])
+def test_changed_settings_are_refused_by_name(blocks, tmp_path, calls):
+    with contextlib.suppress(KeyboardInterrupt):
+        submit_blocks(tmp_path, Brighter(calls))
     before = contents(tmp_path)
-    assert "was begun with denoiser brighter by 1.5, not darker by 1.5; choose another --output" in refusal(
-        args, Brighter(name="darker")
-    )
+    message = refusal(submit_blocks, tmp_path, Brighter(name="darker"))
+    assert "was begun with denoiser brighter by 1.5, not darker by 1.5" in message
     assert contents(tmp_path) == before
-    write_v5(tmp_path / "BenchmarkNoisyBlocksSrgb.mat", {"BenchmarkNoisyBlocksSrgb": 255 - blocks})
-    assert "was begun with inputs SHA-256 " in refusal(args)
+    write_v5(tmp_path / f"{BLOCKS}.mat", {BLOCKS: 255 - blocks})
+    assert "was begun with inputs SHA-256 " in refusal(submit_blocks, tmp_path)
 
 
-def test_files_that_are_not_ours_are_refused_and_stay(sidd, tmp_path):
-    args, _ = sidd
+def test_files_that_are_not_ours_are_refused_and_stay(blocks, images, tmp_path):
     output, record = tmp_path / "out" / "S.csv", tmp_path / "out" / "S.csv.json"
     output.parent.mkdir()
     output.write_text("mine")
-    assert f"{output}: is there, but not from this command" in refusal(args)
+    assert f"{output}: is there, but" in refusal(submit_blocks, tmp_path)
     assert contents(output.parent) == {"S.csv": b"mine"}
     output.unlink()
-    for damaged in ("", "[]", "{}", '{"version": 99, "settings": {}, "written": {}}'):
-        record.write_text(damaged)
-        assert f"{record}: damaged or no submission's record" in refusal(args)
-        assert contents(output.parent) == {"S.csv.json": damaged.encode()}
+    record.write_text("[")
+    assert f"{record}: missing or damaged" in refusal(submit_blocks, tmp_path)
+    assert contents(output.parent) == {"S.csv.json": b"["}
     record.unlink()
-    work = tmp_path / "out" / "S.csv.work"
-    work.mkdir()
-    (work / "0001.npy").write_bytes(b"of unknown settings")
-    assert f"{work / '0001.npy'}: is there" in refusal(args)
+    for submit, part in ((submit_blocks, "S.csv.work/0001.npy"), (submit_dnd, "0001_01.mat")):
+        path = tmp_path / "out" / part
+        path.parent.mkdir(exist_ok=True)
+        path.write_bytes(b"of unknown settings")
+        assert f"{path}: is there, but" in refusal(submit, tmp_path)
 
 
-def test_nothing_but_our_own_parts_is_removed(sidd, tmp_path):
-    args, _ = sidd
+def test_nothing_but_our_own_parts_is_removed(blocks, tmp_path):
     work = tmp_path / "out" / "S.csv.work"
     work.mkdir(parents=True)
     (work / "notes.txt").write_text("mine")
-    submit(args, Brighter(), LOG)
+    submit_blocks(tmp_path)
     assert [path.name for path in work.iterdir()] == ["notes.txt"]
 
 
-def test_nan_of_a_denoiser_names_image_and_block_and_leaves_no_output(sidd, tmp_path):
-    args, _ = sidd
-    message = refusal(args, Brighter(calls=3, nan=True))
+def test_nan_of_a_denoiser_names_image_and_block_and_leaves_no_output(blocks, tmp_path):
+    message = refusal(submit_blocks, tmp_path, Brighter(calls=3, nan=True))
     assert message.startswith("image 2, block 2: brighter gives values that are NaN or infinite")
     assert not (tmp_path / "out" / "S.csv").exists()
     assert not list((tmp_path / "out").rglob("*0002*"))
 
 
-def test_denoiser_that_changes_the_size_is_refused(sidd):
+def test_denoiser_that_changes_the_size_is_refused(blocks, tmp_path):
     denoiser = Brighter()
     denoiser.denoise = lambda noisy: noisy[1:]
-    assert "image 1, block 1: brighter gives (7, 6, 3), expected (8, 6, 3)" in refusal(sidd[0], denoiser)
-
-
-def test_other_blocks_than_the_benchmarks_are_refused_before_anything_is_made(sidd, tmp_path, monkeypatch):
-    args, blocks = sidd
-    write_v5(tmp_path / "V.mat", {"ValidationNoisyBlocksSrgb": blocks})
-    message = refusal(changed(args, blocks=str(tmp_path / "V.mat")))
-    assert "V.mat: has ValidationNoisyBlocksSrgb, expected a variable BenchmarkNoisyBlocksSrgb" in message
-    assert "no such file" in refusal(changed(args, blocks=str(tmp_path / "none.mat")))
-    monkeypatch.setattr(submission, "BENCHMARK_SHAPE", (40, 32, 256, 256, 3))
-    assert "is 3x2x8x6x3, expected 40x32x256x256x3 as published" in refusal(args)
-    assert not (tmp_path / "out").exists()
-
-
-@pytest.mark.parametrize(
-    ("change", "expected"),
-    [
-        ({"output": None}, "--benchmark kaggle: needs --output"),
-        ({"blocks": None}, "--benchmark kaggle: needs --blocks"),
-        ({"dnd_dir": "x"}, "--benchmark kaggle: does not take --dnd_dir"),
-        ({"benchmark": "dnd"}, "--benchmark dnd: does not take --blocks"),
-        ({"output": "S.mat"}, "--output S.mat: expected a name that ends in .csv"),
-        ({"benchmark": "sidd-mat", "output": "S.csv"}, "--output S.csv: expected a name that ends in .mat"),
-    ],
-)
-def test_options_of_another_benchmark_are_refused(sidd, change, expected):
-    assert expected in refusal(changed(sidd[0], **change))
+    message = refusal(submit_blocks, tmp_path, denoiser)
+    assert "image 1, block 1: brighter gives (7, 6, 3), expected (8, 6, 3)" in message
 
 
 def dnd_crops(images) -> dict[str, np.ndarray]:
@@ -287,9 +236,8 @@ def dnd_crops(images) -> dict[str, np.ndarray]:
     return crops
 
 
-def test_dnd_crops_are_denoised_clipped_and_bundled(dnd, tmp_path):
-    args, images = dnd
-    submit(args, Brighter(), LOG)
+def test_dnd_crops_are_denoised_clipped_and_bundled(images, tmp_path):
+    submit_dnd(tmp_path)
     expected = dnd_crops(images)
     out = tmp_path / "out"
     assert sorted(path.stem for path in out.glob("*.mat")) == sorted(expected)
@@ -305,96 +253,74 @@ def test_dnd_crops_are_denoised_clipped_and_bundled(dnd, tmp_path):
             np.testing.assert_array_equal(found, crop)
 
 
-def test_interrupted_dnd_submission_continues_with_the_next_crop(dnd, tmp_path):
-    args, _ = dnd
-    submit(changed(args, output_dir=str(tmp_path / "whole")), Brighter(), LOG)
+def test_interrupted_dnd_submission_continues_with_the_next_crop(images, tmp_path):
+    submit_dnd(tmp_path, output="whole")
     with pytest.raises(KeyboardInterrupt):
-        submit(args, Brighter(calls=4), LOG)
+        submit_dnd(tmp_path, Brighter(calls=4))
     crop = tmp_path / "out" / "0001_02.mat"
     crop.write_bytes(crop.read_bytes()[:-1])  # a disk error, say
     (tmp_path / "out" / ".0002_02.1234.tmp.mat").write_bytes(b"left by a kill")
-    denoiser = Brighter()
-    submit(args, denoiser, LOG)
-    assert denoiser.calls == 3
+    assert submit_dnd(tmp_path).calls == 3
     assert not list((tmp_path / "out").glob(".*.tmp*"))
-    whole, resumed = (_pixels(tmp_path / name) for name in ("whole", "out"))
+    whole, resumed = (pixels(tmp_path / name) for name in ("whole", "out"))
     assert whole.keys() == resumed.keys()
     assert all(np.array_equal(whole[name], resumed[name]) for name in whole)
-    submit(args, denoiser, LOG)
-    assert denoiser.calls == 3
 
 
-def test_removed_product_is_made_again_of_what_is_there(sidd, dnd, tmp_path):
-    for args, product, calls in ((sidd[0], "out/S.csv", 6), (dnd[0], "out/bundled/0002.mat", 0)):
-        submit(args, Brighter(), LOG)
-        (tmp_path / product).unlink()
-        denoiser = Brighter()
-        submit(args, denoiser, LOG)
-        assert denoiser.calls == calls
-        assert (tmp_path / product).exists()
+def test_removed_product_is_made_again_of_what_is_there(blocks, images, tmp_path):
+    for submit, product, calls in ((submit_blocks, "S.csv", 6), (submit_dnd, "bundled/0002.mat", 0)):
+        submit(tmp_path)
+        (tmp_path / "out" / product).unlink()
+        assert submit(tmp_path).calls == calls
+        assert (tmp_path / "out" / product).exists()
 
 
-def test_complete_dnd_submission_is_left_as_it_is(dnd, tmp_path):
-    submit(dnd[0], Brighter(), LOG)
-    before = contents(tmp_path)
-    assert json.loads(before["out/submission.json"])["written"].keys() == {"0001.mat", "0002.mat"}
-    submit(dnd[0], Brighter(calls=0), LOG)
-    assert contents(tmp_path) == before
-
-
-def _pixels(folder) -> dict[str, np.ndarray]:
+def pixels(folder) -> dict[str, np.ndarray]:
     """The bundled crops; the files themselves have their date in them."""
     files = sorted((folder / "bundled").iterdir())
     return {path.name: np.stack(list(scipy.io.loadmat(path)["Idenoised"].squeeze())) for path in files}
 
 
-def test_dnd_folder_of_other_settings_inputs_or_files_is_refused(dnd, tmp_path):
-    args, images = dnd
-    other = tmp_path / "other"
-    other.mkdir()
-    (other / "0001_01.mat").write_bytes(b"mine")
-    message = refusal(changed(args, output_dir=str(other)))
-    assert f"{other / '0001_01.mat'}: is there, but not from this command" in message
-    submit(args, Brighter(), LOG)
+def test_dnd_folder_of_other_settings_or_inputs_is_refused(images, tmp_path):
+    submit_dnd(tmp_path)
     before = contents(tmp_path)
-    assert "was begun with denoiser brighter by 1.5, not darker by 1.5; choose another --output_dir" in refusal(
-        args, Brighter(name="darker")
-    )
+    message = refusal(submit_dnd, tmp_path, Brighter(name="darker"))
+    assert "was begun with denoiser brighter by 1.5, not darker by 1.5" in message
     assert contents(tmp_path) == before
     info = tmp_path / "dnd" / "info.mat"
     info.rename(tmp_path / "info.mat")
     write_v5(info, {"boundingboxes": BOXES[::-1]})
-    assert "was begun with inputs SHA-256 " in refusal(args)
+    assert "was begun with inputs SHA-256 " in refusal(submit_dnd, tmp_path)
     (tmp_path / "info.mat").rename(info)
-    submit(args, Brighter(calls=0), LOG)
+    submit_dnd(tmp_path, Brighter(calls=0))
     write_v5(tmp_path / "dnd" / "images_srgb" / "0002.mat", {"InoisySRGB": images[0]})
-    assert "was begun with inputs SHA-256 " in refusal(args)
+    assert "was begun with inputs SHA-256 " in refusal(submit_dnd, tmp_path)
 
 
-def test_missing_dnd_files_and_nan_are_named(dnd, tmp_path):
-    args, _ = dnd
-    message = refusal(args, Brighter(calls=4, nan=True))
+def test_missing_dnd_files_and_nan_are_named(images, tmp_path):
+    message = refusal(submit_dnd, tmp_path, Brighter(calls=4, nan=True))
     assert message.startswith("image 0002, crop 2: brighter gives values that are NaN or infinite")
     assert sorted(path.name for path in (tmp_path / "out").glob("*_*.mat"))[-1] == "0002_01.mat"
     assert not (tmp_path / "out" / "bundled" / "0002.mat").exists()
     (tmp_path / "dnd" / "images_srgb" / "0002.mat").unlink()
-    assert "0002.mat: no such file, expected 2 images; is --dnd_dir DND's folder?" in refusal(args)
+    assert "0002.mat: no such file, expected 2 images" in refusal(submit_dnd, tmp_path)
     (tmp_path / "dnd" / "info.mat").unlink()
-    assert "info.mat: no such file" in refusal(args)
+    assert "info.mat: cannot be read (No such file" in refusal(submit_dnd, tmp_path)
 
 
-@pytest.mark.parametrize("output", ["S.csv", "S.mat"])
-def test_command_makes_a_submission_of_a_training_run(sidd, tmp_path, capsys, output):
+def command(root, *more, benchmark: str = "kaggle", denoiser: str = "noisy") -> None:
+    words = ["submit", "--benchmark", benchmark, "--denoiser", denoiser, "--device", "cpu", *map(str, more)]
+    main_eval.main(words)
+
+
+@pytest.mark.parametrize("benchmark, output", [("kaggle", "S.csv"), ("sidd-mat", "S.mat")])
+def test_command_makes_a_submission_of_a_training_run(blocks, tmp_path, capsys, benchmark, output):
     """The whole command with a tiny DnCNN, against its network applied to each block."""
-    args, blocks = sidd
     network = tiny_networks(dtype=torch.float32)["G3"].eval()
-    models = tmp_path / "run" / "models"
     content = {"epoch": 3, "model_state_dict": network.state_dict(), "config": CONFIGS["G3"]}
-    save_checkpoint(models / "checkpoint_G3_3.pth", content)
-    benchmark = "kaggle" if output == "S.csv" else "sidd-mat"
-    words = ["submit", "--benchmark", benchmark, "--denoiser", str(tmp_path / "run"), "--device", "cpu"]
-    files = ["--blocks", args.blocks, "--output", str(tmp_path / output)]
-    main_eval.main(words + files)
+    save_checkpoint(tmp_path / "run" / "models" / "checkpoint_G3_3.pth", content)
+    files = ["--blocks", tmp_path / f"{BLOCKS}.mat", "--output", tmp_path / output]
+    command(tmp_path, *files, benchmark=benchmark, denoiser=str(tmp_path / "run"))
     assert f"complete: {tmp_path / output}; upload it to" in capsys.readouterr().out
     if benchmark == "kaggle":
         rows = list(csv.DictReader(io.StringIO((tmp_path / output).read_text())))
@@ -406,13 +332,32 @@ def test_command_makes_a_submission_of_a_training_run(sidd, tmp_path, capsys, ou
         with torch.no_grad():
             expected = network(image)[0].permute(1, 2, 0).double().clamp(0, 1).numpy() * 255
         assert np.abs(found - expected).max() <= 0.5 + 1e-3
-    with pytest.raises(ValueError, match="was begun with denoiser"):
-        main_eval.main(words + files + ["--self_ensemble"])
+    with pytest.raises(ValueError, match=r"was begun with denoiser .*; change --output"):
+        command(tmp_path, *files, "--self_ensemble", benchmark=benchmark, denoiser=str(tmp_path / "run"))
 
 
-def test_command_names_what_is_missing(sidd, tmp_path):
-    args, _ = sidd
-    words = ["submit", "--benchmark", "kaggle", "--blocks", args.blocks, "--output", args.output, "--denoiser"]
-    with pytest.raises(ValueError, match="no such checkpoint or folder"):
-        main_eval.main([*words, str(tmp_path / "none.pth")])
-    assert not (tmp_path / "out").exists()
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [
+        ({"output": None}, "--benchmark kaggle: needs --output"),
+        ({"blocks": None}, "--benchmark kaggle: needs --blocks"),
+        ({"dnd_dir": "x"}, "--benchmark kaggle: does not take --dnd_dir"),
+        ({"benchmark": "dnd"}, "--benchmark dnd: does not take --blocks"),
+        ({"output": "S.mat"}, "S.mat: expected a name that ends in .csv; change --output"),
+        ({"benchmark": "sidd-mat", "output": "S.csv"}, "S.csv: expected a name that ends in .mat; change --output"),
+        ({"blocks": "V.mat"}, f"V.mat: has V, expected a variable {BLOCKS}; change --blocks"),
+        ({"blocks": "Small.mat"}, f"{BLOCKS} is 2x2x8x6x3, expected 3x2x8x6x3 as published; change --blocks"),
+        ({"blocks": "none.mat"}, "none.mat: cannot be read (No such file or directory); change --blocks"),
+        ({"denoiser": "none.pth"}, "none.pth: no such checkpoint or folder; change --denoiser"),
+    ],
+)
+def test_command_refuses_what_does_not_fit_before_anything_is_made(blocks, tmp_path, monkeypatch, given, expected):
+    monkeypatch.chdir(tmp_path)
+    write_v5(tmp_path / "V.mat", {"V": blocks})
+    write_v5(tmp_path / "Small.mat", {BLOCKS: blocks[:2]})
+    before = contents(tmp_path)
+    options = {"blocks": f"{BLOCKS}.mat", "output": "S.csv", "benchmark": "kaggle", "denoiser": "noisy"} | given
+    benchmark, denoiser = options.pop("benchmark"), options.pop("denoiser")
+    words = [word for name, value in options.items() if value for word in (f"--{name}", value)]
+    assert expected in refusal(command, tmp_path, *words, benchmark=benchmark, denoiser=denoiser)
+    assert contents(tmp_path) == before

@@ -1,50 +1,177 @@
-"""The blocks of the SIDD validation and benchmark, as their .mat files hold them."""
+"""The benchmark files of SIDD: blocks in MATLAB files, and what the two servers take."""
 
+import base64
+from collections.abc import Collection, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
+import h5py
 import numpy as np
+import scipy.io
+from tqdm import tqdm
 
-from data.benchmarks.mat_files import read_variable, require_variable
+from utils.files import atomic_path
 
 BENCHMARK_KEY = "BenchmarkNoisyBlocksSrgb"
 BENCHMARK_SHAPE = (40, 32, 256, 256, 3)  # of the published files: images, blocks of each, height, width, RGB
+DENOISED_KEY = "DenoisedBlocksSrgb"
+CSV_HEADER = "ID,BLOCK"
 
 Shape = tuple[int, ...]
+Images = Sequence[np.ndarray]  # (blocks, H, W, 3) uint8 each, memory maps for instance
+
+
+@contextmanager
+def matlab_errors(path: Path) -> Iterator[None]:
+    """Turn what the readers raise into ValueErrors that name the file."""
+    try:
+        open(path, "rb").close()
+        yield
+    except MemoryError:
+        raise ValueError(f"{path}: too large for the memory") from None
+    except OSError as error:
+        if error.strerror:
+            raise ValueError(f"{path}: cannot be read ({error.strerror})") from None
+        raise ValueError(f"{path}: not a readable MATLAB file (truncated or damaged)") from None
+    except Exception:  # SciPy raises what it likes (TypeError, zlib.error...) on damaged files
+        what = f"{path.stat().st_size} bytes; truncated, damaged or another format"
+        raise ValueError(f"{path}: not a readable MATLAB file ({what})") from None
+
+
+def read_matlab(path: str | Path, key: str, kinds: Collection[str]) -> np.ndarray:
+    """Read a numeric variable of a MATLAB file, v5 or v7.3 (which is HDF5 with the axes reversed).
+
+    `kinds` names the NumPy types that are accepted. The axes and the bytes keep MATLAB's order, so that nothing is in
+    memory twice.
+
+    Raises:
+        ValueError: the file is missing or damaged, or the variable is absent or of another type.
+    """
+    path = Path(path)
+    with matlab_errors(path):
+        if h5py.is_hdf5(path):
+            with h5py.File(path) as file:
+                names = [name for name in file if not name.startswith("#")]  # the others are MATLAB's own
+                found: Any = file.get(key)
+                kind = "struct" if isinstance(found, h5py.Group) else getattr(getattr(found, "dtype", None), "name", "")
+                found = found[()].T if kind in kinds else found
+        else:
+            names = [name for name, *_ in scipy.io.whosmat(path, appendmat=False)]
+            found = scipy.io.loadmat(path, variable_names=[key], appendmat=False).get(key)
+            kind = "" if found is None else "struct" if found.dtype.names else found.dtype.name
+    if found is None:
+        raise ValueError(f"{path}: has {', '.join(names) or 'no variables'}, expected a variable {key}")
+    if kind not in kinds:
+        raise ValueError(f"{path}: {key} is of type {kind}, expected {' or '.join(kinds)}")
+    return found
 
 
 def read_blocks(path: str | Path, key: str | None = None, shape: Shape | None = None) -> np.ndarray:
-    """Read a file of blocks, MATLAB v5 or v7.3: -> (images, blocks, H, W, 3) uint8, in the file's order of bytes.
+    """Read a file of blocks: -> (images, blocks, H, W, 3) uint8, in the file's order of bytes.
 
-    key: the variable, None: named as the file, as in the published ones; shape: the one that is demanded, None: any.
-    Raises ValueError that names the file when it is missing, damaged or no .mat file, and for another key, class or
-    shape.
+    By default the variable `key` is named as the file, as in the published ones. `shape` is the one to demand.
+
+    Raises:
+        ValueError: the file is missing, damaged or no MATLAB file, or the key, type or shape is another one.
     """
     path = Path(path)
     key = key or path.stem
-    found = require_variable(path, key, ("uint8",)).shape
-    if len(found) != 5 or found[4] != 3 or 0 in found:
-        raise ValueError(f"{path}: {key} is {times(found)}, expected images x blocks x height x width x 3")
-    if shape is not None and found != shape:
-        raise ValueError(f"{path}: {key} is {times(found)}, expected {times(shape)} as published")
-    return read_variable(path, key)
+    blocks = read_matlab(path, key, ["uint8"])
+    if blocks.ndim != 5 or blocks.shape[4] != 3 or blocks.size == 0:
+        raise ValueError(f"{path}: {key} is {spell_shape(blocks.shape)}, expected images x blocks x height x width x 3")
+    if shape is not None and blocks.shape != shape:
+        raise ValueError(f"{path}: {key} is {spell_shape(blocks.shape)}, expected {spell_shape(shape)} as published")
+    return blocks
 
 
-def read_validation(noisy_path: str | Path, gt_path: str | Path) -> tuple[np.ndarray, np.ndarray]:
+def read_benchmark(path: str | Path) -> np.ndarray:
+    """Read the published noisy blocks of the benchmark: -> (40, 32, 256, 256, 3) uint8. Raise ValueError for others."""
+    return read_blocks(path, BENCHMARK_KEY, BENCHMARK_SHAPE)
+
+
+def read_validation(noisy_path: str | Path, clean_path: str | Path) -> tuple[np.ndarray, np.ndarray]:
     """Read the noisy and the clean validation blocks: -> two arrays (images, blocks, H, W, 3) uint8.
 
-    Raises ValueError as `read_blocks`, and when the two do not belong together.
+    Raises:
+        ValueError: as `read_blocks`, or the two files do not belong together.
     """
-    noisy, clean = read_blocks(noisy_path), read_blocks(gt_path)
+    noisy, clean = read_blocks(noisy_path), read_blocks(clean_path)
     if noisy.shape != clean.shape:
         raise ValueError(
-            f"{gt_path}: {times(clean.shape)}, but {noisy_path} is {times(noisy.shape)}; expected the clean blocks of "
-            "the same noisy ones"
+            f"{clean_path}: {spell_shape(clean.shape)}, but {noisy_path} is {spell_shape(noisy.shape)}; expected the "
+            "clean blocks of the same noisy ones"
         )
     if np.array_equal(noisy, clean):
-        raise ValueError(f"{gt_path}: the same blocks as in {noisy_path}, expected the clean ones of the noisy ones")
+        raise ValueError(f"{clean_path}: the same blocks as in {noisy_path}, expected the clean ones of the noisy ones")
     return noisy, clean
 
 
-def times(shape: Shape) -> str:
-    """Spell a shape: (40, 32) -> 40x32."""
+def write_kaggle_csv(path: str | Path, images: Images) -> None:
+    """Write SIDD's submission for Kaggle: one line per block, its number and the base64 of its bytes in C order.
+
+    Raise ValueError, and leave nothing, if it does not read back as it was written.
+    """
+    blocks = [block for image in images for block in image]
+    with atomic_path(path) as temporary:
+        with open(temporary, "w", encoding="ascii", newline="") as file:
+            file.write(f"{CSV_HEADER}\n")
+            for number, block in enumerate(_progress(blocks, "writing")):
+                file.write(f"{number},{base64.b64encode(block.tobytes()).decode()}\n")
+        with open(temporary, encoding="ascii", newline="") as file:
+            require_same(next(file, "") == f"{CSV_HEADER}\n", temporary, "its header")
+            for number, block in enumerate(_progress(blocks, "checking")):
+                found, _, text = next(file, "").rstrip("\n").partition(",")
+                require_same(found == str(number) and _holds(text, block), temporary, f"the block of ID {number}")
+            require_same(next(file, None) is None, temporary, "its end")
+
+
+def _holds(text: str, block: np.ndarray) -> bool:
+    try:
+        return base64.b64decode(text, validate=True) == block.tobytes()
+    except ValueError:  # no base64
+        return False
+
+
+def write_sidd_mat(path: str | Path, images: Images) -> None:
+    """Write SIDD's submission for the older server: a cell array of blocks, images x blocks, uint8 each.
+
+    Raise ValueError, and leave nothing, if it does not read back as it was written.
+    """
+    cells = make_cells([block for image in images for block in image]).reshape(len(images), -1)
+    with atomic_path(path) as temporary:
+        scipy.io.savemat(temporary, {DENOISED_KEY: cells}, appendmat=False)
+        with matlab_errors(temporary):
+            found = scipy.io.loadmat(temporary, appendmat=False).get(DENOISED_KEY)
+        require_same_cells(found, cells, temporary, DENOISED_KEY)
+
+
+def make_cells(items: Sequence[np.ndarray]) -> np.ndarray:
+    """Put arrays into an array of objects, which SciPy writes as a cell array."""
+    cells = np.empty(len(items), object)
+    for number, item in enumerate(items):
+        cells[number] = item
+    return cells
+
+
+def require_same_cells(found: Any, cells: np.ndarray, path: Path, key: str) -> None:
+    """Raise ValueError unless a cell array has been read back as it was written."""
+    require_same(isinstance(found, np.ndarray) and found.shape == cells.shape, path, key)
+    for index in np.ndindex(cells.shape):
+        same = found[index].dtype == cells[index].dtype and np.array_equal(found[index], cells[index])
+        require_same(same, path, f"{key} {' '.join(str(number + 1) for number in index)}")
+
+
+def require_same(same: bool, path: Path, what: str) -> None:
+    """Raise ValueError unless something has been read back as it was written."""
+    if not same:
+        raise ValueError(f"{path}: {what} does not read back as it was written; is the disk sound?")
+
+
+def spell_shape(shape: Shape) -> str:
+    """Spell a shape: (40, 32) becomes 40x32."""
     return "x".join(map(str, shape)) or "a single value"
+
+
+def _progress(blocks: list[np.ndarray], what: str) -> tqdm:
+    return tqdm(blocks, desc=what, unit="block", leave=False, disable=None)
