@@ -14,17 +14,21 @@ Choice = float | tuple[float, float] | Sequence[float]
 class AddCameraNoise(nn.Module):
     """Put a camera's noise on images, new at every call: (3, H, W) or (N, 3, H, W) -> the same, uint8 or float.
 
-    generator: a NoiseGenerator, or a folder of checkpoints. gain (NeCA-W) or noise_level in grey levels (NeCA-S):
-    a number; a pair, a tuple (low, high) to draw from evenly; or a list of numbers to choose from. Each sample of a
-    batch draws its own, and with probability p gets noise at all. uint8 is clipped and rounded; float, in [0, 1], is
-    clipped where `clip`.
-
     Random numbers come from PyTorch's own generators, so that torch.manual_seed and the seeds of a DataLoader's workers
     rule: the strengths from the CPU's, the white noise from that of the images' device. Nothing of it is
     differentiated. It stands in v2.Compose as any module does (the base class v2.Transform got its public methods only
     in torchvision 0.21).
 
-    Raises ValueError for impossible strengths here, and as NoiseGenerator.synthesize when called.
+    Args:
+        generator: A NoiseGenerator, or a folder of checkpoints.
+        gain: The gain of NeCA-W: a number; a pair, a tuple (low, high), to draw from uniformly; or a list of numbers
+            to choose from. Each sample of a batch draws its own.
+        noise_level: The level of NeCA-S in grey levels, in the same forms. Exactly one of the two is expected.
+        p: The probability that a sample gets noise at all.
+        clip: Clip float images to [0, 1]; uint8 is clipped and rounded always.
+
+    Raises:
+        ValueError: A strength or probability is impossible; images that `NoiseGenerator.synthesize` refuses.
     """
 
     def __init__(
@@ -52,6 +56,7 @@ class AddCameraNoise(nn.Module):
 
     @torch.no_grad()
     def forward(self, images: Tensor) -> Tensor:
+        """Put noise on images: (3, H, W) or (N, 3, H, W) -> the same."""
         if not isinstance(images, Tensor) or images.ndim not in (3, 4):
             kind = tuple(images.shape) if isinstance(images, Tensor) else type(images).__name__
             raise ValueError(f"AddCameraNoise: {kind}, expected a tensor (3, H, W) or (N, 3, H, W)")
@@ -73,5 +78,6 @@ class AddCameraNoise(nn.Module):
         return strengths[torch.randint(len(strengths), (count,))]
 
     def extra_repr(self) -> str:
+        """Describe the settings, for `print`."""
         how = "from {} to {}".format(*self.strengths) if self.even else f"of {self.strengths}"
         return f"{self.name} {how}, p={self.p}, clip={self.clip}"

@@ -30,7 +30,7 @@ FROM_DISK = {
 
 
 class Source(NamedTuple):
-    """Where a share of the training samples gets its noise; folder: the data set of a source of kind "folder"."""
+    """A share of the training samples and the kind of its noise; folder: the data set of a source of kind "folder"."""
 
     kind: str
     weight: float
@@ -57,7 +57,7 @@ def train_denoiser_parser() -> Parser:
         "--test_images",
         type=natural_int,
         default=0,
-        help="test on so many crops, evenly spaced over the cameras' test crops; 0: on all",
+        help="number of test crops, evenly spaced over those of the cameras; 0: all",
     )
     _add_source_options(parser.add_argument_group("noise"))
     add_data_options(parser.add_argument_group("data"), batch_size=16)
@@ -210,7 +210,7 @@ def _folder_name(text: str) -> str:
 
 
 def _source(text: str) -> Source:
-    """Argparse type: KIND or folder=DIR, each perhaps with :SHARE; a folder that exists may have ":" in its name."""
+    """Parse KIND or folder=DIR, each perhaps with :SHARE; a folder that exists may have ":" in its name."""
     expected = f"{', '.join(KINDS)} or folder=DIR, with a share such as real:0.5"
     kind, _, folder = text.partition("=")
     if kind == "folder":
