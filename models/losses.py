@@ -6,8 +6,6 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from models.second_derivative import ForSecondDerivative
-
 GAN_MODES = ("wgangp", "lsgan", "vanilla")
 
 
@@ -64,7 +62,5 @@ def gradient_penalty(critic: Callable[[Tensor], Tensor], real: Tensor, fake: Ten
     epsilon inside the root.
     """
     mixed = (real * mixing + fake * (1 - mixing)).requires_grad_()
-    with ForSecondDerivative():
-        score = critic(mixed).sum()
-    (gradient,) = torch.autograd.grad(score, mixed, create_graph=True)
+    (gradient,) = torch.autograd.grad(critic(mixed).sum(), mixed, create_graph=True)
     return (gradient.flatten(1).norm(2, dim=1) - 1).square().mean()

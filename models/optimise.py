@@ -19,7 +19,7 @@ class Precision:
     amp: str | None = None  # a key of AMP: networks compute in this format; weights, losses and updates stay float32
     channels_last: bool = False  # keep a pixel's channels side by side in memory
     compile: bool = False  # let torch.compile fuse the layers
-    fused_adam: bool = False  # one kernel for an optimiser's updates on a GPU
+    fused_adam: bool = False  # one kernel for an optimiser's updates
 
     def prepare(self, network: nn.Module) -> None:
         """Arrange a network's weights and layers, in place; copy it before, since compiled code is not copied."""
@@ -29,13 +29,8 @@ class Precision:
             network.compile()
 
     def adam(self, network: nn.Module, lr: float, betas: tuple[float, float]) -> torch.optim.Adam:
-        """Adam for all weights of a network.
-
-        In float32 on a CPU its updates are always fused: one pass through the memory in place of seven.
-        """
-        weights = list(network.parameters())
-        on_cpu = weights[0].device.type == "cpu" and weights[0].dtype == torch.float32
-        return torch.optim.Adam(weights, lr=lr, betas=betas, fused=self.fused_adam or on_cpu or None)
+        """Make Adam for all weights of a network."""
+        return torch.optim.Adam(network.parameters(), lr=lr, betas=betas, fused=self.fused_adam or None)
 
     def forward(self, network: nn.Module, *inputs: Tensor) -> Tensor:
         """Call a network in the chosen format -> its output in the format of the inputs."""

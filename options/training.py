@@ -99,9 +99,7 @@ def add_precision_options(group) -> None:
         action="store_true",
         help="torch.compile: minutes of compiling, then fewer and larger kernels; wants a C++ compiler on a CPU",
     )
-    group.add_argument(
-        "--fused_adam", action="store_true", help="one kernel for an optimiser's updates on a GPU; a CPU always has it"
-    )
+    group.add_argument("--fused_adam", action="store_true", help="one kernel for an optimiser's updates")
 
 
 def precision_of(args: argparse.Namespace) -> Precision:

@@ -25,16 +25,16 @@ def formula(key: str, shape: tuple[int, ...]) -> np.ndarray:
     return normal * np.sqrt(1.5 / np.prod(shape[1:]))
 
 
-def fill(network: nn.Module) -> nn.Module:
-    """Fill a network by the formula, in float64 and eval mode."""
+def fill(network: nn.Module, dtype: torch.dtype = torch.float64) -> nn.Module:
+    """Fill a network by the formula, in eval mode."""
     weights = {key: torch.as_tensor(formula(key, tuple(value.shape))) for key, value in network.state_dict().items()}
-    network.double().load_state_dict(weights)
+    network.to(dtype).load_state_dict(weights)
     return network.eval()
 
 
-def image(array: np.ndarray) -> torch.Tensor:
-    """uint8 NCHW -> float64 in [0, 1]."""
-    return torch.as_tensor(array).double() / 255
+def image(array: np.ndarray, dtype: torch.dtype = torch.float64) -> torch.Tensor:
+    """uint8 NCHW -> float in [0, 1]."""
+    return torch.as_tensor(array).to(dtype) / 255
 
 
 def fingerprint(tensor: torch.Tensor) -> np.ndarray:
@@ -43,8 +43,8 @@ def fingerprint(tensor: torch.Tensor) -> np.ndarray:
     return np.array([flat.mean(), flat.abs().sum(), flat[0], flat[-1]])
 
 
-def assert_close(actual, expected, name: str) -> None:
-    """Compare shape and values with the golden tolerance; the message names what differs. NaN equals nothing."""
+def assert_close(actual, expected, name: str, rtol: float = RTOL, atol: float = 0.0) -> None:
+    """Compare shape and values; the message names what differs. NaN equals nothing."""
     actual, expected = np.asarray(actual), np.asarray(expected)
     assert actual.shape == expected.shape, f"{name}: shape {actual.shape}, expected {expected.shape}"
-    np.testing.assert_allclose(actual, expected, rtol=RTOL, atol=0, equal_nan=False, err_msg=name)
+    np.testing.assert_allclose(actual, expected, rtol=rtol, atol=atol, equal_nan=False, err_msg=name)

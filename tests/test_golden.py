@@ -39,13 +39,35 @@ def pytest_generate_tests(metafunc):
 
 def test_golden_vectors_are_reproduced(path):
     vectors = dict(np.load(path))
+    actual = compute(path, vectors, torch.float64)
+    for name, value in actual.items():
+        assert_close(value, vectors[name], name)
+
+
+def test_golden_vectors_are_reproduced_in_float32(path):
+    """What trains and synthesises computes in float32, by the same code.
+
+    Within 1e-4 of the largest value; networks, statistics and the losses of the first step are ten times nearer. But
+    Adam's first steps have the learning rate's length whatever the gradient's: where that is nothing but rounding, so
+    is the step's sign. Weights after a step and later losses are therefore only near (measured: within 0.23).
+    """
+    vectors = dict(np.load(path))
+    for name, value in compute(path, vectors, torch.float32).items():
+        is_later = name.startswith("after.") or (name.startswith("loss.") and not name.endswith(".1"))
+        tolerance = 0.3 if is_later else 1e-4
+        assert_close(value, vectors[name], name, tolerance, tolerance * np.abs(vectors[name]).max())
+
+
+def compute(path, vectors, dtype):
+    """Compute all that a file has values of -> {name: value}."""
     kind = path.stem.split("_")[0] if path.stem.startswith("train_") else path.stem
     check = next((check for prefix, check in CHECKS.items() if kind.startswith(prefix)), None)
     assert check is not None, f"{path.name}: no check for this kind of vector"
     with torch.set_grad_enabled(kind == "train"):
-        compared = check(vectors, path.stem)
+        computed = check(vectors, path.stem, dtype)
     inputs = {"clean", "noisy", "fake", "z", "pd", "eps1", "eps2", "input"}
-    assert set(compared) == set(vectors) - inputs, "every expected value must have been compared"
+    assert set(computed) == set(vectors) - inputs, "every expected value is compared, and no other"
+    return computed
 
 
 def test_figures_that_the_tests_carry_are_reproduced():
@@ -79,15 +101,16 @@ def check_pair_metrics(images):
     return {"kld": kld(noise_of(noisy, clean), noise_of(fake, clean)), "psnr": psnr(noisy, clean)}
 
 
-def build_filled():
+def build_filled(dtype=torch.float64):
     sizes = {"D1": Discriminator(96, 5), "D2": Discriminator(32, 3)}
     networks = {"E": GENet(), "G1": NPNet(), "G2": NCNet(), "G3": DnCNN()} | sizes
-    return {letter: fill(networks[letter]) for letter in LETTERS}
+    return {letter: fill(networks[letter], dtype) for letter in LETTERS}
 
 
-def check_networks(vectors, stem):
-    networks = build_filled()
-    clean, noisy, z = image(vectors["clean"]), image(vectors["noisy"]), torch.as_tensor(vectors["z"]).double()
+def check_networks(vectors, stem, dtype):
+    networks = build_filled(dtype)
+    clean, noisy = (image(vectors[name], dtype) for name in ("clean", "noisy"))
+    z = torch.as_tensor(vectors["z"]).to(dtype)
     gain = networks["E"](noisy)
     synthesis = synthesize_w(networks["G1"], networks["G2"], clean, gain, z)
     noise = noisy - clean
@@ -100,48 +123,48 @@ def check_networks(vectors, stem):
         "d2": networks["D2"](noise[:, :, 0:96:3, 1::3]),
         "denoised": networks["G3"](noisy),
     }
-    return compare(actual, vectors)
+    return actual
 
 
-def check_ncnet_variants(vectors, stem):
+def check_ncnet_variants(vectors, stem, dtype):
     modes = [key.split(".") for key in vectors if key != "input"]
-    noise = torch.as_tensor(vectors["input"]).double()
+    noise = torch.as_tensor(vectors["input"]).to(dtype)
     actual = {}
     for down, up, final in modes:
-        network = fill(NCNet(downsample_mode=down, upsample_mode=up, final_act=final))
+        network = fill(NCNet(downsample_mode=down, upsample_mode=up, final_act=final), dtype)
         actual[f"{down}.{up}.{final}"] = network(noise)
-    return compare(actual, vectors)
+    return actual
 
 
-def check_statistics(vectors, stem):
-    noise = image(vectors["noisy"]) - image(vectors["clean"])
+def check_statistics(vectors, stem, dtype):
+    noise = image(vectors["noisy"], dtype) - image(vectors["clean"], dtype)
     actual = {"global_noise_level": global_noise_level(noise), "local_noise_level": local_noise_level(noise)}
     for key in vectors:
         if key.startswith("pd_"):
             actual[key] = pixel_shuffle_down(noise, 3, (int(key[3]), int(key[4])))
-    return compare(actual, vectors)
+    return actual
 
 
-def check_metrics(vectors, stem):
+def check_metrics(vectors, stem, dtype):
     actual = {}
     for i, images in enumerate(zip(vectors["clean"], vectors["noisy"], vectors["fake"])):
         clean, noisy, fake = (np.moveaxis(array, 0, 2) for array in images)
         actual[f"kld_{i}"] = kld(noise_of(noisy, clean), noise_of(fake, clean))
         actual[f"psnr_{i}"] = psnr(noisy, clean)
-    return compare(actual, vectors)
+    return actual
 
 
-def check_train(vectors, stem):
+def check_train(vectors, stem, dtype):
     words = stem.split("_")[1:]
     options = JointOptions(
         gan_mode=words[0], joint_start_epoch=1 if "joint" in words else 2, separate_train="separate" in words
     )
-    model = JointModel(build_filled(), options)
+    model = JointModel(build_filled(dtype), options)
     actual = {}
     for k in range(len(vectors["z"])):
-        mixing = {letter: torch.as_tensor(vectors[f"eps{letter[1]}"][k]).double() for letter in CRITICS}
-        drawn = StepRandomness(torch.as_tensor(vectors["z"][k]).double(), tuple(vectors["pd"][k]), mixing)
-        clean, noisy = image(vectors["clean"][k]), image(vectors["noisy"][k])
+        mixing = {letter: torch.as_tensor(vectors[f"eps{letter[1]}"][k]).to(dtype) for letter in CRITICS}
+        drawn = StepRandomness(torch.as_tensor(vectors["z"][k]).to(dtype), tuple(vectors["pd"][k]), mixing)
+        clean, noisy = (image(vectors[name][k], dtype) for name in ("clean", "noisy"))
         losses = model.training_step(clean, noisy, drawn, step=k + 1, epoch=1)
         actual |= {f"loss.{name}.{k + 1}": value for name, value in losses.items()}
     weights = {letter: network.state_dict() for letter, network in model.networks.items()}
@@ -149,13 +172,6 @@ def check_train(vectors, stem):
         if name.startswith("after."):
             _, letter, key = name.split(".", 2)
             actual[name] = fingerprint(weights[letter][key])
-    return compare(actual, vectors)
-
-
-def compare(actual, vectors):
-    for name, value in actual.items():
-        assert name in vectors, f"{name} was computed, but the published implementation has no such value"
-        assert_close(value, vectors[name], name)
     return actual
 
 
