@@ -277,13 +277,13 @@ def test_a_bad_option_is_one_clear_line_before_anything_is_written(tmp_path, opt
 )
 def test_a_changed_option_in_the_same_folder_is_an_error_that_names_it(root, option, value):
     shown, wanted = (text.replace("x", " ") for text in (SMALL[f"--{option}"], value))
-    with pytest.raises(ValueError, match=rf"was made with {option} {shown}, not {wanted}; .*--output_dir"):
+    with pytest.raises(ValueError, match=rf"was begun with {option} {shown}, not {wanted}; .*--output_dir"):
         make(root, **{option: value})
 
 
 def test_scenes_without_a_record_are_never_taken_for_finished(tmp_path):
     (tmp_path / "0001_001_DC_00100_00100_5500_N").mkdir()
-    with pytest.raises(ValueError, match=r"no demo\.json"):
+    with pytest.raises(ValueError, match=r"has no demo\.json"):
         claim_demo_folder(tmp_path, DemoOptions(6, (64, 64), (100,), 0))
 
 

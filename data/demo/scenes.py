@@ -4,7 +4,6 @@ A scene is its options and its number, never a stored state: content, light and 
 (seed, instance, draw), so a resumed run equals an uninterrupted one and `redraw` gives the true noise process exactly.
 """
 
-import json
 import re
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
@@ -16,7 +15,7 @@ import numpy as np
 from data.demo.camera import ISO_RANGE, develop, expose, to_raw
 from data.demo.content import compose
 from metrics import autocorrelation, channel_correlation, noise_of
-from utils.files import write_json, write_text
+from utils.files import claim_record, read_record, write_text
 from utils.image import read_image, write_image
 
 CAMERA = "DC"
@@ -76,18 +75,14 @@ def parse_size(text: str) -> tuple[int, int]:
 def read_options(folder: str | Path) -> DemoOptions:
     """Read the record of a demo data set."""
     path = Path(folder) / DEMO_RECORD
+    record = read_record(path)
     try:
-        record = json.loads(path.read_text())
         version = record.pop("version")
         options = DemoOptions(record.pop("num_scenes"), tuple(record.pop("size")), tuple(record.pop("iso")), **record)
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise ValueError(
-            f"{path}: not the record of a demo data set ({error}); make one with main_make_demo.py"
-        ) from None
+    except (ValueError, KeyError, TypeError) as error:
+        raise ValueError(f"{path}: not the record of a demo data set ({error})") from None
     if version != DEMO_VERSION:
-        raise ValueError(
-            f"{path}: made by version {version} of the demo camera, this is {DEMO_VERSION}; make the set anew"
-        )
+        raise ValueError(f"{path}: of version {version} of the demo camera, this is {DEMO_VERSION}; make the set anew")
     return options
 
 
@@ -191,25 +186,11 @@ def redraw(folder: str | Path, name: str, draw: int) -> np.ndarray:
 
 def claim_demo_folder(folder: str | Path, options: DemoOptions) -> None:
     """Record the options in the data set's folder, or check that it was begun with the same ones."""
-    folder = Path(folder)
-    if (folder / DEMO_RECORD).exists():
-        begun = asdict(read_options(folder))
-        for name, value in asdict(options).items():
-            if begun[name] != value:
-                raise ValueError(
-                    f"{folder}: was made with {name} {_shown(begun[name])}, not {_shown(value)}; remove it"
-                )
-        return
-    if any(folder.glob(f"????_???_{CAMERA}_*")):
-        raise ValueError(f"{folder}: has {CAMERA} scenes but no {DEMO_RECORD}; remove them")
+    content = asdict(options) | {"version": DEMO_VERSION}
     try:
-        write_json(folder / DEMO_RECORD, {**asdict(options), "version": DEMO_VERSION})
+        claim_record(folder, DEMO_RECORD, content, results=Path(folder).glob(f"????_???_{CAMERA}_*"))
     except OSError as error:
         raise ValueError(f"{folder}: cannot be written ({error.strerror})") from None
-
-
-def _shown(value: int | tuple[int, ...]) -> str:
-    return " ".join(map(str, value)) if isinstance(value, tuple) else str(value)
 
 
 def write_lists(folder: str | Path, options: DemoOptions) -> list[Path]:
