@@ -1,4 +1,4 @@
-"""The paper's denoising table: train a denoiser on each kind of noise with one recipe, and score them all.
+"""Make the paper's denoising table: train a denoiser on each kind of noise with one recipe, and score them all.
 
     python -m benchmark.table2 --dry_run          # the commands, and what is missing
     python -m benchmark.table2 --seeds 0 1 2      # run them; again to continue
@@ -8,12 +8,12 @@ Without options: the five SIDD cameras of ./Datasets/SIDD_Medium_Crop/ with the 
 ones are passed over. Each training's output goes to <dir_save>/<row>_<seed>.log.
 """
 
-import argparse
 import json
 import shlex
 import subprocess
 import sys
 import time
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
@@ -23,7 +23,7 @@ from evaluation.denoisers import make_denoiser
 from models.pretrained import find_checkpoint_folder
 from options.common import Parser, natural_int, positive_int
 from options.train_denoiser import SIDD_CAMERAS, train_denoiser_parser
-from utils.command import run_command
+from utils.command import blame, run_command
 from utils.files import claim_folder
 from utils.report import Table, to_terminal
 from utils.runtime import StopSignal
@@ -39,7 +39,7 @@ ROWS = {  # name -> --source of the training
     "real+NeCA-W": ("real:0.5", "neca-w:0.5"),
 }
 OF_THE_TABLE = ("name", "source", "cam_name", "seed", "train_img_dir", "data_prep_dir", "pretrain_dir", "dir_save")
-NECA = ("NeCA-S", "NeCA-W", "real+NeCA-W")
+NEEDED_NETWORKS = {"NeCA-S": ("G2",), "NeCA-W": ("E", "G1", "G2"), "real+NeCA-W": ("E", "G1", "G2")}
 # PSNR / SSIM on SIDD's benchmark in the paper; the validation blocks score alike, not the same.
 PAPER = {
     "bm3d": "25.65 / 0.685",
@@ -48,6 +48,126 @@ PAPER = {
     "real": "37.12 / 0.934",
 }
 BLOCKS = [f"./Datasets/Validation{kind}BlocksSrgb.mat" for kind in ("Noisy", "Gt")]
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The table that is to be made: its rows and seeds, what trains and what scores."""
+
+    cameras: list[str]
+    rows: list[str]
+    seeds: list[int]
+    classic: list[str]  # denoisers without training
+    data: dict[str, str]  # --train_img_dir, --data_prep_dir, --pretrain_dir by name
+    dir_save: Path
+    blocks: list[str] | None  # noisy and clean; None: scored on the cameras' test scenes
+    recipe: list[str]
+
+    @property
+    def report(self) -> Path:
+        """Folder of the scores."""
+        return self.dir_save / "report"
+
+    def trainings(self) -> dict[str, list[str]]:
+        """Return the arguments of Python for every training, by the name of the run."""
+        folders = [word for name, folder in self.data.items() for word in (f"--{name}", folder)]
+        commands = {}
+        for seed in self.seeds:
+            for row in self.rows:
+                what = ["--source", *ROWS[row], "--cam_name", *self.cameras, "--seed", str(seed)]
+                where = ["--name", run_name(row, seed), *folders, "--dir_save", str(self.dir_save)]
+                commands[run_name(row, seed)] = ["main_train_denoiser.py", *where, *what, *self.recipe]
+        return commands
+
+    def evaluation(self) -> list[str]:
+        """Return the arguments of Python for the scores of all trainings."""
+        runs = [f"{row}={self.dir_save / run_name(row, '{seed}')}" for row in self.rows]
+        if self.blocks:
+            images = ["--noisy_blocks", self.blocks[0], "--gt_blocks", self.blocks[1]]
+        else:
+            images = ["--data_dir", self.data["train_img_dir"], "--data_prep_dir", self.data["data_prep_dir"]]
+            images += ["--cam_name", *self.cameras]
+        seeds = ["--seeds", *map(str, self.seeds)]
+        what = ["--denoisers", *self.classic, *runs]
+        return ["main_eval.py", "denoise", *images, *what, *seeds, "--output_dir", str(self.report), "--html"]
+
+    def submission(self) -> list[str]:
+        """Return the arguments of Python for a submission to SIDD's benchmark, which alone compares with the paper."""
+        row = "NeCA-W" if "NeCA-W" in self.rows else self.rows[0]
+        run = self.dir_save / run_name(row, self.seeds[0])
+        files = ["--blocks", "./Datasets/BenchmarkNoisyBlocksSrgb.mat", "--output", f"{run}_SubmitSrgb.csv"]
+        return ["main_eval.py", "submit", "--benchmark", "kaggle", "--denoiser", str(run), *files]
+
+    def missing(self) -> list[str]:
+        """Return a line for everything that has to be there before the first training begins, and is not."""
+        lines = []
+        for denoiser in self.classic:
+            try:
+                make_denoiser(denoiser, torch.device("cpu"), 0, False, None, 0)
+            except ValueError as error:
+                lines.append(f"{error}; change --classic")
+        letters = max((NEEDED_NETWORKS.get(row, ()) for row in self.rows), key=len)
+        for camera in self.cameras:
+            try:
+                find_scenes(self.data["train_img_dir"], camera)
+            except ValueError as error:
+                lines.append(f"crops of {camera} (--train_img_dir): {error}; python Crop_SIDD.py makes them")
+            try:
+                if letters:
+                    find_checkpoint_folder(self.data["pretrain_dir"], camera, letters)
+            except ValueError:
+                lines.append(
+                    f"generator of {camera}: not in {self.data['pretrain_dir']}; change --pretrain_dir, or train it: "
+                    f"python main_train_jointly.py --cam_name {camera}"
+                )
+        absent = [path for path in self.blocks or () if not Path(path).is_file()]
+        return lines + [f"{path}: SIDD's validation blocks; change --blocks" for path in absent]
+
+
+def run_name(row: str, seed: int | str) -> str:
+    """Return the folder's name of a run; `{seed}` stands for all of them."""
+    return f"{row.lower()}_{seed}"
+
+
+def split_recipe(recipe: str) -> list[str]:
+    """Split a recipe into words. Raise ValueError for one that is none, or that decides what the table varies."""
+    try:
+        words = shlex.split(recipe)
+    except ValueError as error:
+        raise ValueError(f"{recipe!r}: {error}") from None
+    for name in OF_THE_TABLE:
+        if any(word.split("=")[0] == f"--{name}" for word in words):
+            raise ValueError(f"{recipe!r}: --{name} is for the table to say, leave it out")
+    train_denoiser_parser().parse_args(words)  # ends in one line for options that there are not
+    return words
+
+
+def run_training(name: str, command: list[str], path: Path, stop: StopSignal) -> bool:
+    """Train, or find it done; write its output to `path`, and return whether it is complete.
+
+    A signal to stop is passed on, so that the training saves.
+    """
+    if stop.received:
+        return False
+    with open(path, "a") as log:
+        process = subprocess.Popen([sys.executable, *command], stdout=log, stderr=subprocess.STDOUT)
+        while process.poll() is None:
+            if stop.received:
+                process.terminate()
+                process.wait()
+            time.sleep(0.1)
+    last = (path.read_text(errors="replace").splitlines() or [""])[-1]
+    print(f"{name}: {last}", flush=True)
+    return process.returncode == 0 and last.startswith("complete")
+
+
+def paper_beside_ours(summary: dict[str, dict]) -> Table:
+    """Set PSNR and SSIM of every denoiser beside the paper's."""
+    rows = [
+        [name, PAPER.get(name, ""), f"{values['psnr']['mean']:.2f} / {values['ssim']['mean']:.3f}"]
+        for name, values in summary.items()
+    ]
+    return Table(["denoiser", "paper, SIDD benchmark", "ours"], rows, "PSNR (dB) / SSIM.")
 
 
 def table2_parser() -> Parser:
@@ -76,147 +196,42 @@ def table2_parser() -> Parser:
 
 
 def main(arguments: list[str] | None = None) -> int:
+    """Train what is not yet trained, score all of it, and set the scores beside the paper's."""
     args = table2_parser().parse_args(arguments)
-    check_recipe(args.recipe)
-    trainings = {
-        (row, seed): training_command(args, row, seed) for seed in args.seeds for row in ROWS if row in args.rows
-    }
-    missing = find_missing(args)
+    for name in ("cam_name", "seeds", "classic"):
+        values = getattr(args, name)
+        if len(set(values)) < len(values):
+            raise ValueError(f"--{name} {' '.join(map(str, values))}: one is there twice")
+    with blame("--recipe"):
+        recipe = split_recipe(args.recipe)
+    data = {name: getattr(args, name) for name in ("train_img_dir", "data_prep_dir", "pretrain_dir")}
+    rows, blocks = [row for row in ROWS if row in args.rows], None if args.on_scenes else args.blocks
+    plan = Plan(args.cam_name, rows, args.seeds, args.classic, data, Path(args.dir_save), blocks, recipe)
+    missing = plan.missing()
     for line in missing:
         print(f"missing: {line}")
     if args.dry_run:
-        for command in (*trainings.values(), evaluation_command(args), submission_command(args)):
+        for command in (*plan.trainings().values(), plan.evaluation(), plan.submission()):
             print(shlex.join(["python", *command]))
     if args.dry_run or missing:
         return 1 if missing else 0
 
-    claim_folder(args.dir_save, "--dir_save")
+    with blame("--dir_save"):
+        claim_folder(plan.dir_save)
     with StopSignal() as stop:
-        runs = in_threads(lambda item: run_training(args, stop, *item), trainings.items(), args.jobs)
-        failed = [name for name in runs if name]
+        trainings = plan.trainings()
+        logs = {name: plan.dir_save / f"{name}.log" for name in trainings}
+        done = in_threads(lambda name: run_training(name, trainings[name], logs[name], stop), trainings, args.jobs)
+        failed = [name for name, complete in zip(trainings, done) if not complete]
     if failed:
         print(f"failed: {', '.join(failed)}; run again to continue", file=sys.stderr)
         return 1
-    if code := subprocess.run([sys.executable, *evaluation_command(args)]).returncode:
+    if code := subprocess.run([sys.executable, *plan.evaluation()]).returncode:
         return code
-    if not args.on_scenes:  # other images than the paper's
-        print(to_terminal(paper_beside_ours(json.loads((report_folder(args) / "results.json").read_text())["summary"])))
-    print(f"\nfor the benchmark's server: {shlex.join(['python', *submission_command(args)])}")
+    if plan.blocks:  # other images than the paper's
+        print(to_terminal(paper_beside_ours(json.loads((plan.report / "results.json").read_text())["summary"])))
+    print(f"\nfor the benchmark's server: {shlex.join(['python', *plan.submission()])}")
     return 0
-
-
-def check_recipe(recipe: str) -> None:
-    """Raise ValueError for a recipe that is none, or that decides what the table varies."""
-    try:
-        words = shlex.split(recipe)
-    except ValueError as error:
-        raise ValueError(f"--recipe {recipe!r}: {error}") from None
-    for name in OF_THE_TABLE:
-        if f"--{name}" in words or any(word.startswith(f"--{name}=") for word in words):
-            raise ValueError(f"--recipe: --{name} is for the table to say; leave it out")
-    train_denoiser_parser().parse_args(words)  # ends in one line for options that there are not
-
-
-def find_missing(args: argparse.Namespace) -> list[str]:
-    """What has to be there before the first training begins: a line for each that is not."""
-    missing = []
-    for option in ("cam_name", "seeds", "classic"):
-        values = getattr(args, option)
-        if len(set(values)) < len(values):
-            raise ValueError(f"--{option} {' '.join(map(str, values))}: one is there twice")
-    for denoiser in args.classic:
-        try:
-            make_denoiser(denoiser, torch.device("cpu"), 0, False, None, 0)
-        except ValueError as error:
-            missing.append(f"{error}, or change --classic")
-    for camera in args.cam_name:
-        try:
-            find_scenes(args.train_img_dir, camera)
-        except ValueError as error:
-            missing.append(f"crops of {camera} (--train_img_dir): {error}; python Crop_SIDD.py makes them")
-        letters = ("E", "G1", "G2") if {"NeCA-W", "real+NeCA-W"} & set(args.rows) else ("G2",)
-        if set(NECA) & set(args.rows):
-            try:
-                find_checkpoint_folder(args.pretrain_dir, camera, letters)
-            except ValueError:
-                missing.append(
-                    f"generator of {camera}: not in {args.pretrain_dir}; change --pretrain_dir, or train it: "
-                    f"python main_train_jointly.py --cam_name {camera}"
-                )
-    if not args.on_scenes:
-        missing += [f"{path}: SIDD's validation blocks; --blocks" for path in args.blocks if not Path(path).is_file()]
-    return missing
-
-
-def run_name(row: str, seed: int | str) -> str:
-    """Folder of a run; `{seed}` stands for all of them."""
-    return f"{row.lower()}_{seed}"
-
-
-def training_command(args: argparse.Namespace, row: str, seed: int) -> list[str]:
-    """The arguments of Python for one training."""
-    folders = ("train_img_dir", "data_prep_dir", "pretrain_dir", "dir_save")
-    return [
-        "main_train_denoiser.py",
-        *("--name", run_name(row, seed), "--source", *ROWS[row], "--cam_name", *args.cam_name, "--seed", str(seed)),
-        *(word for name in folders for word in (f"--{name}", str(getattr(args, name)))),
-        *shlex.split(args.recipe),
-    ]
-
-
-def evaluation_command(args: argparse.Namespace) -> list[str]:
-    """The arguments of Python for the scores of all trainings."""
-    runs = [f"{row}={Path(args.dir_save) / run_name(row, '{seed}')}" for row in ROWS if row in args.rows]
-    if args.on_scenes:
-        images = ["--data_dir", args.train_img_dir, "--data_prep_dir", args.data_prep_dir, "--cam_name", *args.cam_name]
-    else:
-        images = ["--noisy_blocks", args.blocks[0], "--gt_blocks", args.blocks[1]]
-    return [
-        *("main_eval.py", "denoise", *images, "--denoisers", *args.classic, *runs),
-        *("--seeds", *map(str, args.seeds), "--output_dir", str(report_folder(args)), "--html"),
-    ]
-
-
-def submission_command(args: argparse.Namespace) -> list[str]:
-    """The arguments of Python for a row's submission to SIDD's benchmark, which alone compares with the paper."""
-    row = "NeCA-W" if "NeCA-W" in args.rows else args.rows[0]
-    run = Path(args.dir_save) / run_name(row, args.seeds[0])
-    files = ["--blocks", "./Datasets/BenchmarkNoisyBlocksSrgb.mat", "--output", f"{run}_SubmitSrgb.csv"]
-    return ["main_eval.py", "submit", "--benchmark", "kaggle", "--denoiser", str(run), *files]
-
-
-def report_folder(args: argparse.Namespace) -> Path:
-    """Where the scores go."""
-    return Path(args.dir_save) / "report"
-
-
-def run_training(args: argparse.Namespace, stop: StopSignal, which: tuple[str, int], command: list[str]) -> str:
-    """Train, or find it done -> the run's name if it is not complete. A signal to stop lets it save."""
-    name = run_name(*which)
-    if stop.received:
-        return name
-    path = Path(args.dir_save) / f"{name}.log"
-    with open(path, "a") as log:
-        process = subprocess.Popen([sys.executable, *command], stdout=log, stderr=subprocess.STDOUT)
-        while (code := process.poll()) is None:
-            if stop.received:
-                process.terminate()
-                code = process.wait()
-                break
-            time.sleep(0.1)
-    last = (path.read_text(errors="replace").splitlines() or [""])[-1]
-    print(f"{name}: {last}", flush=True)
-    done = code == 0 and last.startswith("complete")
-    return "" if done else name
-
-
-def paper_beside_ours(summary: dict[str, dict]) -> Table:
-    """PSNR and SSIM of every denoiser beside the paper's."""
-    rows = [
-        [name, PAPER.get(name, ""), f"{values['psnr']['mean']:.2f} / {values['ssim']['mean']:.3f}"]
-        for name, values in summary.items()
-    ]
-    return Table(["denoiser", "paper, SIDD benchmark", "ours"], rows, "PSNR (dB) / SSIM.")
 
 
 if __name__ == "__main__":
