@@ -1,0 +1,1 @@
+"""Benchmarks of speed and quality, each run as `python -m benchmark.<name>`."""

@@ -1,4 +1,4 @@
-"""Speed of the noise evaluation without the generator's own time: `python -m benchmark.evaluation`.
+"""Measure the speed of the noise evaluation without the generator's own time: `python -m benchmark.evaluation`.
 
 Writes crops of 512x512 to a temporary folder, and evaluates a model whose noise costs nothing, with all metrics (akld
 at L = 1) and two threads. The bar is 40 s for 100 crops on two cores.
@@ -36,7 +36,7 @@ class Ready(NoiseModel):
 
 
 def time_evaluation(folder: Path, crops: int, num_workers: int, rounds: int) -> dict[str, list[float]]:
-    """Time the test of made-up crops: ours, all metrics, and the published one, a divergence: -> seconds."""
+    """Time the test of made-up crops: ours, all metrics, and the published one, a divergence; return seconds."""
     make_crops(folder, crops)
     scenes, model = sorted(folder.iterdir()), Ready(name="ready")
     frames = find_frames(scenes)
@@ -50,6 +50,7 @@ def time_evaluation(folder: Path, crops: int, num_workers: int, rounds: int) -> 
 
 
 def main() -> None:
+    """Time the evaluation of made-up crops."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--crops", type=int, default=100)
     parser.add_argument("--rounds", type=int, default=3)

@@ -156,11 +156,11 @@ class FlopCount(TorchDispatchMode):
     modules cannot pass a gradient penalty (torch 2.15).
     """
 
-    def __init__(self):
+    def __init__(self) -> None:
         super().__init__()
         self.total = 0
 
-    def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+    def __torch_dispatch__(self, function: Any, types: Any, args: tuple = (), kwargs: dict | None = None) -> Any:
         result = function(*args, **(kwargs or {}))
         if count := flop_registry.get(function._overloadpacket):
             self.total += count(*args, **(kwargs or {}), out_val=result)

@@ -198,7 +198,7 @@ def random_colour(rng: np.random.Generator, darkest: float = 0.2, brightest: flo
     return np.maximum(colour, DARK).astype(np.float32)
 
 
-def _grey(values) -> np.ndarray:
+def _grey(values: float | np.ndarray) -> np.ndarray:
     """Repeat grey values in three channels: (...) -> (..., 3)."""
     return np.repeat(np.asarray(values, np.float32)[..., None], 3, axis=-1)
 
