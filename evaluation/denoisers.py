@@ -1,60 +1,177 @@
-"""Denoisers under one interface: checkpoints of networks, and classic methods."""
+"""Denoisers under one interface: networks from checkpoints, and classic methods."""
 
-import hashlib
+import contextlib
+import multiprocessing
 import os
+import signal
+import threading
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from importlib.util import find_spec
 from pathlib import Path
-from typing import Protocol
 
+import cv2
 import numpy as np
 import torch
+from skimage.restoration import estimate_sigma
 
-from evaluation.classic_denoisers import Bm3d, Noisy, NonLocalMeans
-from evaluation.noise_models import AbsentError, split_name
+from evaluation.noise_models import split_name
 from models.denoiser import TILE, TiledDenoiser
-from models.pretrained import find_checkpoints, load_network
+from models.pretrained import MissingWeightsError, find_checkpoints, load_network
 from utils.checkpoints import load_checkpoint
+from utils.files import sha256_of
+from utils.image import to_uint8
 from utils.report import printable
 
-METHODS = ("noisy", "nlm", "bm3d")
-LETTER = "G3"
+LATTICE_STEP = 3  # the paper's pixel-shuffle stride: pixels so far apart hardly correlate
+SMALLEST_BM3D = 16  # pixels; the package crashes on sides below its own blocks
 
 
-class Denoiser(Protocol):
+class Denoiser:
     """A named denoiser.
 
     identity: what it is, without where it lies: two of the same identity give the same images. classic: it needs no
     training, and several threads may use it at once. is_noisy: it gives back the image. weights: SHA-256 by file.
     """
 
-    name: str
-    identity: str
-    classic: bool
-    is_noisy: bool
-    weights: dict[str, str]
+    classic = True
+    is_noisy = False
+
+    def __init__(self, name: str, identity: str):
+        self.name, self.identity = name, identity
+        self.weights: dict[str, str] = {}
 
     def denoise(self, noisy: np.ndarray) -> np.ndarray:
-        """(H, W, 3) float32 in [0, 1] -> (H, W, 3) float32, not clipped and not rounded."""
+        """Denoise: (H, W, 3) float32 in [0, 1] -> (H, W, 3) float32, neither clipped nor rounded."""
+        raise NotImplementedError
 
 
-class NetworkDenoiser:
+class NetworkDenoiser(Denoiser):
     """A DnCNN of a checkpoint file. Raises ValueError that names the file when it is absent, damaged or none."""
 
-    classic, is_noisy = False, False
+    classic = False
 
     def __init__(self, name: str, path: Path, device: torch.device, tile: int, self_ensemble: bool):
-        network = load_network(LETTER, path)
-        self.name = name
+        network = load_network("G3", path)
         self.network = TiledDenoiser(network, tile, self_ensemble).to(device)
-        self.weights = {str(path): hashlib.sha256(path.read_bytes()).hexdigest()}
+        digest, epoch = sha256_of([path]), load_checkpoint(path).get("epoch")
         sizes = f"DnCNN of {network.config['nb']} layers of {network.config['nc']} channels"
-        epoch = load_checkpoint(path).get("epoch")
         trained = f", epoch {epoch}" if isinstance(epoch, int) else ""
         ensemble = ", mean over eight flips and rotations" * self_ensemble
-        self.identity = f"{sizes}{trained}{ensemble}, SHA-256 {self.weights[str(path)]}"
+        super().__init__(name, f"{sizes}{trained}{ensemble}, SHA-256 {digest}")
+        self.weights = {str(path): digest}
 
     def denoise(self, noisy: np.ndarray) -> np.ndarray:
+        """Apply the network to the image."""
         image = torch.from_numpy(noisy.transpose(2, 0, 1)[None].copy())
         return self.network(image)[0].permute(1, 2, 0).contiguous().numpy()
+
+
+class Noisy(Denoiser):
+    """The noisy image as it is: what every denoiser has to beat."""
+
+    is_noisy = True
+
+    def __init__(self, name: str, sigma: float | None, num_workers: int):
+        super().__init__(name, "the noisy image itself")
+
+    def denoise(self, noisy: np.ndarray) -> np.ndarray:
+        """Return the image."""
+        return noisy
+
+
+class ClassicDenoiser(Denoiser):
+    """A method of a noise level: `sigma` in grey levels, or estimated from every image."""
+
+    def __init__(self, name: str, method: str, sigma: float | None):
+        level = "estimated from the image" if sigma is None else f"{sigma:g}"
+        super().__init__(name, f"{method}, noise level {level}")
+        self.sigma = sigma
+        if sigma is None and find_spec("pywt") is None:
+            raise ValueError(f"{name}: estimating the noise level needs PyWavelets; pip install PyWavelets, or give it")
+
+    def denoise(self, noisy: np.ndarray) -> np.ndarray:
+        """Remove noise of the known or estimated level; an image without noise stays."""
+        level = estimate_noise_level(noisy) if self.sigma is None else self.sigma / 255
+        return self.remove(noisy, level).astype(np.float32) if level > 0 else noisy
+
+    def remove(self, noisy: np.ndarray, level: float) -> np.ndarray:
+        """Denoise: (H, W, 3) in [0, 1], noise level in the same unit -> (H, W, 3)."""
+        raise NotImplementedError
+
+
+class NonLocalMeans(ClassicDenoiser):
+    """Non-local means of OpenCV, whose images are 8-bit (Buades et al. 2011); its strengths h are the noise level."""
+
+    def __init__(self, name: str, sigma: float | None, num_workers: int):
+        super().__init__(name, f"non-local means, OpenCV {cv2.__version__}", sigma)
+
+    def remove(self, noisy: np.ndarray, level: float) -> np.ndarray:
+        """Denoise the rounded image."""
+        strength, blue_first = 255 * level, np.ascontiguousarray(to_uint8(noisy)[:, :, ::-1])
+        return cv2.fastNlMeansDenoisingColored(blue_first, None, strength, strength)[:, :, ::-1] / 255.0
+
+
+class Bm3d(ClassicDenoiser):
+    """BM3D for colour images (Dabov et al. 2007), the authors' package `bm3d`, which is not for commercial use.
+
+    The package ends the process when two threads call it, so it works in `num_workers` processes of its own; 0: in
+    the caller's thread, one image at a time. Its results vary by about 1e-5 from call to call. Raises ValueError when
+    it is not installed.
+    """
+
+    def __init__(self, name: str, sigma: float | None, num_workers: int):
+        if find_spec("bm3d") is None:
+            raise ValueError(f"{name}: the package bm3d (not for commercial use) is not installed; pip install bm3d")
+        super().__init__(name, "BM3D, package bm3d", sigma)
+        self.lock, self.processes = threading.Lock(), None
+        if num_workers:
+            context = multiprocessing.get_context("spawn")  # a fork of a process with threads can hang
+            self.processes = ProcessPoolExecutor(num_workers, context, _begin_process)
+
+    def remove(self, noisy: np.ndarray, level: float) -> np.ndarray:
+        """Denoise. Raise ValueError for images smaller than 16 pixels."""
+        if min(noisy.shape[:2]) < SMALLEST_BM3D:
+            raise ValueError(f"{self.name}: an image of {noisy.shape[:2]} pixels, expected sides from {SMALLEST_BM3D}")
+        try:
+            with contextlib.nullcontext() if self.processes else self.lock:
+                return self.processes.submit(_bm3d, noisy, level).result() if self.processes else _bm3d(noisy, level)
+        except BrokenProcessPool:
+            raise ValueError(f"{self.name}: its process was killed, perhaps out of memory; use fewer workers") from None
+
+
+def _bm3d(noisy: np.ndarray, level: float) -> np.ndarray:
+    from bm3d import bm3d_rgb  # optional, and slow to import
+
+    return bm3d_rgb(noisy, level)
+
+
+def _begin_process() -> None:
+    """Leave Ctrl-C to the main process, and end with it even if it is killed."""
+
+    def end_with_parent() -> None:
+        multiprocessing.parent_process().join()
+        os._exit(1)
+
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    threading.Thread(target=end_with_parent, daemon=True).start()
+
+
+CLASSIC = {"noisy": Noisy, "nlm": NonLocalMeans, "bm3d": Bm3d}
+
+
+def estimate_noise_level(noisy: np.ndarray) -> float:
+    """Estimate the noise's standard deviation, mean of the channels: (H, W, 3) -> number in the image's own units.
+
+    The median of the finest wavelet coefficients (Donoho & Johnstone 1994), as scikit-image has it, supposes white
+    noise; on camera noise it finds less than half. So it is taken of every third row and column, and averaged over
+    the nine images that these are. 0 for an image without any noise.
+    """
+    starts = range(LATTICE_STEP)
+    parts = [noisy[top::LATTICE_STEP, left::LATTICE_STEP] for top in starts for left in starts]
+    with np.errstate(all="ignore"):
+        levels = [estimate_sigma(part, channel_axis=-1) for part in parts if np.ptp(part) > 0]
+    return float(np.nan_to_num(np.mean(levels))) if levels else 0.0
 
 
 def make_denoiser(
@@ -65,54 +182,43 @@ def make_denoiser(
     sigma: float | None = None,
     num_workers: int = 0,
 ) -> Denoiser:
-    """Make the denoiser of `[NAME=]WHAT`: a method of `METHODS`, a checkpoint file, or the folder of a training run.
+    """Make the denoiser of `[NAME=]WHAT`: a method of `CLASSIC`, a checkpoint file, or the folder of a training run.
 
-    sigma: the noise level of classic methods in grey levels, None: estimated; num_workers: processes for BM3D. Raises
-    AbsentError, a ValueError, for a file or folder that is not there, and ValueError for what is there and damaged,
-    an unknown method and a name that cannot be one.
+    `sigma` is the noise level of classic methods in grey levels, estimated without it; `num_workers` the number of
+    processes for BM3D.
+
+    Raises:
+        MissingWeightsError: a file or folder is not there; it is a ValueError, too.
+        ValueError: what is there is damaged, a method is unknown, or a name cannot be one.
     """
     name, what = read_spec(spec)
-    if what == "noisy":
-        return Noisy(name)
-    if what == "nlm":
-        return NonLocalMeans(name, sigma)
-    if what == "bm3d":
-        return Bm3d(name, sigma, num_workers)
+    if what in CLASSIC:
+        return CLASSIC[what](name, sigma, num_workers)
     return NetworkDenoiser(name, find_checkpoint(what), device, tile, self_ensemble)
 
 
 def read_spec(spec: str) -> tuple[str, str]:
-    """Read `[NAME=]WHAT`: -> name, what. Without a name it is called as the method, the file or the run's folder."""
+    """Read `[NAME=]WHAT` as (name, what). Without a name it is called as the method, the file or the run's folder."""
     name, what = split_name(spec)
     if what == spec:
         name = _own_name(what)
-    elif name in METHODS and name != what:
+    elif name in CLASSIC and name != what:
         raise ValueError(f"{spec}: {name!r} is the name of a method, expected another name for a checkpoint")
     name = printable(name).strip()
     if not name or not what:
-        raise ValueError(f"{spec!r}: expected {', '.join(METHODS)}, a checkpoint or a run's folder, or NAME= before it")
+        raise ValueError(f"{spec!r}: expected {', '.join(CLASSIC)}, a checkpoint or a run's folder, or NAME= before it")
     return name, what
 
 
 def _own_name(what: str) -> str:
-    if what in METHODS:
-        return what
     path = Path(what).resolve()
-    if path.suffix == ".pth" and not path.stem.startswith(f"checkpoint_{LETTER}"):
+    if what in CLASSIC:
+        return what
+    if path.suffix == ".pth" and not path.stem.startswith("checkpoint_G3"):
         return path.stem
     folder = path.parent if path.suffix == ".pth" else path
     run = next((parent.parent for parent in (folder, folder.parent) if parent.name == "models"), folder)
     return run.name
-
-
-def denoise_checked(denoiser: Denoiser, noisy: np.ndarray, where: str) -> np.ndarray:
-    """Denoise (H, W, 3) float32 in [0, 1] -> clipped to the same. Raises ValueError that names `where` for NaN."""
-    denoised = denoiser.denoise(noisy)
-    if denoised.shape != noisy.shape:
-        raise ValueError(f"{where}: {denoiser.name} gives {denoised.shape}, expected {noisy.shape}")
-    if not np.isfinite(denoised).all():
-        raise ValueError(f"{where}: {denoiser.name} gives values that are NaN or infinite; choose another denoiser")
-    return denoised.astype(np.float32).clip(0, 1)
 
 
 def find_checkpoint(what: str) -> Path:
@@ -121,10 +227,20 @@ def find_checkpoint(what: str) -> Path:
     if path.is_file():
         return path
     for folder in (path / "models", path):
-        if found := find_checkpoints(folder, (LETTER,)):
-            return found[LETTER]
+        if found := find_checkpoints(folder, ("G3",)):
+            return found["G3"]
     if path.is_dir():
-        raise AbsentError(f"{what}: has no checkpoint_{LETTER}_<epoch>.pth, nor has its models/")
+        raise MissingWeightsError(f"{what}: has no checkpoint_G3_<epoch>.pth, nor has its models/")
     if os.path.dirname(what) or path.suffix:
-        raise AbsentError(f"{what}: no such checkpoint or folder")
-    raise ValueError(f"{what}: no denoiser, expected {', '.join(METHODS)}, a checkpoint or the folder of a run")
+        raise MissingWeightsError(f"{what}: no such checkpoint or folder")
+    raise ValueError(f"{what}: no denoiser, expected {', '.join(CLASSIC)}, a checkpoint or the folder of a run")
+
+
+def denoise_checked(denoiser: Denoiser, noisy: np.ndarray, where: str) -> np.ndarray:
+    """Denoise (H, W, 3) float32 in [0, 1] and clip to the same. Raise ValueError that names `where` for NaN."""
+    denoised = denoiser.denoise(noisy)
+    if denoised.shape != noisy.shape:
+        raise ValueError(f"{where}: {denoiser.name} gives {denoised.shape}, expected {noisy.shape}")
+    if not np.isfinite(denoised).all():
+        raise ValueError(f"{where}: {denoiser.name} gives values that are NaN or infinite; choose another denoiser")
+    return denoised.astype(np.float32).clip(0, 1)

@@ -11,8 +11,8 @@ from data.splits import published_split
 from evaluation.denoisers import make_denoiser, read_spec
 from evaluation.denoising import Run
 from evaluation.denoising_images import ImageSet
-from evaluation.noise_models import AbsentError
 from evaluation.noise_setup import provenance
+from models.pretrained import MissingWeightsError
 
 SEED = "{seed}"
 REAL = "real"  # what the denoiser trained on real noise is called, unless --pgap_of names another
@@ -38,7 +38,7 @@ def find_denoisers(args: argparse.Namespace, device: torch.device) -> Candidates
     for spec, seed in _expand(args.denoisers, args.seeds):
         try:
             found.runs.append(Run(make_denoiser(spec, *options), seed))
-        except AbsentError as error:
+        except MissingWeightsError as error:
             missing.append(str(error))
     if missing and not args.skip_missing:
         raise ValueError(f"missing: {'; '.join(missing)}; train them, change --denoisers, or use --skip_missing")

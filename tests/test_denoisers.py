@@ -14,9 +14,8 @@ import numpy as np
 import pytest
 import torch
 
-import evaluation.classic_denoisers
-from evaluation.classic_denoisers import estimate_noise_level
-from evaluation.denoisers import denoise_checked, make_denoiser
+import evaluation.denoisers
+from evaluation.denoisers import denoise_checked, estimate_noise_level, make_denoiser
 from models.denoiser import TiledDenoiser, dncnn_config
 from models.network_dncnn import DnCNN
 from models.networks import network_checkpoint
@@ -273,13 +272,13 @@ def test_process_that_is_killed_is_told(counting_bm3d, monkeypatch):
     broken = Future()
     broken.set_exception(BrokenProcessPool())
     pool = types.SimpleNamespace(submit=lambda *call: broken)
-    monkeypatch.setattr(evaluation.classic_denoisers, "process_pool", lambda num_workers: pool)
+    monkeypatch.setattr(evaluation.denoisers, "ProcessPoolExecutor", lambda *args: pool)
     with pytest.raises(ValueError, match="bm3d: its process was killed"):
         make_denoiser("bm3d", CPU, sigma=5, num_workers=1).denoise(NOISY)
 
 
 def test_package_that_is_absent_is_told_with_the_command_that_installs_it(monkeypatch):
-    monkeypatch.setattr(evaluation.classic_denoisers, "find_spec", lambda name: None)
+    monkeypatch.setattr(evaluation.denoisers, "find_spec", lambda name: None)
     with pytest.raises(ValueError, match=r"not for commercial use.*pip install bm3d"):
         make_denoiser("bm3d", CPU, sigma=5)
     with pytest.raises(ValueError, match="pip install PyWavelets"):
