@@ -1,20 +1,41 @@
-"""Take a generator's networks out of a training run: one small file each, ready for pretrain/<camera>/."""
+"""Take a generator's networks out of a training run, or make its gain bank: what pretrain/<camera>/ holds.
 
+main_export.py [weights] copies E, G1 and G2, and the bank; main_export.py gains measures a bank on training images.
+"""
+
+import argparse
+import sys
 from pathlib import Path
 
 import torch
 
-from models.networks import GENERATORS, network_checkpoint
-from models.pretrained import find_checkpoint_folder, find_checkpoints, load_network
-from options.inference import export_parser
-from synthesis.gains import bank_path, copy_bank
+from evaluation.noise_setup import choose_scenes
+from models import GENERATORS, load_neca, load_network, network_checkpoint
+from models.pretrained import find_checkpoint_folder, find_checkpoints, hash_weights
+from options.inference import export_parser, gains_options
+from synthesis.gains import bank_path, copy_bank, measure_curves, measure_scenes, read_bank, write_bank
+from utils.charts import intensity_curves
 from utils.checkpoints import load_checkpoint, save_checkpoint
-from utils.command import run_command
+from utils.command import blame, run_command
+from utils.files import claim_file
+from utils.image import write_image
+from utils.run import terminal_log
+from utils.runtime import choose_device
 
 
 def main(arguments: list[str] | None = None) -> None:
-    args = export_parser().parse_args(arguments)
-    folder = find_checkpoint_folder(args.pretrain_dir, args.cam_name)
+    """Run the sub-command that the first word names; without one it is `weights`."""
+    words = sys.argv[1:] if arguments is None else arguments
+    if words[:1] == ["gains"]:
+        make_bank(gains_options(words[1:]))
+    else:
+        export_weights(export_parser().parse_args(words[1:] if words[:1] == ["weights"] else words))
+
+
+def export_weights(args: argparse.Namespace) -> None:
+    """Copy the newest generator of a run, and its gain bank, to <output_dir>/<cam_name>/."""
+    with blame("--cam_name or --pretrain_dir"):
+        folder = find_checkpoint_folder(args.pretrain_dir, args.cam_name)
     paths = find_checkpoints(folder, GENERATORS)
     files = {}
     for letter, path in paths.items():
@@ -30,6 +51,35 @@ def main(arguments: list[str] | None = None) -> None:
         print(f"{paths[letter]} -> {target}, {target.stat().st_size / 2**20:.2f} MiB")
     if bank := copy_bank(folder, exported):
         print(f"{bank_path(folder)} -> {bank}")
+
+
+def make_bank(args: argparse.Namespace) -> None:
+    """Measure GENet's gains on a camera's training images, and draw the noise that they give."""
+    log = terminal_log()
+    device = choose_device(args.device, args.gpu_ids)
+    with blame("--cam_name or --pretrain_dir"):
+        generator = load_neca(args.pretrain_dir, args.cam_name, device, networks=GENERATORS)
+    path = Path(args.output) if args.output else bank_path(generator.folder)
+    if not args.keep_bank:
+        with blame("--output"):
+            claim_file(path)
+    if args.plot:
+        with blame("--plot"):
+            claim_file(args.plot)
+    if args.keep_bank:
+        bank = read_bank(path)
+    else:
+        scenes, chosen, _ = choose_scenes(args)
+        genet = hash_weights({"E": generator.files["E"]})
+        folders = [scenes[name] for name in chosen]
+        bank = measure_scenes(generator, folders, args.cam_name, genet, args.max_images, args.num_workers)
+        write_bank(path, bank)
+    for line in bank.summary():
+        log.info(line)
+    log.info("%s: %s", "read" if args.keep_bank else "written", path)
+    if args.plot:
+        write_image(args.plot, intensity_curves(measure_curves(generator, bank, args.seed)))
+        log.info("written: %s", args.plot)
 
 
 if __name__ == "__main__":

@@ -1,21 +1,27 @@
-"""Folders of one's own images: what is in them, and which files noising them makes. Paths only, nothing is decoded."""
+"""Folders of users' own images: which are in them, and which files noising them makes. Paths only, but for pairs."""
 
 import os
-import unicodedata
+import re
 from collections import Counter
 from collections.abc import Iterable
+from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
+import numpy as np
+
 from data.sidd import SCENE_FORM
-from utils.image import PHOTO_SUFFIXES
+from utils.image import PHOTO_SUFFIXES, read_image
 
 FIRST_FRAME = 10  # SIDD-Medium's frames are 010 and 011
 SCENES = 999  # three digits; more images share numbers from 001 on
+NAMED_FORM = re.compile(r"(?:(.+)_)?(clean|noisy)")
+NAMED_PAIRS = "clean.png and noisy.png, or <name>_clean.png and <name>_noisy.png"
+SMALLEST_SIDE = 8  # pixels: NCNet halves three times
 
 
 class FoundImages(NamedTuple):
-    """What a folder holds: images by their names relative to it (with /, sorted), a line for all else, problems."""
+    """The content of a folder: names of images relative to it (with /, sorted), a count of other files, problems."""
 
     names: list[str]
     others: str
@@ -31,6 +37,7 @@ class Target(NamedTuple):
 
     @property
     def files(self) -> list[str]:
+        """List the files, the noisy one last."""
         return [name for name in (self.clean, self.noisy) if name]
 
 
@@ -43,64 +50,55 @@ class ImageJob(NamedTuple):
     partner: Path | None = None
 
     def key(self, draw: int) -> str:
-        """What tells the random numbers of this image and draw from others': `<name> <draw>`.
-
-        It is the same on every system: macOS decomposes accents, and Linux allows bytes that are no text.
-        """
-        text = self.name.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
-        return f"{unicodedata.normalize('NFC', text)} {draw}"
+        """Return the text that tells this image's and draw's random numbers from others': `<name> <draw>`."""
+        text = os.fsencode(self.name).decode("utf-8", "backslashreplace")  # Linux allows names that are no text
+        return f"{text} {draw}"
 
 
-def find_images(root: str | Path, option: str, output: str | Path | None = None) -> FoundImages:
-    """List the images of a folder and of all below it, links followed, but for those into the folder
-    `output`; names that begin with "." are left out.
+def find_images(root: str | Path, output: str | Path | None = None) -> FoundImages:
+    """List the images of a folder and of all below it, links followed but for those into the folder `output`.
 
-    Raises ValueError, naming `option`, when there is no such folder or no image in it.
+    Names that begin with "." are left out. Raises ValueError when there is no such folder or no image in it.
     """
     root = Path(root)
     if not root.is_dir():
-        raise ValueError(f"{root}: {'not a folder' if root.exists() else 'no such folder'}; change {option}")
+        raise ValueError(f"{root}: {'not a folder' if root.exists() else 'no such folder'}")
+    output = Path(output).resolve() if output is not None else None
     names, others, problems = [], Counter(), []
 
-    def walk(folder: Path, around: tuple[str, ...]) -> None:
-        real = os.path.realpath(folder)
+    def walk(folder: Path, around: tuple[Path, ...]) -> None:
+        real = folder.resolve()
         if real in around:
             problems.append(f"{folder}: a link to a folder that it lies in; not followed")
             return
-        if output is not None and Path(real).is_relative_to(Path(output).resolve()):
-            problems.append(f"{folder}: a link into --output_dir; not followed")
+        if output and real.is_relative_to(output):
+            problems.append(f"{folder}: a link into the output folder; not followed")
             return
         try:
-            entries = sorted(os.scandir(folder), key=lambda entry: entry.name)
+            entries = [path for path in folder.iterdir() if not path.name.startswith(".")]
         except OSError as error:
             problems.append(f"{folder}: cannot be read ({error.strerror})")
             return
-        for entry in entries:
-            path, suffix = folder / entry.name, Path(entry.name).suffix.lower()
-            if entry.name.startswith("."):
-                continue
+        for path in entries:
             if path.is_dir():
                 walk(path, (*around, real))
-            elif suffix in PHOTO_SUFFIXES:
+            elif path.suffix.lower() in PHOTO_SUFFIXES:
                 names.append(path.relative_to(root).as_posix())
             else:
-                others[suffix or "without suffix"] += 1
+                others[path.suffix.lower() or "without suffix"] += 1
 
     walk(root, ())
     if not names:
-        reason = problems[0] if problems else f"{root}: no images, expected {' '.join(PHOTO_SUFFIXES)}"
-        raise ValueError(f"{reason}; change {option}")
+        raise ValueError(problems[0] if problems else f"{root}: no images, expected {' '.join(PHOTO_SUFFIXES)}")
     counts = ", ".join(f"{count} {suffix}" for suffix, count in sorted(others.items()))
     return FoundImages(sorted(names), counts, problems)
 
 
-def require_apart(output: str | Path, **inputs: str | Path | None) -> None:
-    """Raise ValueError when --output_dir is one of the input folders (by option), in one, or around one."""
-    mine = Path(output).resolve()
-    for option, folder in inputs.items():
-        theirs = Path(folder).resolve() if folder is not None else None
-        if theirs and (mine.is_relative_to(theirs) or theirs.is_relative_to(mine)):
-            raise ValueError(f"--output_dir {output}: expected a folder apart from --{option} {folder}")
+def require_apart(output: str | Path, other: str | Path) -> None:
+    """Raise ValueError when the output folder is an input folder, lies in it, or around it."""
+    mine, theirs = Path(output).resolve(), Path(other).resolve()
+    if mine.is_relative_to(theirs) or theirs.is_relative_to(mine):
+        raise ValueError(f"{output}: holds results, expected a folder apart from {other}")
 
 
 def plan_plain(root: Path, names: Iterable[str], draws: int, suffix: str) -> list[ImageJob]:
@@ -109,15 +107,27 @@ def plan_plain(root: Path, names: Iterable[str], draws: int, suffix: str) -> lis
     Raises ValueError when two outputs would have the same name.
     """
     digits = max(2, len(str(draws - 1)))
+    ends = [""] if draws == 1 else [f"_{draw:0{digits}d}" for draw in range(draws)]
     jobs = []
     for name in names:
         stem = PurePosixPath(name).with_suffix("")
-        ends = [""] if draws == 1 else [f"_{draw:0{digits}d}" for draw in range(draws)]
-        jobs.append(
-            ImageJob(name, root / name, tuple(Target(draw, f"{stem}{end}{suffix}") for draw, end in enumerate(ends)))
-        )
+        targets = tuple(Target(draw, f"{stem}{end}{suffix}") for draw, end in enumerate(ends))
+        jobs.append(ImageJob(name, root / name, targets))
     _require_distinct(jobs)
     return jobs
+
+
+def _require_distinct(jobs: list[ImageJob]) -> None:
+    owners: dict[str, str] = {}
+    for job in jobs:
+        for target in job.targets:
+            other = owners.setdefault(target.noisy, job.name)
+            if other != job.name:
+                raise ValueError(f"{other} and {job.name}: would both become {target.noisy}; rename one of them")
+    for output, name in owners.items():
+        for parent in map(str, PurePosixPath(output).parents):
+            if parent in owners:
+                raise ValueError(f"{owners[parent]}: would become {parent}, the folder of {name}; rename it")
 
 
 def plan_scenes(root: Path, names: list[str], draws: int, camera: str, iso: int) -> list[ImageJob]:
@@ -127,47 +137,27 @@ def plan_scenes(root: Path, names: list[str], draws: int, camera: str, iso: int)
     """
     form = f"0001_001_{camera}_{iso:05d}_00100_5500_N"
     if not SCENE_FORM.fullmatch(form):
-        raise ValueError(
-            f"{form}: no name of a scene; expected two characters A-Z or 0-9 as --camera_code (without it "
-            "--cam_name), and an --iso up to 99999"
-        )
+        expected = "a camera code of two characters A-Z or 0-9, and an ISO up to 99999"
+        raise ValueError(f"{form}: not the name of a scene, expected {expected}")
     if len(names) > 9999:
-        raise ValueError(f"{len(names)} images, expected at most 9999 for SIDD's scene names; use --layout plain")
+        raise ValueError(f"{len(names)} images, expected at most 9999 for SIDD's scene names")
     jobs = []
     for number, name in enumerate(names, start=1):
-        scene = f"{number:04d}_{(number - 1) % SCENES + 1:03d}{form[8:]}"
-        files = [
-            [f"{scene}/{number:04d}_{kind}_SRGB_{FIRST_FRAME + draw:03d}.PNG" for kind in ("NOISY", "GT")]
-            for draw in range(draws)
-        ]
+        stem = f"{number:04d}_{(number - 1) % SCENES + 1:03d}{form[8:]}/{number:04d}"
+        frames = range(FIRST_FRAME, FIRST_FRAME + draws)
+        files = [[f"{stem}_{kind}_SRGB_{frame:03d}.PNG" for kind in ("NOISY", "GT")] for frame in frames]
         jobs.append(ImageJob(name, root / name, tuple(Target(draw, *pair) for draw, pair in enumerate(files))))
     return jobs
 
 
-def _require_distinct(jobs: list[ImageJob]) -> None:
-    owners: dict[str, str] = {}
-    keys: dict[str, str] = {}
-    for job in jobs:
-        if (other := keys.setdefault(job.key(0), job.name)) != job.name:
-            raise ValueError(f"{other!a} and {job.name!a}: the same name in another spelling of Unicode; rename one")
-        for target in job.targets:
-            other = owners.setdefault(target.noisy, job.name)
-            if other != job.name:
-                raise ValueError(f"{other} and {job.name}: would both become {target.noisy}; rename one of them")
-    for output, name in owners.items():
-        for parent in PurePosixPath(output).parents:
-            if str(parent) in owners:
-                raise ValueError(f"{owners[str(parent)]}: would become {parent}, the folder of {name}; rename it")
-
-
-def with_partners(jobs: list[ImageJob], folder: str | Path, option: str) -> tuple[list[ImageJob], list[str]]:
+def with_partners(jobs: list[ImageJob], folder: str | Path) -> tuple[list[ImageJob], list[str]]:
     """Find every image's real noisy one, of the same relative name but for the suffix: -> jobs that have one, problems.
 
     The very same name comes first. Raises ValueError as `find_images`.
     """
     folder = Path(folder)
     by_stem: dict[str, list[str]] = {}
-    for name in find_images(folder, option).names:
+    for name in find_images(folder).names:
         by_stem.setdefault(str(PurePosixPath(name).with_suffix("")), []).append(name)
     found, problems = [], []
     for job in jobs:
@@ -178,7 +168,71 @@ def with_partners(jobs: list[ImageJob], folder: str | Path, option: str) -> tupl
         if len(candidates) == 1:
             found.append(job._replace(partner=folder / candidates[0]))
         elif candidates:
-            problems.append(f"{job.source}: {' and '.join(candidates)} are in {option} {folder}, expected one of them")
+            problems.append(f"{job.source}: {' and '.join(candidates)} are in {folder}, expected one of them")
         else:
-            problems.append(f"{job.source}: has no noisy image {stem}.* in {option} {folder}")
+            problems.append(f"{job.source}: has no noisy image {stem}.* in {folder}")
     return found, problems
+
+
+@dataclass(frozen=True)
+class NamedPair:
+    """A clean image and, where there is one, its real noisy one; `name` is empty for clean.png and noisy.png."""
+
+    name: str
+    clean: Path
+    noisy: Path | None
+
+    def file(self, kind: str) -> str:
+        """Name a file that belongs to the pair: `<kind>.png` or `<name>_<kind>.png`."""
+        return f"{self.name}_{kind}.png" if self.name else f"{kind}.png"
+
+    def read(self) -> tuple[np.ndarray, np.ndarray | None]:
+        """Read the images, (H, W, 3) uint8 each. Raises ValueError when they differ in size or are too small."""
+        clean = read_image(self.clean)
+        noisy = read_image(self.noisy) if self.noisy else None
+        height, width = clean.shape[:2]
+        if noisy is not None and noisy.shape != clean.shape:
+            size = f"{noisy.shape[0]}x{noisy.shape[1]} pixels"
+            raise ValueError(f"{self.noisy}: {size}, but {self.clean.name} has {height}x{width}; expected the same")
+        if min(height, width) < SMALLEST_SIDE:
+            raise ValueError(
+                f"{self.clean}: {height}x{width} pixels, expected at least {SMALLEST_SIDE}x{SMALLEST_SIDE}"
+            )
+        return clean, noisy
+
+
+def find_named_pairs(folder: str | Path) -> tuple[list[NamedPair], list[Path]]:
+    """List the quick test's pairs in a folder, the one without a name first, and the PNGs that belong to none.
+
+    Raises ValueError for a missing folder, one without a clean image, a noisy image without its clean one, and names
+    that are there twice (`clean.png` and `clean.PNG`).
+    """
+    folder = Path(folder)
+    if not folder.is_dir():
+        raise ValueError(f"{folder}: {'not a folder' if folder.exists() else 'no such folder'}")
+    sides: dict[str, dict[str, Path]] = {"clean": {}, "noisy": {}}
+    others = []
+    for path in sorted(folder.iterdir()):
+        if path.suffix.lower() != ".png" or path.name.startswith("."):
+            continue
+        match = NAMED_FORM.fullmatch(path.stem)
+        if not match:
+            others.append(path)
+        elif (match[1] or "") in sides[match[2]]:
+            raise ValueError(f"{path}: expected {NAMED_PAIRS}, each once")
+        else:
+            sides[match[2]][match[1] or ""] = path
+    for name, path in sides["noisy"].items():
+        if name not in sides["clean"]:
+            raise ValueError(f"{path}: has no clean image {folder / NamedPair(name, path, path).file('clean')}")
+    if not sides["clean"]:
+        raise ValueError(f"{folder}: no images, expected {NAMED_PAIRS}")
+    return [NamedPair(name, path, sides["noisy"].get(name)) for name, path in sorted(sides["clean"].items())], others
+
+
+def require_noisy(pairs: Iterable[NamedPair]) -> None:
+    """Raise ValueError when a pair has no noisy image to estimate a gain of."""
+    for pair in pairs:
+        if not pair.noisy:
+            expected = pair.clean.with_name(pair.file("noisy"))
+            raise ValueError(f"{pair.clean}: its gain is unknown, expected the noisy image {expected}")

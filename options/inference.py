@@ -1,15 +1,23 @@
-"""Options of the commands that use a trained noise generator."""
+"""Options of the quick test and of the export of weights and gain banks."""
 
 import argparse
 
-from options.common import Parser, add_device_options, add_pretrain_option, add_seed_option, non_negative_float
+from options.common import (
+    Parser,
+    add_device_options,
+    add_pretrain_option,
+    add_scene_options,
+    add_seed_option,
+    non_negative_float,
+    thread_count,
+)
 
 NECA_TYPES = ("W", "S")
 DEFAULT_NOISE_LEVEL = 25
 
 
 def add_neca_type_option(parser) -> None:
-    """`--NeCA_type`, of commands that put noise on images."""
+    """Add `--NeCA_type`, of commands that put noise on images."""
     parser.add_argument(
         "--NeCA_type",
         choices=NECA_TYPES,
@@ -51,7 +59,7 @@ def export_parser() -> Parser:
     """Build the parser of the command that takes weights out of a training run."""
     parser = Parser(
         "Copy the newest E, G1 and G2 of a training run to <output_dir>/<cam_name>/checkpoint_{E,G1,G2}.pth, where the "
-        "quick test finds them."
+        "quick test finds them, and its gain bank. To measure a bank anew: main_export.py gains --help."
     )
     parser.add_argument("--cam_name", default="DC", help="camera whose weights are taken")
     parser.add_argument(
@@ -64,15 +72,44 @@ def export_parser() -> Parser:
     return parser
 
 
+def gains_options(arguments: list[str]) -> argparse.Namespace:
+    """Read the options of `main_export.py gains`, and end in one line where they do not fit together."""
+    parser = Parser(
+        "Estimate the gains of a camera's training images by GENet and write them, by ISO, to gains.json beside its "
+        "weights, where main_synthesize.py finds them.",
+        prog="main_export.py gains",
+    )
+    most = "crops of each ISO, evenly spaced over its scenes; 0: all"
+    add_scene_options(parser, split="train", purpose="measure", max_images=200, max_images_help=most)
+    add_pretrain_option(parser)
+    parser.add_argument("--output", default=None, help="the bank's file (default: gains.json beside the weights)")
+    parser.add_argument(
+        "--plot",
+        default=None,
+        metavar="PNG",
+        help="draw the noise by clean intensity at each ISO's median gain, measured on a chart of all grey levels",
+    )
+    parser.add_argument("--keep_bank", action="store_true", help="measure nothing, only --plot from the bank there is")
+    parser.add_argument("--num_workers", type=thread_count, default=2, help="threads that read; 0: none of their own")
+    add_seed_option(parser)
+    add_device_options(parser)
+    args = parser.parse_args(arguments)
+    if args.keep_bank and not args.plot:
+        parser.error("--keep_bank: only with --plot, there is nothing else to do")
+    if args.plot and not args.plot.lower().endswith(".png"):
+        parser.error(f"--plot {args.plot}: expected a name that ends in .png")
+    return args
+
+
 def needed_networks(args: argparse.Namespace) -> tuple[str, ...]:
-    """Letters of the networks that the quick test runs: GENet only where the gain comes from the noisy image."""
+    """Name the networks that the quick test runs: GENet only where the gain comes from the noisy image."""
     if args.NeCA_type == "S":
         return ("G2",)
     return ("E", "G1", "G2") if args.gain is None else ("G1", "G2")
 
 
 def without_effect(args: argparse.Namespace) -> list[str]:
-    """Say which options differ from their defaults, yet have no effect with this `--NeCA_type`: -> one line each."""
+    """Note options that differ from their defaults, yet have no effect with this `--NeCA_type`, one line each."""
     if args.NeCA_type == "W" and args.noise_level != DEFAULT_NOISE_LEVEL:
         return [f"note: --noise_level {args.noise_level:g} has no effect with --NeCA_type W, whose level is the gain's"]
     if args.NeCA_type == "S" and args.gain is not None:
@@ -81,8 +118,8 @@ def without_effect(args: argparse.Namespace) -> list[str]:
 
 
 def _gain(text: str) -> float:
-    """Argparse type: a gain, in [0, 1] units like the images."""
+    """Parse a gain, in [0, 1] units like the images."""
     value = non_negative_float(text)
     if value > 1:
-        raise argparse.ArgumentTypeError(f"{text!r}, expected 0 to 1: so many grey levels / 255")
+        raise argparse.ArgumentTypeError(f"{text!r}, expected 0 to 1: grey levels / 255")
     return value

@@ -54,12 +54,12 @@ def synthesize_options(arguments: list[str] | None = None) -> argparse.Namespace
 
 
 def uses_bank(args: argparse.Namespace) -> bool:
-    """Whether gains come from the camera's bank."""
+    """Tell whether gains come from the camera's bank."""
     return args.NeCA_type == "W" and args.noisy_dir is None and args.gain_from is None and args.gain is None
 
 
-def needed_letters(args: argparse.Namespace) -> tuple[str, ...]:
-    """Networks that these options run: GENet only where it estimates gains."""
+def needed_networks(args: argparse.Namespace) -> tuple[str, ...]:
+    """Name the networks that these options run: GENet only where it estimates gains."""
     if args.NeCA_type == "S":
         return ("G2",)
     return ("G1", "G2") if uses_bank(args) or args.gain is not None else ("E", "G1", "G2")
@@ -125,7 +125,7 @@ def _add_output_options(group) -> None:
         "--layout",
         choices=LAYOUTS,
         default="plain",
-        help="plain: names of the inputs; sidd: pairs in scene folders for Crop_SIDD.py, a frame (010, 011...) a draw",
+        help="plain: names of the inputs; sidd: scene folders for Crop_SIDD.py, one frame (010, 011...) per draw",
     )
     group.add_argument("--format", choices=FORMATS, default="png", help="all are lossless but jpg (quality 95)")
     group.add_argument(
@@ -157,13 +157,13 @@ def _add_work_options(group) -> None:
         "may turn the rounding of one value in a million",
     )
     group.add_argument(
-        "--num_workers", type=thread_count, default=2, help="threads each that read and that write; 0: none"
+        "--num_workers", type=thread_count, default=2, help="threads that read, and as many that write; 0: none"
     )
     add_device_options(group)
 
 
 def _gains(text: str) -> tuple[float, float]:
-    """Argparse type: a gain or an interval of gains, in [0, 1] units like the images."""
+    """Parse a gain or an interval of gains, in [0, 1] units like the images."""
     low, high = _interval(text, "a gain from 0 to 1 such as 0.03, or an interval such as 0.01:0.08")
     if high > 1 or (low == 0 and high > 0):
         raise argparse.ArgumentTypeError(
@@ -173,7 +173,7 @@ def _gains(text: str) -> tuple[float, float]:
 
 
 def grey_levels(text: str) -> tuple[float, float]:
-    """Argparse type: a noise level or an interval of noise levels, in grey levels."""
+    """Parse a noise level or an interval of noise levels, in grey levels."""
     low, high = _interval(text, "a number from 0 to 255 such as 25, or an interval such as 5:50")
     if high > 255:
         raise argparse.ArgumentTypeError(f"{text!r}, expected at most 255 grey levels")

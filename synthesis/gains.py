@@ -1,10 +1,9 @@
 """The gain bank of a camera, gains.json: GENet's gains on training images, by ISO, for noise without a noisy image."""
 
-import hashlib
 import json
 import logging
-import math
 from collections.abc import Iterable
+from itertools import chain
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
@@ -12,26 +11,33 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
-from data.image_sets import Frame, Sample, find_frames, read_samples
+from data.image_sets import find_frames, read_samples
 from data.sidd import parse_scene
-from models.generator import NoiseGenerator
+from models import NoiseGenerator, load_neca
 from models.networks import GENERATORS
-from models.pretrained import find_checkpoints, load_generators
+from models.pretrained import find_checkpoints, hash_weights
 from utils.files import write_text
 from utils.workers import in_threads
 
 BANK = "gains.json"
-VERSION = 1
+BANK_FORMAT = 1
+REMEDY = "make it from the camera's training images with main_export.py gains"
 IMAGES_PER_ISO = 200
 IMAGES_PER_RUN_ISO = 50  # at the end of a training, which nobody should have to wait for
+
+# The chart of `measure_curve`.
+SIDE = 32  # pixels of a patch
+BORDER = 4  # of them are left out on each side: NPNet sees 3 pixels around, NCNet spreads noise by a few
+CHART_DRAWS = 4  # draws of 24 x 24 pixels: the std of a level is known to about 2 %
 
 NamedGain = tuple[str, float]  # the image, and its gain
 
 
 class GainEstimator(Protocol):
-    """A `models.generator.NoiseGenerator`, or what does as it."""
+    """A `models.generator.NoiseGenerator`, or anything that can do the same."""
 
-    def estimate_gain(self, noisy: Any) -> float: ...
+    def estimate_gain(self, noisy: Any) -> float:
+        """Estimate the gain of a noisy image."""
 
 
 class GainBank(NamedTuple):
@@ -42,16 +48,16 @@ class GainBank(NamedTuple):
     gains: dict[int, list[NamedGain]]
 
     def of_iso(self, iso: int | None) -> list[NamedGain]:
-        """Gains of one ISO, None: of all. Raises ValueError for an ISO that is not there."""
+        """Return the gains of one ISO, None: of all. Raises ValueError for an ISO that is not there."""
         if iso is None:
             return [gain for level in self.gains.values() for gain in level]
         if iso not in self.gains:
             known = ", ".join(map(str, self.gains))
-            raise ValueError(f"--iso {iso}: camera {self.camera} has gains of ISO {known}; choose one of them or none")
+            raise ValueError(f"ISO {iso}: camera {self.camera} has gains of ISO {known}")
         return self.gains[iso]
 
     def summary(self) -> list[str]:
-        """Say what is in the bank: a line for each ISO."""
+        """Describe the bank, one line per ISO."""
         lines = []
         for iso, named in self.gains.items():
             low, middle, high = np.quantile([gain for _, gain in named], [0, 0.5, 1])
@@ -66,29 +72,13 @@ def rounded_gain(gain: float) -> float:
 
 def gain_or_fail(estimator: GainEstimator, noisy: np.ndarray, name: Any) -> float:
     """Estimate the gain of an image, (H, W, 3) -> within [0, 1]. Raises ValueError, naming it, for any other."""
-    gain = rounded_gain(estimator.estimate_gain(noisy))
+    try:
+        gain = rounded_gain(estimator.estimate_gain(noisy))
+    except ValueError as error:
+        raise ValueError(f"{name}: {error}") from None
     if not 0 <= gain <= 1:
         raise ValueError(f"{name}: GENet gives the gain {gain:g}, expected 0 to 1; are these weights of its camera?")
     return gain
-
-
-def measure_gains(
-    estimator: GainEstimator, frames: Iterable[Frame], camera: str, genet: str = "", num_workers: int = 2
-) -> GainBank:
-    """Estimate the gain of every crop of these frames -> bank. Raises ValueError that names an image that is bad."""
-    gains: dict[int, list[NamedGain]] = {}
-    read = in_threads(_read, frames, num_workers)
-    for sample in (sample for samples in read for sample in samples):
-        name = f"{sample.scene.name}/{sample.name}"
-        gain = gain_or_fail(estimator, sample.noisy, name)
-        gains.setdefault(sample.scene.iso, []).append((name, gain))
-    if not gains:
-        raise ValueError("no images to measure gains of")
-    return GainBank(camera, genet, dict(sorted(gains.items())))
-
-
-def _read(frame: Frame) -> list[Sample]:
-    return read_samples(frame, with_other=False)
 
 
 def measure_scenes(
@@ -99,13 +89,23 @@ def measure_scenes(
     images_per_iso: int = IMAGES_PER_ISO,
     num_workers: int = 2,
 ) -> GainBank:
-    """Estimate gains of scene folders' crops, evenly spaced over those of each ISO (0: all) -> bank."""
+    """Estimate gains of scene folders' crops, evenly spaced over those of each ISO (0: all) -> bank.
+
+    Raises ValueError that names an image that is damaged or that GENet gives no possible gain.
+    """
     by_iso: dict[int, list[Path]] = {}
     for folder in folders:
         by_iso.setdefault(parse_scene(folder.name).iso, []).append(folder)
     frames = [frame for iso in sorted(by_iso) for frame in find_frames(by_iso[iso], images_per_iso)]
+    if not frames:
+        raise ValueError("no images to measure gains of")
+    gains: dict[int, list[NamedGain]] = {}
     with tqdm(frames, desc="gains", unit="frame", leave=False, disable=None) as progress:
-        return measure_gains(estimator, progress, camera, genet, num_workers)
+        read = in_threads(lambda frame: read_samples(frame, with_other=False), progress, num_workers)
+        for sample in chain.from_iterable(read):
+            name = f"{sample.scene.name}/{sample.name}"
+            gains.setdefault(sample.scene.iso, []).append((name, gain_or_fail(estimator, sample.noisy, name)))
+    return GainBank(camera, genet, dict(sorted(gains.items())))
 
 
 def write_run_banks(
@@ -118,10 +118,10 @@ def write_run_banks(
     for weights in (run_models, run_models / "ema", run_models / "best"):
         if not find_checkpoints(weights, GENERATORS):
             continue
-        path, genet = bank_path(weights), weights_hash(find_checkpoints(weights, ("E",)))
+        path, genet = bank_path(weights), _genet_hash(weights)
         if path.exists() and read_bank(path).genet == genet:
             continue
-        generator = NoiseGenerator(load_generators(weights)).to(device)
+        generator = load_neca(weights, device=device)
         try:
             write_bank(path, measure_scenes(generator, folders, camera, genet, IMAGES_PER_RUN_ISO, num_workers))
         except ValueError as error:  # of a training that was too short, for instance: no reason to fail at its end
@@ -130,57 +130,58 @@ def write_run_banks(
             log.info("gains of the training images: %s", path)
 
 
+def _genet_hash(weights: str | Path) -> str:
+    return hash_weights(find_checkpoints(weights, ("E",)))
+
+
 def bank_path(weights: str | Path) -> Path:
-    """Where the bank of a folder of weights lies: in it, or in the training run whose models/ it is."""
+    """Return the place of the bank of a folder of weights: in it, or in the training run whose models/ it is."""
     weights = Path(weights)
     return (weights.parent if weights.name == "models" else weights) / BANK
 
 
 def write_bank(path: str | Path, bank: GainBank) -> None:
-    """Write a bank as JSON, an image a line."""
+    """Write a bank as JSON, one image per line."""
     levels = []
     for iso, named in bank.gains.items():
         lines = ",\n".join(f"    {json.dumps([name, gain])}" for name, gain in named)
         levels.append(f'  "{iso}": [\n{lines}\n  ]')
-    head = json.dumps({"version": VERSION, "camera": bank.camera, "genet_sha256": bank.genet})[:-1]
+    head = json.dumps({"version": BANK_FORMAT, "camera": bank.camera, "genet_sha256": bank.genet})[:-1]
     body = ",\n".join(levels)
     write_text(path, f'{head}, "gains": {{\n{body}\n}}}}\n')
 
 
 def read_bank(path: str | Path) -> GainBank:
-    """Read a bank. Raises ValueError that names the file, and the command that makes it when there is none."""
+    """Read a bank. Raises ValueError that names the file, and the command that makes it."""
     path = Path(path)
     if not path.exists():
-        raise ValueError(
-            f"{path}: the camera has no gain bank; make it from its training images with main_gains.py, or give "
-            "--noisy_dir, --gain_from or --gain"
-        )
+        raise ValueError(f"{path}: the camera has no gain bank; {REMEDY}")
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
-        if content["version"] != VERSION:
-            raise ValueError(f"version {content['version']}, expected {VERSION}")
+        if content["version"] != BANK_FORMAT:
+            raise ValueError(f"version {content['version']}, expected {BANK_FORMAT}")
         gains = {
             int(iso): [(str(name), float(gain)) for name, gain in named] for iso, named in content["gains"].items()
         }
         if not gains or not all(gains.values()):
             raise ValueError("an ISO without gains")
         for name, gain in (named for level in gains.values() for named in level):
-            name.encode()  # or it could not be written into a manifest
-            if not 0 <= gain <= 1 or math.isnan(gain):
+            if not 0 <= gain <= 1:
                 raise ValueError(f"gain {gain} of {name}")
         return GainBank(str(content["camera"]), str(content["genet_sha256"]), gains)
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-        raise ValueError(f"{path}: damaged or no gain bank ({error}); make it again with main_gains.py") from None
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise ValueError(f"{path}: damaged or no gain bank ({error}); {REMEDY}") from None
 
 
 def bank_note(weights: str | Path, camera: str) -> str:
-    """Say so when a bank is another camera's or was measured by another GENet; empty: it was not, or who knows."""
-    files, bank = find_checkpoints(weights, ("E",)), read_bank(bank_path(weights))
+    """Note that a bank is another camera's or was measured by another GENet; empty if it was not, or nobody knows."""
+    path = bank_path(weights)
+    bank = read_bank(path)
     if bank.camera != camera:
-        return f"note: {bank_path(weights)} has the gains of camera {bank.camera}, not {camera}"
-    if not files or bank.genet in ("", weights_hash(files)):
+        return f"note: {path} has the gains of camera {bank.camera}, not {camera}"
+    if not bank.genet or not find_checkpoints(weights, ("E",)) or bank.genet == _genet_hash(weights):
         return ""
-    return f"note: {bank_path(weights)} was measured by other weights; main_gains.py makes it anew"
+    return f"note: {path} was measured by other weights; main_export.py gains makes it anew"
 
 
 def copy_bank(weights: str | Path, target: str | Path) -> Path | None:
@@ -188,17 +189,46 @@ def copy_bank(weights: str | Path, target: str | Path) -> Path | None:
 
     The copy's GENet may be another file, such as one in half precision; its hash is entered.
     """
-    source = bank_path(weights)
-    if not source.exists():
+    if not bank_path(weights).exists():
         return None
     path = bank_path(target)
-    write_bank(path, read_bank(source)._replace(genet=weights_hash(find_checkpoints(target, ("E",)))))
+    write_bank(path, read_bank(bank_path(weights))._replace(genet=_genet_hash(target)))
     return path
 
 
-def weights_hash(paths: dict[str, Path]) -> str:
-    """SHA-256 over weights' files, one after the other in the order of their letters: as `cat E G1 G2 | sha256sum`."""
-    total = hashlib.sha256()
-    for letter in sorted(paths):
-        total.update(paths[letter].read_bytes())
-    return total.hexdigest()
+def intensity_chart() -> np.ndarray:
+    """Draw all 256 grey levels, each as often: -> (512, 512, 3) uint8, 16 x 16 flat patches in reading order.
+
+    NPNet normalises over the whole image, so a curve belongs to a content; in this one no level has more weight than
+    another, and neighbours differ by so little (1 along a row, 16 along a column) that no edge is seen.
+    """
+    levels = np.arange(256, dtype=np.uint8).reshape(16, 16)
+    return levels.repeat(SIDE, axis=0).repeat(SIDE, axis=1)[:, :, None].repeat(3, axis=2)
+
+
+def measure_curve(generator: NoiseGenerator, gain: float, seed: int = 0) -> np.ndarray:
+    """Measure the noise's standard deviation by clean intensity and channel: -> (256, 3) in grey levels.
+
+    The chart is noised and rounded to 8 bit as files are, so the curve falls where noise is clipped: near 0 and 255.
+    """
+    chart = intensity_chart()
+    inside = slice(BORDER, SIDE - BORDER)
+    noises = []
+    for draw in range(CHART_DRAWS):
+        fake = generator.synthesize(chart, gain, seed=seed, key=f"intensity chart {draw}")
+        patches = (fake.astype(np.int16) - chart).reshape(16, SIDE, 16, SIDE, 3)[:, inside][:, :, :, inside]
+        noises.append(patches.transpose(0, 2, 1, 3, 4).reshape(256, -1, 3))
+    return np.concatenate(noises, axis=1).std(axis=1)
+
+
+def measure_curves(generator: NoiseGenerator, bank: GainBank, seed: int = 0) -> dict[str, np.ndarray]:
+    """Measure a curve for the median gain of each ISO, of a single ISO for its low and high ones too (10 %, 90 %).
+
+    Returns {label: (256, 3) array}.
+    """
+    shares = (0.5,) if len(bank.gains) > 1 else (0.1, 0.5, 0.9)
+    curves = {}
+    for iso, named in bank.gains.items():
+        for gain in np.quantile([gain for _, gain in named], shares):
+            curves[f"ISO {iso}, gain {gain:.4f}"] = measure_curve(generator, float(gain), seed)
+    return curves

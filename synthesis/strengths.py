@@ -1,9 +1,7 @@
 """How strong the noise of an output is: where its gain (NeCA-W) or noise level (NeCA-S) comes from."""
 
-import argparse
 import hashlib
 import random
-from collections.abc import Iterable
 from pathlib import Path
 from typing import NamedTuple, Protocol
 
@@ -11,11 +9,12 @@ import numpy as np
 from tqdm import tqdm
 
 from data.folders import ImageJob, find_images
-from synthesis.gains import GainEstimator, NamedGain, bank_path, gain_or_fail, read_bank, rounded_gain
+from synthesis.gains import GainEstimator, NamedGain, gain_or_fail, rounded_gain
+from utils.files import sha256_of
 from utils.image import PHOTO_SUFFIXES, read_photo
 
 
-class Strength(NamedTuple):
+class OutputStrength(NamedTuple):
     """The strength of one output: a gain, or a noise level in grey levels; `origin` is the image of the gain."""
 
     gain: float | None = None
@@ -26,8 +25,14 @@ class Strength(NamedTuple):
 class StrengthSource(Protocol):
     """Strengths for outputs; each depends on the seed, the image's name and the number of its draw alone."""
 
-    def strengths(self, job: ImageJob, size: tuple[int, int], seed: int) -> list[Strength]:
-        """One for each of an image's targets. `size`: the image's height and width. Raises ValueError."""
+    fingerprint: str  # of gains that were read from files, so that a run can tell whether they have changed
+
+    def strengths(self, job: ImageJob, size: tuple[int, int], seed: int) -> list[OutputStrength]:
+        """Choose one for each of an image's targets. `size`: the image's height and width. Raises ValueError."""
+
+
+def _random(job: ImageJob, draw: int, seed: int) -> random.Random:
+    return random.Random(f"{seed} strength {job.key(draw)}")
 
 
 class Interval(NamedTuple):
@@ -40,94 +45,83 @@ class Interval(NamedTuple):
     low: float
     high: float
     is_gain: bool
+    fingerprint: str = ""
 
-    def strengths(self, job: ImageJob, size: tuple[int, int], seed: int) -> list[Strength]:
-        return [self._draw(random.Random(f"{seed} strength {job.key(target.draw)}")) for target in job.targets]
+    def strengths(self, job: ImageJob, size: tuple[int, int], seed: int) -> list[OutputStrength]:
+        """Draw one for each target."""
+        values = [self._draw(_random(job, target.draw, seed)) for target in job.targets]
+        return [OutputStrength(gain=value) if self.is_gain else OutputStrength(noise_level=value) for value in values]
 
-    def _draw(self, source: random.Random) -> Strength:
+    def _draw(self, source: random.Random) -> float:
         if self.low == self.high:
-            value = self.low
-        elif self.is_gain:
+            return self.low
+        if self.is_gain:
             value = self.low * (self.high / self.low) ** source.random()
         else:
             value = self.low + (self.high - self.low) * source.random()
-        if self.low != self.high:
-            value = min(max(rounded_gain(value), self.low), self.high)
-        return Strength(gain=value) if self.is_gain else Strength(noise_level=value)
+        return min(max(rounded_gain(value), self.low), self.high)
 
 
-class Sampled(NamedTuple):
+class OneOf:
     """One of some images' gains, drawn for each output."""
 
-    gains: list[NamedGain]
+    def __init__(self, gains: list[NamedGain]):
+        self.gains = gains
+        self.fingerprint = hashlib.sha256(repr(gains).encode()).hexdigest()
 
-    def strengths(self, job: ImageJob, size: tuple[int, int], seed: int) -> list[Strength]:
-        chosen = [random.Random(f"{seed} strength {job.key(target.draw)}").choice(self.gains) for target in job.targets]
-        return [Strength(gain=gain, origin=name) for name, gain in chosen]
+    def strengths(self, job: ImageJob, size: tuple[int, int], seed: int) -> list[OutputStrength]:
+        """Draw one for each target."""
+        chosen = [_random(job, target.draw, seed).choice(self.gains) for target in job.targets]
+        return [OutputStrength(gain=gain, origin=name) for name, gain in chosen]
+
+
+class OneOfImages(OneOf):
+    """One of the gains of a noisy image, or of a folder of them, which `estimate` lets GENet estimate."""
+
+    def __init__(self, estimator: GainEstimator, path: str | Path, max_megapixels: float):
+        self.estimator, self.max_megapixels = estimator, max_megapixels
+        self.images = _noisy_images(Path(path))
+        self.gains: list[NamedGain] = []
+        self.fingerprint = sha256_of(self.images)
+
+    def estimate(self) -> None:
+        """Estimate the gains to draw from. Raises ValueError that names an image that cannot be used."""
+        for path in tqdm(self.images, desc="gains", unit="image", leave=False, disable=None):
+            noisy = as_network_input(read_photo(path, self.max_megapixels).pixels)
+            self.gains.append((str(path), gain_or_fail(self.estimator, noisy, path)))
 
 
 class OfPartner:
     """The gain of the image's own real noisy image, by GENet."""
 
+    fingerprint = ""  # a changed partner is newer than its outputs
+
     def __init__(self, estimator: GainEstimator, max_megapixels: float):
         self.estimator, self.max_megapixels = estimator, max_megapixels
 
-    def strengths(self, job: ImageJob, size: tuple[int, int], seed: int) -> list[Strength]:
+    def strengths(self, job: ImageJob, size: tuple[int, int], seed: int) -> list[OutputStrength]:
+        """Estimate one for all targets."""
         noisy = read_photo(job.partner, self.max_megapixels).pixels
         if noisy.shape[:2] != size:
             sizes = [f"{height}x{width}" for height, width in (noisy.shape[:2], size)]
             raise ValueError(f"{job.partner}: {sizes[0]} pixels, but {job.source} has {sizes[1]}; expected the same")
         gain = gain_or_fail(self.estimator, as_network_input(noisy), job.partner)
-        return [Strength(gain=gain, origin=str(job.partner))] * len(job.targets)
+        return [OutputStrength(gain=gain, origin=str(job.partner))] * len(job.targets)
 
 
 def as_network_input(image: np.ndarray) -> np.ndarray:
-    """What the generator accepts: uint8 as it is, uint16 as float32 in [0, 1]."""
+    """Convert an image to what the generator accepts: uint8 as it is, uint16 to float32 in [0, 1]."""
     return image if image.dtype == np.uint8 else image.astype(np.float32) / 65535
 
 
-def choose_source(args: argparse.Namespace, weights: Path) -> tuple[Interval | Sampled | None, list[Path], str]:
-    """Decide where strengths come from, by the options: -> source, images to estimate gains of, fingerprint.
-
-    The source is None where GENet has to look at images first: the listed ones, or, where none are, each image's
-    partner. The fingerprint tells whether gains that were read from files are the same as before.
-    """
-    if args.NeCA_type == "S":
-        return Interval(*args.noise_level, is_gain=False), [], ""
-    if args.gain is not None:
-        return Interval(*args.gain, is_gain=True), [], ""
-    if args.noisy_dir is not None:
-        return None, [], ""
-    if args.gain_from is not None:
-        images = _images_of(args.gain_from)
-        total = hashlib.sha256()
-        for image in images:
-            total.update(image.read_bytes())
-        return None, images, total.hexdigest()
-    gains = read_bank(bank_path(weights)).of_iso(args.iso)
-    return Sampled(gains), [], hashlib.sha256(repr(gains).encode()).hexdigest()
-
-
-def _images_of(path: str) -> list[Path]:
-    if Path(path).is_dir():
-        found = find_images(path, "--gain_from")
+def _noisy_images(path: Path) -> list[Path]:
+    if path.is_dir():
+        found = find_images(path)
         if found.problems:
-            raise ValueError(f"{found.problems[0]} (--gain_from)")
-        return [Path(path) / name for name in found.names]
-    if not Path(path).is_file():
-        raise ValueError(f"{path}: no such file or folder; change --gain_from")
-    if Path(path).suffix.lower() not in PHOTO_SUFFIXES:
-        raise ValueError(f"{path}: expected {' '.join(PHOTO_SUFFIXES)} or a folder; change --gain_from")
-    return [Path(path)]
-
-
-def sample_images(estimator: GainEstimator, images: Iterable[Path], max_megapixels: float) -> Sampled:
-    """Estimate the gains of images to draw from. Raises ValueError that names one that cannot be used."""
-    gains = []
-    for path in tqdm(images, desc="gains", unit="image", leave=False, disable=None):
-        try:
-            noisy = as_network_input(read_photo(path, max_megapixels).pixels)
-            gains.append((str(path), gain_or_fail(estimator, noisy, path)))
-        except ValueError as error:
-            raise ValueError(f"{path}: {str(error).removeprefix(f'{path}: ')}; change --gain_from") from None
-    return Sampled(gains)
+            raise ValueError(found.problems[0])
+        return [path / name for name in found.names]
+    if not path.is_file():
+        raise ValueError(f"{path}: no such file or folder")
+    if path.suffix.lower() not in PHOTO_SUFFIXES:
+        raise ValueError(f"{path}: expected {' '.join(PHOTO_SUFFIXES)} or a folder")
+    return [path]

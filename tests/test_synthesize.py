@@ -753,7 +753,7 @@ def test_camera_without_a_bank_is_told_the_command_that_makes_it(root, tmp_path,
     (tmp_path / "bare" / CAMERA / "gains.json").unlink()
     message = refuse(root, capsys, "--pretrain_dir", str(tmp_path / "bare"))
     assert str(tmp_path / "bare" / CAMERA / "gains.json") in message
-    assert "main_gains.py" in message
+    assert "main_export.py gains" in message
 
 
 def test_bad_noisy_image_to_draw_from_is_named(root, capsys):

@@ -318,7 +318,7 @@ def test_what_cannot_be_is_one_line_and_trains_nothing(root, capsys, wrong, name
 def test_missing_gain_bank_names_the_command_that_makes_it(root, capsys):
     pretrain = str(root / "pretrain")
     message = refuse(root, capsys, "--source", "neca-w", "--gain_from", "bank", "--pretrain_dir", pretrain)
-    assert "main_gains.py" in message
+    assert "main_export.py gains" in message
     assert str(root / "pretrain" / CAMERA) in message
 
 
