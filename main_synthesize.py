@@ -1,7 +1,6 @@
 """Put a camera's noise on your own clean images, folder by folder."""
 
 import argparse
-import os
 import sys
 from pathlib import Path
 
@@ -9,18 +8,15 @@ import torch
 
 from data.folders import FoundImages, ImageJob, find_images, plan_plain, plan_scenes, require_apart, with_partners
 from models import NoiseGenerator, load_neca
-from options.synthesize import FIXED, needed_networks, synthesize_options
+from options.synthesize import fixed_settings, needed_networks, synthesize_options, with_way_out
 from synthesis.gains import bank_note, bank_path, read_bank
 from synthesis.output import SynthesisFolder
-from synthesis.run import ROUNDED, SynthesisSettings, run_synthesis
+from synthesis.run import SynthesisSettings, run_synthesis
 from synthesis.strengths import Interval, OfPartner, OneOf, OneOfImages, StrengthSource
 from utils.command import blame, run_command
 from utils.report import printable
 from utils.run import terminal_log
 from utils.runtime import choose_device
-
-# What can be done about a failed or changed image, by words of what is said about it.
-WAYS_OUT = {ROUNDED: "--keep_16bit keeps them", "megapixels": "--max_megapixels", "out of memory": "--tile"}
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -52,21 +48,20 @@ def main(arguments: list[str] | None = None) -> int:
         log.info(note)
 
     # What is left to do.
+    fixed = fixed_settings(args) | {"weights_sha256": generator.weights_hash, "gains_sha256": source.fingerprint}
     with blame("--output_dir, or remove it"):
-        folder = SynthesisFolder(args.output_dir, fixed_settings(args, generator, source), jobs)
-    pending = folder.to_do()
-    total, left = (sum(len(job.targets) for job in some) for some in (jobs, pending))
-    log.info(
-        "NeCA-%s with the weights of %s on %s: %d of %d images", args.NeCA_type, generator.folder, device, left, total
-    )
-    if pending and isinstance(source, OneOfImages):
-        with blame("--gain_from"):
-            source.estimate()
-
-    # Synthesise.
-    settings = SynthesisSettings(args.seed, args.cam_name, args.keep_16bit, args.max_megapixels, args.num_workers)
-    summary = run_synthesis(pending, generator, source, folder, settings)
-    folder.close()
+        folder = SynthesisFolder(args.output_dir, fixed, jobs)
+    with folder:
+        pending = folder.to_do()
+        total, left = (sum(len(job.targets) for job in some) for some in (jobs, pending))
+        weights = f"NeCA-{args.NeCA_type} with the weights of {generator.folder} on {device}"
+        log.info("%s: %d of %d images", weights, left, total)
+        if pending and isinstance(source, OneOfImages):
+            with blame("--gain_from"):
+                source.estimate()
+        # Synthesise.
+        settings = SynthesisSettings(args.seed, args.cam_name, args.keep_16bit, args.max_megapixels, args.num_workers)
+        summary = run_synthesis(pending, generator, source, folder, settings)
     for remark, names in sorted(summary.remarks.items()):
         more = f" and {len(names) - 1} more" if len(names) > 1 else ""
         log.info(printable(f"note: {with_way_out(remark)}: {names[0]}{more}"))
@@ -83,17 +78,17 @@ def main(arguments: list[str] | None = None) -> int:
 
 def plan_outputs(args: argparse.Namespace, found: FoundImages) -> tuple[list[ImageJob], list[str]]:
     """Name all outputs: -> jobs, and one line for each image or folder that there can be none of."""
-    root = Path(args.input_dir)
+    root, problems = Path(args.input_dir), found.problems
     if args.layout == "sidd":
         with blame("--camera_code (without it --cam_name), --iso or --layout"):
             jobs = plan_scenes(root, found.names, args.per_image, args.camera_code, args.iso or 0)
     else:
         jobs = plan_plain(root, found.names, args.per_image, f".{args.format}")
-    if args.noisy_dir is None:
-        return jobs, found.problems
-    with blame("--noisy_dir"):
-        jobs, problems = with_partners(jobs, args.noisy_dir)
-    return jobs, found.problems + problems
+    if args.noisy_dir is not None:
+        with blame("--noisy_dir"):
+            jobs, missing = with_partners(jobs, args.noisy_dir)
+        problems = problems + missing
+    return jobs, problems
 
 
 def choose_strengths(args: argparse.Namespace, generator: NoiseGenerator) -> StrengthSource:
@@ -111,23 +106,6 @@ def choose_strengths(args: argparse.Namespace, generator: NoiseGenerator) -> Str
         bank = read_bank(bank_path(generator.folder))
     with blame("--iso"):
         return OneOf(bank.of_iso(args.iso))
-
-
-def fixed_settings(args: argparse.Namespace, generator: NoiseGenerator, source: StrengthSource) -> dict:
-    """Collect what the outputs of a folder share: options, and fingerprints of weights and gains.
-
-    The image or folder of --gain_from goes by its own name, wherever it is, for its content is in the fingerprint.
-    """
-    settings = {name: getattr(args, name) for name in FIXED}
-    settings["noisy_dir"] = args.noisy_dir and os.path.abspath(args.noisy_dir)
-    settings["gain_from"] = args.gain_from and Path(args.gain_from).resolve().name
-    return settings | {"weights_sha256": generator.weights_hash, "gains_sha256": source.fingerprint}
-
-
-def with_way_out(message: str) -> str:
-    """Append the option that changes what the message says, if there is one."""
-    ways = [way for words, way in WAYS_OUT.items() if words in message]
-    return f"{message} ({ways[0]})" if ways else message
 
 
 if __name__ == "__main__":

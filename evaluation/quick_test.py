@@ -1,4 +1,4 @@
-"""The quick test: put a camera's noise on a clean image, set it beside the real noise, see whether the pair is aligned."""
+"""The quick test: put a camera's noise on clean images, set it beside the real noise, check that pairs are aligned."""
 
 from pathlib import Path
 from typing import NamedTuple

@@ -1,7 +1,10 @@
 """Options of main_synthesize.py."""
 
 import argparse
+import os
 import re
+from pathlib import Path
+from typing import Any
 
 from models.generator import TILE
 from options.common import (
@@ -25,6 +28,12 @@ FIXED = (
     "cam_name", "NeCA_type", "noise_level", "noisy_dir", "gain_from", "gain", "iso", "seed", "per_image", "layout",
     "camera_code", "format", "keep_16bit", "half",
 )  # fmt: skip
+# What can be done about a failed or changed image, by words of what is said about it.
+WAYS_OUT = {
+    "rounded to 8 bit": "--keep_16bit keeps them",
+    "megapixels": "--max_megapixels",
+    "out of memory": "use a smaller --tile",
+}
 
 
 def synthesize_options(arguments: list[str] | None = None) -> argparse.Namespace:
@@ -63,6 +72,23 @@ def needed_networks(args: argparse.Namespace) -> tuple[str, ...]:
     if args.NeCA_type == "S":
         return ("G2",)
     return ("G1", "G2") if uses_bank(args) or args.gain is not None else ("E", "G1", "G2")
+
+
+def fixed_settings(args: argparse.Namespace) -> dict[str, Any]:
+    """Collect the options that determine the outputs of a folder.
+
+    The image or folder of gains goes by its own name, wherever it is: its content counts.
+    """
+    settings = {name: getattr(args, name) for name in FIXED}
+    settings["noisy_dir"] = args.noisy_dir and os.path.abspath(args.noisy_dir)
+    settings["gain_from"] = args.gain_from and Path(args.gain_from).resolve().name
+    return settings
+
+
+def with_way_out(message: str) -> str:
+    """Append the option that changes what is said about an image, if there is one."""
+    ways = [way for words, way in WAYS_OUT.items() if words in message]
+    return f"{message} ({ways[0]})" if ways else message
 
 
 def synthesize_parser() -> Parser:

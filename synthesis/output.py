@@ -23,7 +23,7 @@ class SynthesisFolder:
     """An output folder: manifest.csv has a row for each output that is done, synthesis.json what they depend on.
 
     settings: plain values by name. Raises ValueError when the folder was begun with others, holds files that are not
-    its own, cannot be written, or when another process writes to it.
+    its own, cannot be written, or when another process writes to it; as a context manager it lets others in at the end.
     """
 
     def __init__(self, folder: str | Path, settings: dict[str, Any], jobs: list[ImageJob]):
@@ -108,8 +108,10 @@ class SynthesisFolder:
         gone = [self.rows[output] for output in sorted(self.rows.keys() - set(order))]
         write_bytes(self.folder / MANIFEST, _csv(known + gone, header=True))
 
-    def close(self) -> None:
-        """Let other processes write to the folder."""
+    def __enter__(self) -> "SynthesisFolder":
+        return self
+
+    def __exit__(self, *error: object) -> None:
         self._lock.release()
 
 

@@ -7,19 +7,21 @@ import shutil
 import numpy as np
 import pytest
 
-import main_gains
+import main_export
 from data.sidd import find_crops, parse_scene
 from models import load_neca
-from synthesis.gain_curves import intensity_chart, measure_curve, measure_curves
+from models.pretrained import hash_weights
 from synthesis.gains import (
     GainBank,
     bank_note,
     bank_path,
     copy_bank,
     gain_or_fail,
+    intensity_chart,
+    measure_curve,
+    measure_curves,
     measure_scenes,
     read_bank,
-    weights_hash,
     write_bank,
 )
 from tests.conftest import ROOT
@@ -60,19 +62,19 @@ def weights(tmp_path):
 def arguments(data, weights, *more) -> list[str]:
     folders = {"--data_dir": data[0], "--data_prep_dir": data[1], "--pretrain_dir": weights.parent}
     words = [str(word) for option in folders.items() for word in option]
-    return [*words, "--cam_name", CAMERA, "--device", "cpu", "--num_workers", "0", *map(str, more)]
+    return ["gains", *words, "--cam_name", CAMERA, "--device", "cpu", "--num_workers", "0", *map(str, more)]
 
 
 def refuse(capsys, words) -> str:
     """Run the command as from the shell -> its only line of error."""
-    return refused(capsys, main_gains.main, words)
+    return refused(capsys, main_export.main, words)
 
 
 # --- measuring ---
 
 
 def test_gains_are_genets_of_the_training_crops_by_iso(data, weights):
-    main_gains.main(arguments(data, weights))
+    main_export.main(arguments(data, weights))
     bank = read_bank(weights / "gains.json")
     model = load_neca(weights)
     names = (data[1] / f"{CAMERA}_train.txt").read_text().split()
@@ -88,14 +90,14 @@ def test_gains_are_genets_of_the_training_crops_by_iso(data, weights):
 
 
 def test_bank_names_its_camera_and_the_hash_of_genet(data, weights):
-    main_gains.main(arguments(data, weights))
+    main_export.main(arguments(data, weights))
     content = json.loads((weights / "gains.json").read_text())
     expected = hashlib.sha256((weights / "checkpoint_E.pth").read_bytes()).hexdigest()
     assert (content["version"], content["camera"], content["genet_sha256"]) == (1, CAMERA, expected)
 
 
 def test_test_scenes_are_measured_on_request(data, weights):
-    main_gains.main(arguments(data, weights, "--split", "test"))
+    main_export.main(arguments(data, weights, "--split", "test"))
     test_names = (data[1] / f"{CAMERA}_test.txt").read_text().split()
     names = {name.split("/")[0] for name, _ in read_bank(weights / "gains.json").of_iso(None)}
     assert names == set(test_names)
@@ -149,7 +151,7 @@ def test_bank_of_a_training_run_is_written_into_the_run(data, weights):
     (weights / "models").mkdir()
     for path in weights.glob("*.pth"):
         path.rename(weights / "models" / path.name)
-    main_gains.main(arguments(data, weights))
+    main_export.main(arguments(data, weights))
     assert (weights / "gains.json").is_file()
 
 
@@ -164,30 +166,21 @@ def test_copy_of_a_bank_has_the_hash_of_the_copied_genet(weights, tmp_path):
 
 
 def test_bank_of_another_genet_is_noted(weights):
-    for genet, noted in (("abc", True), ("", False), (weights_hash({"E": weights / "checkpoint_E.pth"}), False)):
+    for genet, noted in (("abc", True), ("", False), (hash_weights({"E": weights / "checkpoint_E.pth"}), False)):
         write_bank(bank_path(weights), BANK._replace(genet=genet))
-        assert ("main_gains.py" in bank_note(weights, BANK.camera)) == noted
+        assert ("main_export.py gains" in bank_note(weights, BANK.camera)) == noted
     (weights / "checkpoint_E.pth").unlink()
     assert bank_note(weights, BANK.camera) == ""
     assert "not QQ" in bank_note(weights, "QQ")
-
-
-def test_hash_of_weights_is_that_of_the_files_in_the_order_of_their_letters(weights):
-    paths = {letter: weights / f"checkpoint_{letter}.pth" for letter in ("G2", "E", "G1")}
-    content = b"".join(paths[letter].read_bytes() for letter in ("E", "G1", "G2"))
-    assert weights_hash(paths) == hashlib.sha256(content).hexdigest()
 
 
 @pytest.mark.parametrize(
     "content",
     [
         "",
-        "[]",
         "{}",
         '{"version": 2, "camera": "A", "genet_sha256": "", "gains": {"100": [["a", 0.1]]}}',
-        '{"version": 1, "camera": "A", "genet_sha256": "", "gains": {}}',
         '{"version": 1, "camera": "A", "genet_sha256": "", "gains": {"100": []}}',
-        '{"version": 1, "camera": "A", "genet_sha256": "", "gains": {"x": [["a", 0.1]]}}',
         '{"version": 1, "camera": "A", "genet_sha256": "", "gains": {"100": [["a", 2]]}}',
         '{"version": 1, "camera": "A", "genet_sha256": "", "gains": {"100": [["a", NaN]]}}',
         '{"version": 1, "camera": "A", "genet_sha256": "", "gains": {"100": [["a"]]}}',
@@ -195,7 +188,7 @@ def test_hash_of_weights_is_that_of_the_files_in_the_order_of_their_letters(weig
 )
 def test_damaged_bank_is_named(tmp_path, content):
     (tmp_path / "gains.json").write_text(content)
-    with pytest.raises(ValueError, match=r"gains\.json: damaged or no gain bank .*; make it again with main_gains\.py"):
+    with pytest.raises(ValueError, match=r"gains\.json: damaged or no gain bank .*; make it .* with main_export"):
         read_bank(tmp_path / "gains.json")
 
 
@@ -241,7 +234,7 @@ def test_curves_are_of_each_isos_median_and_of_a_single_isos_range():
 
 def test_curves_are_drawn_from_a_kept_bank(data, weights, tmp_path):
     write_bank(weights / "gains.json", BANK)
-    main_gains.main(arguments(data, weights, "--keep_bank", "--plot", tmp_path / "curves.png"))
+    main_export.main(arguments(data, weights, "--keep_bank", "--plot", tmp_path / "curves.png"))
     assert read_bank(weights / "gains.json") == BANK
     picture = read_image(tmp_path / "curves.png")
     assert min(picture.shape[:2]) > 200
@@ -258,7 +251,7 @@ def test_curves_are_drawn_from_a_kept_bank(data, weights, tmp_path):
         ("--cam_name XX", ["camera XX has no weights"]),
         ("--data_prep_dir nowhere", ["no train scenes known", "--split all"]),
         ("--keep_bank", ["--keep_bank", "--plot"]),
-        ("--keep_bank --plot x.png", ["gains.json", "main_gains.py"]),
+        ("--keep_bank --plot x.png", ["gains.json", "main_export.py gains"]),
         ("--plot x.pdf", ["--plot x.pdf", ".png"]),
         ("--max_images -1", ["--max_images"]),
         ("--num_workers 65", ["--num_workers", "at most 64"]),
@@ -293,8 +286,8 @@ def test_shipped_bank_fits_the_demo_cameras_weights_and_its_noise():
 
 @pytest.mark.parametrize("option", ["--output", "--plot"])
 def test_place_that_cannot_be_written_is_told_before_measuring(data, weights, tmp_path, option, monkeypatch):
-    monkeypatch.setattr(main_gains, "measure_scenes", None)  # is not reached
+    monkeypatch.setattr(main_export, "measure_scenes", None)  # is not reached
     folder = tmp_path / "folder.png"
     folder.mkdir()
     with pytest.raises(ValueError, match=f"expected a file name; change {option}"):
-        main_gains.main(arguments(data, weights, option, folder))
+        main_export.main(arguments(data, weights, option, folder))

@@ -11,8 +11,7 @@ import pytest
 import torch
 
 import main_test
-from evaluation.alignment import best_shift
-from evaluation.quick_test import draw_panel, noise_statistics
+from evaluation.quick_test import best_shift, draw_panel, noise_statistics
 from models.networks import network_checkpoint
 from models.white_noise import white_noise
 from options.inference import quick_test_parser
