@@ -8,7 +8,7 @@ import torch
 
 from data.batches import SAMPLING, Mixture, steps_per_epoch
 from data.pairs import find_pairs
-from data.training import BatchSettings, TrainingData, fingerprint_of_sets, open_reader, sets_by_folder, split_scenes
+from data.training import BatchSettings, TrainingData, all_pairs, fingerprint_of_sets, open_reader, split_scenes
 from evaluation.denoiser_test import keep_best, measure_denoiser
 from metrics.images import SSIM_SIDE
 from models.model_denoiser import ARCHITECTURES, DenoiserModel
@@ -54,13 +54,14 @@ def train_denoiser(args: argparse.Namespace, fixed: dict, device: torch.device, 
             scenes = split_scenes(args.train_img_dir, args.cam_name, *lists, log)
         with blame("--train_img_dir or --patch_size"):
             train_pairs, test_pairs = find_pairs(scenes[0], args.patch_size), find_pairs(scenes[1], SSIM_SIDE)
-        folders = [source.folder for source in args.source]
-        with blame("--source folder=, or a smaller --patch_size"):
-            sets = sets_by_folder(train_pairs, folders, args.patch_size)
-        set_of_source = [list(sets).index(folder) for folder in folders]
-        pairs = next(iter(sets.values()))  # an epoch goes through the first source's images
+        sets = {}  # by folder, in the order of the sources
+        for source in args.source:
+            with blame(f"--source folder={source.folder}"):
+                if source.folder not in sets:
+                    sets[source.folder] = all_pairs(source.folder, args.patch_size) if source.folder else train_pairs
+        set_of_source = [list(sets).index(source.folder) for source in args.source]
         with blame("--batch_size"):
-            per_epoch = steps_per_epoch(len(pairs), args.batch_size)
+            per_epoch = steps_per_epoch(len(next(iter(sets.values()))), args.batch_size)  # of the first source
         with blame("--cache_dir, or use --no_cache (with crops only)"):
             mixed = {"mixture": mixture, "set_of_source": set_of_source, "test_images": args.test_images}
             data = TrainingData(list(sets.values()), test_pairs, settings, log, **mixed)

@@ -203,10 +203,6 @@ def batches_of(loader: Iterable[dict]) -> Iterator[Iterator[dict]]:
     iterator = iter(loader)
     try:
         yield iterator
-    except RuntimeError as error:
-        if "DataLoader worker" not in str(error):
-            raise
-        raise ValueError("a loader process was killed, perhaps out of memory; use fewer workers") from None
     finally:
         if shut_down := getattr(iterator, "_shutdown_workers", None):  # PyTorch has no public name for it
             shut_down()

@@ -53,18 +53,18 @@ class ImagePair:
 def find_pairs(folders: list[Path], smallest: int = SMALLEST) -> list[ImagePair]:
     """List the pairs of scene folders, in the order of the scenes and of the crops' names.
 
-    Whole frames are cut into the windows that Crop_SIDD.py cuts by default. Looks at both ends of all files, so that
-    a run that would stop at its 3000th step over one bad file stops before its first; damage in the middle of a file
-    is found when it is read. Raises ValueError for a scene without images, an image without its partner, a truncated
-    one, a pair of unequal sizes and a side below `smallest` pixels.
+    Whole frames are cut into the windows that Crop_SIDD.py cuts by default, unless any of the scenes is cropped. Looks
+    at both ends of all files, so that a run that would stop at its 3000th step over one bad file stops before its
+    first; damage in the middle of a file is found when it is read. Raises ValueError for a scene without images, an
+    image without its partner, a truncated one, a pair of unequal sizes and a side below `smallest` pixels.
     """
+    cropped = any((folder / side).is_dir() for folder in folders for side in ("clean", "noisy"))
     bar = tqdm(folders, desc="check", unit="scene", leave=False, disable=None)
-    return [pair for folder in bar for pair in _pairs_of(folder, smallest)]
+    return [pair for folder in bar for pair in _pairs_of(folder, cropped, smallest)]
 
 
-def _pairs_of(folder: Path, smallest: int) -> list[ImagePair]:
+def _pairs_of(folder: Path, cropped: bool, smallest: int) -> list[ImagePair]:
     parse_scene(folder.name)
-    cropped = any((folder / side).is_dir() for side in ("clean", "noisy"))
     files = find_crops(folder) if cropped else _find_frames(folder)
     others = _other_frames(files)
     pairs = []
@@ -156,6 +156,11 @@ class Sample(NamedTuple):
     clean: np.ndarray  # (H, W, 3) uint8
     noisy: np.ndarray  # (H, W, 3) uint8
     other_noise: np.ndarray | None = None
+
+    @property
+    def scene(self) -> Scene:
+        """Return the pair's scene."""
+        return self.pair.scene
 
 
 def by_file(pairs: Iterable[ImagePair]) -> list[list[ImagePair]]:

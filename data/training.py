@@ -109,20 +109,13 @@ def open_reader(pairs: list[ImagePair], settings: BatchSettings, log: logging.Lo
     return open_pairs(pairs, settings.cache_dir, settings.num_workers, log)
 
 
-def sets_by_folder(
-    pairs: list[ImagePair], folders: Sequence[str | None], patch_size: int
-) -> dict[str | None, list[ImagePair]]:
-    """Find the pairs of each folder: all its scenes, whatever their camera; None: `pairs`.
-
-    Raises ValueError as `find_scenes` and `find_pairs`.
-    """
-    others = {folder for folder in folders if folder is not None}
-    found = {folder: find_pairs(find_scenes(folder), patch_size) for folder in others}
-    return {folder: pairs if folder is None else found[folder] for folder in dict.fromkeys(folders)}
+def all_pairs(folder: str | Path, patch_size: int) -> list[ImagePair]:
+    """Find the pairs of all scenes of a folder, whatever their camera. Raises as `find_scenes` and `find_pairs`."""
+    return find_pairs(find_scenes(folder), patch_size)
 
 
 def fingerprint_of_sets(sets: Mapping[str | None, list[ImagePair]]) -> str:
-    """Describe `sets_by_folder`, so that a resumed run can tell that they changed."""
+    """Describe the pairs of each folder (None: the cameras' own), so that a resumed run can tell that they changed."""
     return "; ".join(
         pairs_fingerprint(pairs) if folder is None else f"{pairs_fingerprint(pairs)}, {_checksum(pairs)}"
         for folder, pairs in sets.items()

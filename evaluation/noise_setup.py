@@ -28,7 +28,7 @@ def choose_scenes(
     with blame("--data_dir or --cam_name"):
         scenes = {folder.name: folder for folder in find_scenes(args.data_dir, args.cam_name)}
     needed = () if args.scene_list or args.split == "all" else (args.split,)
-    with blame("--data_dir, --data_prep_dir or --split, or use --scene_list"):
+    with blame("--data_dir or --data_prep_dir, or use --split all or --scene_list"):
         train, test = split_scenes(args.cam_name, scenes, args.data_prep_dir, needed=needed)
     origin = f"{args.data_prep_dir} ({args.cam_name}_{args.split}.txt) or the published split"
     if args.scene_list:

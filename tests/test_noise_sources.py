@@ -9,7 +9,7 @@ import torch
 
 from data.batches import BatchSampler, Mixture, MixtureSampler
 from data.pairs import FileReader, ImagePair, find_pairs
-from data.training import fingerprint_of_sets, sets_by_folder
+from data.training import all_pairs, fingerprint_of_sets
 from models.fitting import Fit, fingerprint, fitted_model
 from models.generator import NoiseGenerator, load_neca
 from models.neca import synthesize_s, synthesize_w
@@ -256,16 +256,11 @@ def make_lists(root: Path) -> tuple[list[ImagePair], Path]:
     return find_pairs(sorted(data.iterdir()), SIDE), other
 
 
-def test_folders_of_several_sources_are_listed_once_in_the_order_of_their_use(tmp_path):
+def test_images_of_a_folder_are_told_from_others_of_the_same_names(tmp_path):
     pairs, other = make_lists(tmp_path)
-    sets = sets_by_folder(pairs, [None, str(other), None, str(other)], SIDE)
-    assert list(sets) == [None, str(other)]
-    assert [len(of) for of in sets.values()] == [12, 4]
-    alone = sets_by_folder(pairs, [str(other)], SIDE)
-    assert list(alone) == [str(other)]
-    before = fingerprint_of_sets(sets)
+    before = fingerprint_of_sets({None: pairs, str(other): all_pairs(other, SIDE)})
     write_image(next(other.glob("0001*/0001_NOISY_SRGB_010.PNG")), np.zeros((96, 96, 3), np.uint8))
-    assert fingerprint_of_sets(sets) != before
+    assert fingerprint_of_sets({None: pairs, str(other): all_pairs(other, SIDE)}) != before
 
 
 def test_training_images_are_fitted_iso_by_iso(tmp_path):

@@ -33,6 +33,8 @@ def run_command(main: Callable[[], int | None]) -> None:
         if _out_of_gpu_memory(error):
             advice = "use a smaller --batch_size or --tile, or --device cpu"
             print(f"error: the GPU is out of memory; {advice}", file=sys.stderr)
+        elif isinstance(error, RuntimeError) and str(error).startswith("DataLoader worker"):  # PyTorch's words
+            print("error: a loader process was killed, perhaps out of memory; use fewer --num_workers", file=sys.stderr)
         else:
             traceback.print_exc()
     # Outside the except blocks: a live exception would keep a DataLoader's workers alive, and the exit waiting.
