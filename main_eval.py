@@ -13,10 +13,10 @@ from evaluation.denoising_images import choose_images
 from evaluation.denoising_setup import describe_run as describe_denoising
 from evaluation.denoising_setup import find_denoisers, output_folder
 from evaluation.noise import evaluate
-from evaluation.noise_models import MODEL_NAMES, ModelChoice, find_fakes, make_noise_models
-from evaluation.noise_report import write_report
-from evaluation.noise_setup import check_apart, choose_scenes, describe_run
-from evaluation.noise_summary import add_scores
+from evaluation.noise_models import MODEL_NAMES, ModelChoice, find_fakes, make_noise_models, split_name
+from evaluation.noise_report import remarks_on, write_report
+from evaluation.noise_setup import choose_scenes
+from evaluation.report import check_apart, provenance
 from evaluation.submission import UPLOAD, BlockSubmission, DndSubmission
 from options.denoise import DATA_DIR
 from options.evaluate import evaluate_parser
@@ -43,7 +43,8 @@ def judge_noise(args: argparse.Namespace) -> None:
     # Images and models.
     scenes, chosen, training = choose_scenes(args)
     frames = find_frames([scenes[name] for name in chosen], args.max_images)
-    check_apart(folder, args.data_dir, args.fake_dir)
+    with blame("--output_dir"):
+        check_apart(folder, [args.data_dir, *(split_name(given)[1] for given in args.fake_dir)])
     choice = ModelChoice(
         camera=args.cam_name,
         names=args.models,
@@ -60,14 +61,18 @@ def judge_noise(args: argparse.Namespace) -> None:
     for remark in candidates.remarks:
         log.info("note: %s", remark)
     log.info("scenes: %d; models: %s", len(chosen), ", ".join(model.name for model in candidates.models))
-    info = describe_run(args, len(chosen), sum(frame.count for frame in frames), candidates)
+    count, split = sum(frame.count for frame in frames), args.scene_list or args.split
+    remarks = remarks_on(count, len(chosen), args.data_dir, split, args.draws, args.seed, args.cam_name)
 
     # Evaluate.
-    results = evaluate(frames, candidates.models, args.draws, args.seed, args.num_workers)
-    add_scores(results)
+    with blame("--models"):
+        results = evaluate(frames, candidates.models, args.draws, args.seed, args.num_workers)
 
     # Report.
-    table = write_report(results, info, folder, args.seed, args.html)
+    options = {name: value for name, value in vars(args).items() if name != "command"}
+    title, origin = f"Noise models, camera {args.cam_name}", provenance(options, candidates.weights)
+    remarks += candidates.remarks
+    table = write_report(folder, results, title, remarks, origin, args.seed, args.html)
     log.info("\n%s\n\nwritten: %s", to_terminal(table), folder / ("report.html" if args.html else "report.md"))
 
 
@@ -79,7 +84,8 @@ def judge_denoisers(args: argparse.Namespace) -> None:
 
     # Images and denoisers.
     images = choose_images(args, DATA_DIR)
-    check_apart(folder, args.data_dir, [])
+    with blame("--output_dir"):
+        check_apart(folder, [args.data_dir])
     candidates = find_denoisers(args, device)
     claim_folder(folder, "--output_dir")
     for remark in candidates.remarks:
@@ -106,7 +112,7 @@ def make_submission(args: argparse.Namespace) -> None:
         with blame("--dnd_dir"):
             dnd = find_dnd(args.dnd_dir)
         with blame("--output_dir"):
-            check_apart(Path(args.output_dir), args.dnd_dir, [])
+            check_apart(Path(args.output_dir), [args.dnd_dir])
             submission = DndSubmission(dnd, Path(args.output_dir), denoiser)
     else:
         with blame("--blocks"):

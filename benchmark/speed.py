@@ -131,7 +131,9 @@ def measure_step(settings: Settings) -> Found:
     row = Comparison("training steps/s", *shown, ratios["step_ratio"], ratios["gemm_fraction"].median, limit)
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
     cells = [[f"{flops / 1e9:.1f}", f"{flops / _middle(taken['ours']) / 1e9:.0f}", f"{peak:.2f}"]]
-    table = Table(["GFLOP", "GFLOP/s", "peak memory of the process, GiB"], cells, "A mean training step of ours.")
+    table = Table.from_rows(
+        ["GFLOP", "GFLOP/s", "peak memory of the process, GiB"], cells, "A mean training step of ours."
+    )
     return Found(ratios, [row], [table])
 
 
@@ -151,7 +153,7 @@ def measure_patches(settings: Settings) -> Found:
         rates = (f"{1e6 / of[name]:,.0f}" for name in ("batches", "on CPU"))
         rows.append([f"{count:,}", *(f"{of[name]:,.4g}" for name in ("build", "files", "memory")), *rates])
     header = ["crops", "build, s", "files, GB", "memory of the process, MiB", "patches/s", "patches/s, on CPU"]
-    return Found(ratios, [row], [Table(header, rows, "Cost by size of the set.")])
+    return Found(ratios, [row], [Table.from_rows(header, rows, "Cost by size of the set.")])
 
 
 def measure_cropper(settings: Settings) -> Found:
@@ -250,7 +252,7 @@ def main(arguments: list[str] | None = None) -> None:
     command = "python -m benchmark.speed" + " --cost_curve" * args.cost_curve
     conditions = f"batch {args.batch_size}, device {args.device}, threads {args.threads}, rounds {rounds}"
     conditions += ", --quick: not to be quoted" * args.quick
-    made = f"{date.today()}, {processor()}, torch {torch.__version__}; {conditions}. Made by `{command}`."
+    made = f"{date.today()}, {processor()}, torch {torch.__version__}; {conditions}. Made by {command}."
     write(Path(args.output_dir), found, limits, made)
     print(json.dumps({name: round(value.median, 3) for name, value in ratios.items()}))
 

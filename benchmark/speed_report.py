@@ -7,10 +7,10 @@ from typing import NamedTuple
 import numpy as np
 
 from benchmark.timing import Limits, Spread
-from utils.chart_parts import COLOURS, SMALL, make_panels, to_pixels
+from utils.charts import COLOURS, SMALL, make_panels, to_pixels
 from utils.files import write_text
 from utils.image import write_image
-from utils.report import Heading, Picture, Table, Text, to_markdown, to_terminal
+from utils.report import Picture, Table, to_markdown, to_terminal
 
 BARS = {
     "patch_ratio": (80, "patches/s, cache over published path"),
@@ -49,7 +49,7 @@ def bars_table(ratios: dict[str, Spread]) -> Table:
         bar, meaning = BARS[name]
         held = value.median <= bar if name in AT_MOST else value.median >= bar
         rows.append([name, str(value), f"{'≤' if name in AT_MOST else '≥'} {bar}", "yes" if held else "no", meaning])
-    return Table(["ratio", "median (range)", "bar", "held", "of what"], rows)
+    return Table.from_rows(["ratio", "median (range)", "bar", "held", "of what"], rows)
 
 
 def comparison_table(rows: list[Comparison]) -> Table:
@@ -57,7 +57,7 @@ def comparison_table(rows: list[Comparison]) -> Table:
     cells = [[row.what, row.ours, row.naive, str(row.faster), f"{row.fraction:.2f}", row.limit] for row in rows]
     header = ["what", "ours", "naive", "ours faster, times", "fraction of limit", "limit"]
     caption = "Naive: the published protocol, written plainly. Evaluation: ours is all metrics, naive one."
-    return Table(header, cells, caption)
+    return Table.from_rows(header, cells, caption)
 
 
 def limits_table(limits: Limits) -> Table:
@@ -65,7 +65,7 @@ def limits_table(limits: Limits) -> Table:
     rows = [[f"GEMM, {name}", "GFLOP/s", str(value)] for name, value in limits.gflops.items()]
     rows += [["memory copy", "GB/s", str(limits.copy_gb)], ["PNG decoding", "megapixels/s", str(limits.decode_mp)]]
     rows.append(["PNG encoding", "megapixels/s", str(limits.encode_mp)])
-    return Table(["limit", "unit", "median (range)"], rows, "The machine. Copies and PNGs: one thread.")
+    return Table.from_rows(["limit", "unit", "median (range)"], rows, "The machine. Copies and PNGs: one thread.")
 
 
 def draw(rows: list[Comparison]) -> np.ndarray:
@@ -98,8 +98,8 @@ def write(folder: Path, found: Found, limits: Limits, made: str) -> None:
     tables = [bars_table(found.ratios), comparison_table(found.rows), limits_table(limits), *found.tables]
     for table in tables:
         print(to_terminal(table), end="\n\n", flush=True)
-    blocks = [Heading("Speed", 1), Text(made), *tables[:2], Picture(folder / "speed.png", ""), *tables[2:]]
-    write_text(folder / "speed.md", to_markdown(blocks))
+    items = [made, *tables[:2], Picture(folder / "speed.png"), *tables[2:]]
+    write_text(folder / "speed.md", to_markdown("Speed", {"": items}))
 
 
 def processor() -> str:

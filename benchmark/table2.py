@@ -167,7 +167,7 @@ def paper_beside_ours(summary: dict[str, dict]) -> Table:
         [name, PAPER.get(name, ""), f"{values['psnr']['mean']:.2f} / {values['ssim']['mean']:.3f}"]
         for name, values in summary.items()
     ]
-    return Table(["denoiser", "paper, SIDD benchmark", "ours"], rows, "PSNR (dB) / SSIM.")
+    return Table.from_rows(["denoiser", "paper, SIDD benchmark", "ours"], rows, "PSNR (dB) / SSIM.")
 
 
 def table2_parser() -> Parser:

@@ -10,8 +10,8 @@ import metrics
 from models.model_denoiser import DenoiserModel
 from synthesis.whole_images import mean_over_images, to_hwc
 from utils.best import keep_if_best
+from utils.charts import panel
 from utils.image import to_uint8
-from utils.plots import panel
 
 
 def measure_denoiser(model: DenoiserModel, loader: DataLoader) -> tuple[dict[str, float], np.ndarray]:

@@ -5,8 +5,7 @@ import numpy as np
 
 from evaluation.denoising import DETAIL, Example
 from evaluation.denoising_summary import Summary
-from utils.bar_charts import bars
-from utils.plots import panel
+from utils.charts import bars, panel
 
 ZOOM = 3
 SIDE = ZOOM * DETAIL  # pixels of a tile

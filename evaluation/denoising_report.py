@@ -4,14 +4,16 @@ import math
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import pandas as pd
+
 from evaluation.denoising import COLUMNS, METRICS, Results, Run
 from evaluation.denoising_pictures import CAPTIONS, draw_examples, draw_quality
-from evaluation.denoising_summary import SHOWN_DIGITS, Summary, best_denoisers, summarise
-from evaluation.report import appendix, difference_table, without_nan, write_csv, write_pages
-from evaluation.summary import differences
+from evaluation.denoising_summary import SHOWN_DIGITS, Summary, best_denoisers, summarise_denoisers
+from evaluation.report import appendix, difference_table, differences, without_nan, write_csv, write_pages
 from utils.files import write_json
 from utils.image import write_image
-from utils.report import Block, Heading, Picture, Table, Text
+from utils.report import Picture, Sections, Table
 
 BOOTSTRAP_SEED = 0
 DEFINITIONS = {
@@ -31,20 +33,19 @@ def write_report(
 
     info: what to record of the run, plain values: title, remarks (a list of lines), provenance (a dict).
     """
-    rows, denoisers = results.rows, {run.denoiser.name: run.denoiser for run in runs}
+    rows, denoisers = pd.DataFrame(results.rows), {run.denoiser.name: run.denoiser for run in runs}
     trained = [name for name, denoiser in denoisers.items() if not denoiser.classic]
 
     def summaries(key: str) -> dict[Any, Summary]:
-        values = sorted({row[key] for row in rows if row[key] is not None})
-        return {value: summarise([row for row in rows if row[key] == value], trained, pgap_of) for value in values}
+        return {value: summarise_denoisers(part, trained, pgap_of) for value, part in rows.groupby(key)}
 
-    summary, parts = summarise(rows, trained, pgap_of), {key: summaries(key) for key in ("camera", "iso")}
+    summary, parts = summarise_denoisers(rows, trained, pgap_of), {key: summaries(key) for key in ("camera", "iso")}
     reference = pgap_of or next(iter(summary))
     found = {metric: differences(rows, reference, metric, BOOTSTRAP_SEED, by="denoiser") for metric in METRICS}
     info = info | {"remarks": [*info["remarks"], *_perfect(rows)]}
     identities = {name: [run.denoiser.identity for run in runs if run.denoiser.name == name] for name in denoisers}
 
-    write_csv(folder / "results.csv", rows, COLUMNS)
+    write_csv(folder / "results.csv", results.rows, COLUMNS)
     content = {"summary": summary} | {f"by_{key}": part for key, part in parts.items()} | {"denoisers": identities}
     content |= {"differences": {"reference": reference, **found}, "definitions": DEFINITIONS}
     write_json(folder / "results.json", without_nan(info | content))
@@ -54,39 +55,37 @@ def write_report(
     write_image(folder / "examples.png", draw_examples(list(results.examples.values()), list(reversed(summary))))
     pictures = {name: Picture(folder / f"{name}.png", caption) for name, caption in CAPTIONS.items()}
     table = summary_table(summary, runs)
-    blocks = [
-        *_blocks(info, table, pictures, parts, summary),
-        Heading("Spread and differences"),
-        _spread_table(summary),
-    ]
+    sections = _sections(info["remarks"], table, pictures, parts, summary)
+    sections["Spread and differences"] = [_spread_table(summary)]
     if any(found.values()):
-        blocks.append(difference_table(found, list(summary), reference, "denoiser", "better"))
-    blocks += [Heading("Denoisers"), _described(identities), *appendix(DEFINITIONS, info["provenance"])]
-    write_pages(folder, info["title"], blocks, html)
+        sections["Spread and differences"].append(
+            difference_table(found, list(summary), reference, "denoiser", "better")
+        )
+    sections["Denoisers"] = [_described(identities)]
+    write_pages(folder, info["title"], sections | appendix(DEFINITIONS, info["provenance"]), html)
     return table
 
 
-def _blocks(info: dict, table: Table, pictures: dict[str, Picture], parts: dict, summary: Summary) -> list[Block]:
-    blocks: list[Block] = [Heading(info["title"], 1), *map(Text, info["remarks"]), Heading("Summary"), table]
-    blocks += [pictures["quality"], Heading("Before and after"), pictures["examples"]]
+def _sections(
+    remarks: list[str], table: Table, pictures: dict[str, Picture], parts: dict, summary: Summary
+) -> Sections:
+    sections: Sections = {"": remarks, "Summary": [table, pictures["quality"]]}
+    sections["Before and after"] = [pictures["examples"]]
     for title, part in (("By camera", parts["camera"]), ("By ISO", parts["iso"])):
         if len(part) > 1:
-            blocks += [Heading(title), _group_table(part, list(summary))]
-    return blocks
+            sections[title] = [_group_table(part, list(summary))]
+    return sections
 
 
 def _described(identities: dict[str, list[str]]) -> Table:
-    return Table(["denoiser", "what it is"], [[name, text] for name, texts in identities.items() for text in texts])
+    return Table.from_rows(
+        ["denoiser", "what it is"], [[name, text] for name, texts in identities.items() for text in texts]
+    )
 
 
 def summary_table(summary: Summary, runs: list[Run]) -> Table:
     """Means of all denoisers, the best ones marked, and their spread over seeds."""
-    names = list(summary)
-    best = {
-        (names.index(name), 1 + column)
-        for column, metric in enumerate(METRICS)
-        for name in best_denoisers(summary, metric)
-    }
+    best = {label: best_denoisers(summary, metric) for label, metric in (("PSNR (dB)", "psnr"), ("SSIM", "ssim"))}
     has_pgap = any("pgap" in values for values in summary.values())
     rows = []
     for name, values in summary.items():
@@ -94,7 +93,7 @@ def summary_table(summary: Summary, runs: list[Run]) -> Table:
         cells += [_spread_cell(values["pgap"], 2) if "pgap" in values else "-"] * has_pgap
         rows.append([name, *cells, str(sum(run.denoiser.name == name for run in runs))])
     caption = "Means over the images; after ± the standard deviation between seeds, where there are several."
-    return Table(["denoiser", "PSNR (dB)", "SSIM", *["PGap (dB)"] * has_pgap, "runs"], rows, caption, best)
+    return Table.from_rows(["denoiser", "PSNR (dB)", "SSIM", *["PGap (dB)"] * has_pgap, "runs"], rows, caption, best)
 
 
 def _spread_cell(value: dict[str, float], digits: int) -> str:
@@ -106,13 +105,9 @@ def _group_table(parts: dict[Any, Summary], names: list[str]) -> Table:
     def cell(part: Summary, name: str) -> str:
         return " / ".join(_number(part[name][metric]["mean"], SHOWN_DIGITS[metric]) for metric in METRICS)
 
-    best = {
-        (names.index(name), 1 + column)
-        for column, part in enumerate(parts.values())
-        for name in best_denoisers(part, "psnr")
-    }
+    best = {str(key): best_denoisers(part, "psnr") for key, part in parts.items()}
     rows = [[name, *(cell(part, name) for part in parts.values())] for name in names]
-    return Table(["denoiser", *map(str, parts)], rows, "PSNR (dB) / SSIM.", best)
+    return Table.from_rows(["denoiser", *map(str, parts)], rows, "PSNR (dB) / SSIM.", best)
 
 
 def _spread_table(summary: Summary) -> Table:
@@ -122,17 +117,14 @@ def _spread_table(summary: Summary) -> Table:
 
     rows = [[name, *(cell(values, metric) for metric in METRICS)] for name, values in summary.items()]
     caption = "Standard deviation between images / between seeds, where there are several."
-    return Table(["denoiser", "PSNR (dB)", "SSIM"], rows, caption)
+    return Table.from_rows(["denoiser", "PSNR (dB)", "SSIM"], rows, caption)
 
 
 def _number(value: float, digits: int) -> str:
     return "-" if math.isnan(value) else f"{value:.{digits}f}"
 
 
-def _perfect(rows: list[dict]) -> list[str]:
+def _perfect(rows: pd.DataFrame) -> list[str]:
     """Remark on outputs without any error."""
-    counts: dict[str, int] = {}
-    for row in rows:
-        if math.isinf(row["psnr"]):
-            counts[row["denoiser"]] = counts.get(row["denoiser"], 0) + 1
+    counts = rows[np.isinf(rows["psnr"])].groupby("denoiser", sort=False).size()
     return [f"{name}: {count} outputs equal the clean image, their PSNR is left out." for name, count in counts.items()]

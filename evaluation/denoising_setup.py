@@ -11,7 +11,7 @@ from data.splits import published_split
 from evaluation.denoisers import make_denoiser, read_spec
 from evaluation.denoising import Run
 from evaluation.denoising_images import ImageSet
-from evaluation.noise_setup import provenance
+from evaluation.report import provenance
 from models.pretrained import MissingWeightsError
 
 SEED = "{seed}"
@@ -97,4 +97,5 @@ def describe_run(args: argparse.Namespace, images: ImageSet, candidates: Candida
     if not args.noisy_blocks and any(map(published_split, args.cam_name)):
         remarks.append("In SIDD's published split every test scene is also seen in training, under another exposure.")
     weights = {path: digest for run in candidates.runs for path, digest in run.denoiser.weights.items()}
-    return {"title": f"Denoisers, {images.title}", "remarks": remarks, "provenance": provenance(args, weights)}
+    options = {name: value for name, value in vars(args).items() if name != "command"}
+    return {"title": f"Denoisers, {images.title}", "remarks": remarks, "provenance": provenance(options, weights)}

@@ -11,14 +11,14 @@ from torch.utils.data import DataLoader
 import metrics
 from data.sidd import parse_scene
 from evaluation.noise import REAL, Evidence, describe
-from evaluation.noise_pictures import draw_pictures
+from evaluation.noise_report import draw_pictures
 from metrics import noise_of
 from models.model_joint import JointModel
 from models.networks import GENERATORS
 from synthesis.whole_images import mean_over_images, to_hwc
 from utils.best import keep_if_best
+from utils.charts import magnified_noise, panel
 from utils.image import to_uint8
-from utils.plots import magnified_noise, panel
 
 PANEL_GAIN = 4  # magnification of the noise in the pictures
 

@@ -1,6 +1,9 @@
-"""Judge noise models: their fakes against the real noise of the same images, image by image, in all the metrics."""
+"""Judge noise models: their fakes against the real noise of the same images, image by image, in all the metrics.
 
-from collections.abc import Iterable, Iterator
+To add a metric, write its function and a line in `METRICS`.
+"""
+
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -13,9 +16,8 @@ from evaluation.noise_models import REAL, fake_noise
 from models.noise_models import NoiseModel
 from utils.workers import in_threads
 
-METRICS = ("kld", "kld_naflow", "kld_flow", "kld_exact", "akld", "acf", "psd", "xcorr", "nlf", "std", "bias")
-COLUMNS = ("image", "camera", "iso", "model", "draw", *METRICS)
 EXAMPLE_SIDE = 160  # pixels of the pictures of noise
+WHITE_NOISE_TERMS = ", ".join(f"{name}/{scale}" for name, scale in metrics.WHITE_NOISE.items())
 
 
 class Description(NamedTuple):
@@ -26,6 +28,11 @@ class Description(NamedTuple):
     spectrum: np.ndarray  # (3, 32) dB
     channels: np.ndarray  # (3, 3)
     level_sums: np.ndarray  # (3, 3, 16)
+
+    @property
+    def levels(self) -> np.ndarray:
+        """Return the noise level function, (2, 3, 16)."""
+        return metrics.noise_level_function(self.level_sums)
 
 
 def describe(noise: np.ndarray, clean_uint8: np.ndarray) -> Description:
@@ -48,32 +55,99 @@ class Reference:
         self.description = describe(self.noise, self.clean)
 
 
-def measure(reference: Reference, fake_noise: np.ndarray) -> tuple[dict[str, float], Description, np.ndarray]:
-    """Measure fake noise by all metrics: (H, W, 3) in grey levels, of an image that is neither clipped nor rounded.
+class Comparison:
+    """Fake noise beside the real one, as every metric takes it: (H, W, 3) each, in grey levels.
 
-    Every metric takes it clipped and rounded as its definition says. -> values of `METRICS` and nlf_mean, a
-    description of the fake as an 8-bit image has it, and that noise in whole grey levels.
+    `free` is the fake neither clipped nor rounded; `clipped` and `rounded` are of an image that is one or both.
     """
-    real, clean, described = reference.noise, reference.clean, reference.description
-    image = np.clip(clean + fake_noise, 0, 255)
-    clipped = image - clean
-    rounded = metrics.noise_of(np.rint(image).astype(np.uint8), clean)
-    made = describe(rounded, clean)
-    level_functions = [metrics.noise_level_function(each.level_sums) for each in (described, made)]
-    values = (
-        metrics.kld(real, rounded),
-        metrics.kld_naflow(real, clipped),
-        metrics.kld_flow(real, fake_noise),
-        metrics.kld_exact(real, rounded),
-        metrics.akld(real, clipped),
-        metrics.acf_distance(described.autocorrelation, made.autocorrelation),
-        metrics.psd_distance(described.spectrum, made.spectrum),
-        metrics.xcorr_distance(described.channels, made.channels),
-        metrics.nlf_distance(*level_functions),
-        metrics.std(real, rounded),
-        metrics.bias(real, rounded),
-    )
-    return dict(zip(METRICS, values)) | {"nlf_mean": metrics.nlf_mean_distance(*level_functions)}, made, rounded
+
+    def __init__(self, reference: Reference, fake_noise: np.ndarray):
+        image = np.clip(reference.clean + fake_noise, 0, 255)
+        self.real, self.free, self.clipped = reference.noise, fake_noise, image - reference.clean
+        self.rounded = metrics.noise_of(np.rint(image).astype(np.uint8), reference.clean)
+        self.described, self.made = reference.description, describe(self.rounded, reference.clean)
+
+
+class Metric(NamedTuple):
+    """A metric of the evaluation: its function, and how the report treats it.
+
+    ranked: the best model is marked; best: its value for the truth; tabulated: it has columns in report and CSV file.
+    """
+
+    measure: Callable[[Comparison], float]
+    definition: str
+    ranked: bool = True
+    best: float = 0
+    tabulated: bool = True
+
+
+# kld and kld_naflow, which drop empty bins, are no divergences: a fake without noise can score below a perfect one.
+METRICS = {
+    "kld": Metric(
+        lambda fake: metrics.kld(fake.real, fake.rounded),
+        "KL(real || fake) in nats, 66 bins, empty ones dropped (NeCA's protocol); clipped and rounded. No true "
+        "divergence: it can be negative, and nothing is ranked by it",
+        ranked=False,
+    ),
+    "kld_naflow": Metric(
+        lambda fake: metrics.kld_naflow(fake.real, fake.clipped),
+        "the same with 256 bins on [-1, 1]; clipped, not rounded (except for images that are rounded anyway, which fit "
+        "its bins worse). Not ranked either",
+        ranked=False,
+    ),
+    "kld_flow": Metric(
+        lambda fake: metrics.kld_flow(fake.real, fake.free),
+        "the same with bins of 4 grey levels and add-one smoothing; neither clipped nor rounded",
+    ),
+    "kld_exact": Metric(
+        lambda fake: metrics.kld_exact(fake.real, fake.rounded),
+        "the same with a bin for every grey-level difference and add-one smoothing; clipped and rounded",
+    ),
+    "akld": Metric(
+        lambda fake: metrics.akld(fake.real, fake.clipped),
+        "DANet's KL divergence of local variances; clipped, not rounded. The mean over L draws is AKLD at that L; "
+        "two draws of one process score .04 to .08: see the floor's row",
+    ),
+    "acf": Metric(
+        lambda fake: metrics.acf_distance(fake.described.autocorrelation, fake.made.autocorrelation),
+        "RMS difference of autocorrelation over lags up to 4 pixels",
+    ),
+    "psd": Metric(
+        lambda fake: metrics.psd_distance(fake.described.spectrum, fake.made.spectrum),
+        "RMS difference of the radially averaged power spectra in dB; 32 rings, floored at the power of rounding, 1/12",
+    ),
+    "xcorr": Metric(
+        lambda fake: metrics.xcorr_distance(fake.described.channels, fake.made.channels),
+        "largest difference of channel correlations",
+    ),
+    "nlf": Metric(
+        lambda fake: metrics.nlf_distance(fake.described.levels, fake.made.levels),
+        "mean relative difference of the noise's std by clean intensity, 16 bins of at least 500 pixels; the real std "
+        "counts as at least that of rounding, 0.29",
+    ),
+    "std": Metric(
+        lambda fake: metrics.std(fake.real, fake.rounded), "standard deviation, fake over real; best is 1", best=1
+    ),
+    "bias": Metric(
+        lambda fake: metrics.bias(fake.real, fake.rounded), "largest difference of a channel's mean, grey levels"
+    ),
+    "nlf_mean": Metric(
+        lambda fake: metrics.nlf_mean_distance(fake.described.levels, fake.made.levels),
+        "mean difference of the noise's mean by clean intensity, grey levels",
+        tabulated=False,
+    ),
+}
+SCORE = (
+    f"structure-aware score: mean of {WHITE_NOISE_TERMS}; 0 is the truth, 1 white Gaussian noise of the true std. "
+    "Models are sorted by it"
+)
+COLUMNS = ("image", "camera", "iso", "model", "draw", *(name for name in METRICS if METRICS[name].tabulated))
+
+
+def measure(fake: Comparison) -> dict[str, float]:
+    """Measure fake noise by all of `METRICS`, and by the score that sums them up."""
+    values = {name: metric.measure(fake) for name, metric in METRICS.items()}
+    return values | {"score": metrics.structure_score(values)}
 
 
 @dataclass
@@ -88,6 +162,7 @@ class Evidence:
     example: np.ndarray | None = None  # the first image's noise, its middle, (h, w, 3) in grey levels
 
     def add(self, description: Description, noise: np.ndarray) -> None:
+        """Add one image's noise, (H, W, 3) in whole grey levels, and its description."""
         self.images += 1
         self.counts += description.counts
         self.autocorrelation += description.autocorrelation.mean(axis=0)
@@ -100,7 +175,7 @@ class Evidence:
 
 @dataclass
 class Results:
-    """A row per image, model and draw, with `COLUMNS` and nlf_mean; and the plots' evidence by (ISO, noise)."""
+    """A row per image, model and draw, with `COLUMNS`, nlf_mean and score; the plots' evidence by (ISO, noise)."""
 
     rows: list[dict] = field(default_factory=list)
     evidence: dict[tuple[int, str], Evidence] = field(default_factory=dict)
@@ -139,7 +214,7 @@ def evaluate(frames: list[Frame], models: list[NoiseModel], draws: int, seed: in
                 results.evidence.setdefault(key, Evidence()).add(description, noise)
             bar.update(is_first)
     if not results.rows:
-        raise ValueError(f"{', '.join(model.name for model in models)}: no noise for any of the images; add --models")
+        raise ValueError(f"{', '.join(model.name for model in models)}: no noise for any of the images")
     return results
 
 
@@ -160,15 +235,9 @@ def _fakes(
 
 
 def _measure_fake(fake: Fake) -> tuple[dict, list[tuple], bool]:
-    """-> the row; what the plots take: the fake's description, and once that of the real noise; `is_first`."""
-    scene, reference = fake.sample.scene, fake.reference
-    values, made, noise = measure(reference, fake.noise)
-    name = f"{scene.name}/{fake.sample.name}"
-    row = {"image": name, "camera": scene.camera, "iso": scene.iso, "model": fake.model, "draw": fake.draw} | values
+    """Return the row, what the plots take of the fake and once of the real noise, and `is_first`."""
+    scene, reference, comparison = fake.sample.scene, fake.reference, Comparison(fake.reference, fake.noise)
+    row = {"image": f"{scene.name}/{fake.sample.name}", "camera": scene.camera, "iso": scene.iso}
+    row |= {"model": fake.model, "draw": fake.draw} | measure(comparison)
     evidence = [((scene.iso, REAL), reference.description, reference.noise)] if fake.is_first else []
-    return row, [*evidence, ((scene.iso, fake.model), made, noise)], fake.is_first
-
-
-def pooled(evidence: dict[tuple[int, str], Evidence], noise: str) -> Iterator[Evidence]:
-    """The evidence of one noise at every ISO."""
-    return (found for (_, name), found in evidence.items() if name == noise)
+    return row, [*evidence, ((scene.iso, fake.model), comparison.made, comparison.rounded)], fake.is_first

@@ -1,139 +1,237 @@
-"""Write down an evaluation of noise models: report.md, report.html, results.csv, results.json and the plots."""
+"""Write down an evaluation of noise models: report.md, report.html, results.csv, results.json and the pictures."""
 
 import math
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from evaluation.noise import COLUMNS, METRICS, Results
+import numpy as np
+import pandas as pd
+
+from data.splits import published_split
+from evaluation.noise import COLUMNS, METRICS, REAL, SCORE, WHITE_NOISE_TERMS, Evidence, Results
 from evaluation.noise_models import DESCRIPTIONS, shown_name
-from evaluation.noise_pictures import CAPTIONS, draw_pictures, draw_scores
-from evaluation.noise_summary import STD_RANGE, best_models, is_ranked, summarise
-from evaluation.report import appendix, difference_table, without_nan, write_csv, write_pages
-from evaluation.summary import differences
-from metrics.score import WHITE_NOISE
+from evaluation.report import (
+    Statistics,
+    appendix,
+    difference_table,
+    differences,
+    summarise,
+    without_nan,
+    write_csv,
+    write_pages,
+)
+from metrics import noise_level_function, spectrum_frequencies
+from metrics.structure import NLF_BINS
+from utils import charts
+from utils.charts import magnified_noise, panel
 from utils.files import write_json
 from utils.image import write_image
-from utils.report import Block, Heading, Picture, Table, Text
+from utils.report import Picture, Sections, Table
 
-SHOWN = ("score", *METRICS)
-DIFFERENCES = ("score", "kld_exact", "akld", "acf", "xcorr", "nlf")
-
-WHITE_NOISE_TERMS = ", ".join(f"{name}/{scale}" for name, scale in WHITE_NOISE.items())
-
-DEFINITIONS = {
-    "score": f"structure-aware score: mean of {WHITE_NOISE_TERMS}"
-    "; 0 is the truth, 1 white Gaussian noise of the true std. Models are sorted by it",
-    "kld": "KL(real || fake) in nats, 66 bins, empty ones dropped (NeCA's protocol); clipped and rounded. No true "
-    "divergence: it can be negative, and nothing is ranked by it",
-    "kld_naflow": "the same with 256 bins on [-1, 1]; clipped, not rounded (but images that are rounded "
-    "anyway, which fit its bins worse). Not ranked either",
-    "kld_flow": "the same with bins of 4 grey levels and add-one smoothing; neither clipped nor rounded",
-    "kld_exact": "the same with a bin for every grey-level difference and add-one smoothing; clipped and rounded",
-    "akld": "DANet's KL divergence of local variances; clipped, not rounded. The mean over L draws is AKLD at that L; "
-    "two draws of one process score .04 to .08: see the floor's row",
-    "acf": "RMS difference of autocorrelation over lags up to 4 pixels",
-    "psd": "RMS difference of the radially averaged power spectra in dB; 32 rings, floored at the power of "
-    "rounding, 1/12",
-    "xcorr": "largest difference of channel correlations",
-    "nlf": "mean relative difference of the noise's std by clean intensity, 16 bins of at least 500 "
-    "pixels; the real std counts as at least that of rounding, 0.29",
-    "std": "standard deviation, fake over real; best is 1",
-    "bias": "largest difference of a channel's mean, grey levels",
-    "nlf_mean": "mean difference of the noise's mean by clean intensity, grey levels",
+SHOWN = ("score", *(name for name, metric in METRICS.items() if metric.tabulated))
+RANKED = ("score", *(name for name, metric in METRICS.items() if metric.ranked))
+COMPARED = ("score", "kld_exact", "akld", "acf", "xcorr", "nlf")
+# A fake whose std is further off than this is not ranked in anything: one without noise has little bias.
+STD_RANGE = (0.5, 2.0)
+SHOWN_DIGITS = 3  # models that look equal to the reader are equally good
+PANEL_STD = 40  # grey levels to which the real noise of the panel is magnified
+LABEL = 24  # letters of a name above its noise
+CAPTIONS = {
+    "scores": "Structure-aware score of the ranked models with the spread between images (one standard deviation).",
+    "noises": "Noise of one image per ISO, its middle, around grey; all noises of a row magnified alike.",
+    "autocorrelation": "Autocorrelation of the noise, mean of channels, images and ISOs; the middle, lag (0, 0), is 1.",
+    "spectra": "Radial power spectra, mean of channels and images.",
+    "noise_levels": "Noise level functions: standard deviation by clean intensity. The coloured and the "
+    "heteroscedastic model are fitted to the same one.",
+    "histograms": "Histograms of the noise, channels pooled.",
 }
 
+Summary = dict[str, Statistics]  # by model
 
-def summary_table(summary: dict[str, dict], caption: str = "") -> Table:
-    """Means of all metrics, a row per model, the best ones marked."""
-    names = list(summary)
-    best = {
-        (row, 1 + column)
-        for column, metric in enumerate(SHOWN)
-        for row, name in enumerate(names)
-        if name in best_models(summary, metric)
+
+def write_report(
+    folder: Path, results: Results, title: str, remarks: list[str], origin: dict[str, Any], seed: int, html: bool
+) -> Table:
+    """Write everything into `folder`, the numbers first, and return the summary table, for the terminal.
+
+    `origin` is the run's `provenance`; `seed` is that of the bootstrap.
+    """
+    rows = pd.DataFrame(results.rows)
+    summary = summarise_models(rows)
+    by_iso = {int(iso): summarise_models(part) for iso, part in rows.groupby("iso")}
+    usable = [name for name in ("NeCA-W", *summary) if name in summary and name != "real" and is_ranked(summary[name])]
+    reference = usable[0] if usable else next(iter(summary))
+    found = {metric: differences(rows, reference, metric, seed) for metric in COMPARED}
+    remarks = [*remarks, *_counts(rows)]
+    definitions = {"score": SCORE} | {name: metric.definition for name, metric in METRICS.items()}
+
+    write_csv(folder / "results.csv", results.rows, COLUMNS)
+    content = {"title": title, "remarks": remarks, "provenance": origin, "summary": summary, "by_iso": by_iso}
+    content |= {"differences": {"reference": reference, **found}, "definitions": definitions}
+    write_json(folder / "results.json", without_nan(content))
+    images = draw_pictures(results.evidence, list(summary)) | {"scores": draw_scores(summary)}
+    for name, image in images.items():
+        write_image(folder / f"{name}.png", image)
+    table = summary_table(
+        summary,
+        f"Means over images and draws; lower is better, but for std, whose best is 1. Score: mean of "
+        f"{WHITE_NOISE_TERMS}; 0 is the truth, 1 white Gaussian noise.",
+    )
+    sections = _sections(folder, remarks, table, summary, by_iso)
+    sections["Spread and differences"] = [_spread_table(summary)]
+    if any(found.values()):
+        sections["Spread and differences"].append(difference_table(found, list(summary), reference, "model", "worse"))
+    described = [[name, DESCRIPTIONS.get(name, "fake images from a folder")] for name in summary]
+    sections["Models"] = [Table.from_rows(["model", "what it is"], described)]
+    write_pages(folder, title, sections | appendix(definitions, origin), html)
+    return table
+
+
+def _sections(folder: Path, remarks: list[str], table: Table, summary: Summary, by_iso: dict[int, Summary]) -> Sections:
+    pictures = {name: Picture(folder / f"{name}.png", caption) for name, caption in CAPTIONS.items()}
+    unranked = [name for name, values in summary.items() if not is_ranked(values)]
+    low, high = STD_RANGE
+    reason = f"since the median std is not within {low} to {high} times the real one's"
+    sections: Sections = {
+        "": remarks,
+        "Summary": [table, *[f"Not ranked, {reason}: {', '.join(unranked)}."] * bool(unranked), pictures["scores"]],
+        "Noise, magnified": [pictures["noises"]],
+        "Structure": [pictures["autocorrelation"], pictures["spectra"]],
+        "Intensity and histogram": [pictures["noise_levels"], pictures["histograms"]],
     }
-    rows = [[_label(name, summary), *(_number(summary[name][metric]["mean"]) for metric in SHOWN)] for name in names]
-    return Table(["model", *SHOWN], rows, caption, best)
+    if len(by_iso) > 1:
+        sections["By ISO"] = [summary_table(part, f"ISO {iso}") for iso, part in by_iso.items()]
+    return sections
 
 
-def _label(name: str, summary: dict[str, dict]) -> str:
-    return shown_name(name) if is_ranked(summary[name]) else f"{shown_name(name)} (not ranked)"
+def remarks_on(images: int, scenes: int, data_dir: str, split: str, draws: int, seed: int, camera: str) -> list[str]:
+    """Say on which images the models are judged, and how."""
+    remarks = [
+        f"Images: {images}, of {scenes} scenes of {data_dir}, split {split}; draws of each random model: {draws}; "
+        f"seed: {seed}. Fakes are clipped and rounded to 8 bit, unless a metric's definition says otherwise; those "
+        "from a folder and those called real are rounded for all."
+    ]
+    if published_split(camera):
+        remarks.append("In SIDD's published split every test scene is also seen in training, under another exposure.")
+    return remarks
 
 
-def _spread_table(summary: dict[str, dict]) -> Table:
+def _counts(rows: pd.DataFrame) -> list[str]:
+    """Remark on models that have no noise for some of the images."""
+    total, images = rows["image"].nunique(), rows.groupby("model", sort=False)["image"].nunique()
+    return [f"{model} has noise for {count} of {total} images." for model, count in images.items() if count < total]
+
+
+def summarise_models(rows: pd.DataFrame) -> Summary:
+    """Average rows by model, best score first.
+
+    Models that are not ranked (`is_ranked`) come last, by how far their std is off.
+    """
+    metrics = ("score", *METRICS)
+    summary = {model: summarise(own, metrics, "draw") for model, own in rows.groupby("model", sort=False)}
+    return dict(sorted(summary.items(), key=lambda item: _rank(item[1])))
+
+
+def _rank(model: Statistics) -> tuple[bool, float]:
+    if is_ranked(model):
+        return False, model["score"]["mean"]
+    median = model["std"]["median"]
+    return True, abs(np.log(max(median, 1e-9))) if np.isfinite(median) else np.inf
+
+
+def is_ranked(model: Statistics) -> bool:
+    """Tell whether a model's noise is strong enough, and not too strong, for a comparison to mean anything.
+
+    By the median std over images: crops that are nearly free of noise have wild ratios.
+    """
+    low, high = STD_RANGE
+    return low <= model["std"]["median"] <= high
+
+
+def best_models(summary: Summary, metric: str) -> list[str]:
+    """Return the models with the best mean, `real` and those not ranked aside: usually one, several if equal."""
+    if metric not in RANKED:
+        return []
+    best = METRICS[metric].best if metric in METRICS else 0
+    distance = {
+        model: round(abs(values[metric]["mean"] - best), SHOWN_DIGITS)
+        for model, values in summary.items()
+        if model != "real" and is_ranked(values) and np.isfinite(values[metric]["mean"])
+    }
+    return [model for model in distance if distance[model] == min(distance.values())]
+
+
+def summary_table(summary: Summary, caption: str = "") -> Table:
+    """Tabulate the means of all metrics, a row per model, with the best ones marked."""
+    rows = []
+    for name, values in summary.items():
+        label = shown_name(name) if is_ranked(values) else f"{shown_name(name)} (not ranked)"
+        rows.append([label, *(_number(values[metric]["mean"]) for metric in SHOWN)])
+    best = {metric: best_models(summary, metric) for metric in SHOWN}
+    return Table.from_rows(["model", *SHOWN], rows, caption, best)
+
+
+def _spread_table(summary: Summary) -> Table:
     def cell(value: dict[str, float]) -> str:
         draws = "" if math.isnan(value["over_draws"]) else f" / {_number(value['over_draws'])}"
         return _number(value["over_images"]) + draws
 
     rows = [[name, *(cell(summary[name][metric]) for metric in SHOWN)] for name in summary]
-    return Table(["model", *SHOWN], rows, "Standard deviation between images / between draws, where there are several.")
+    caption = "Standard deviation between images / between draws, where there are several."
+    return Table.from_rows(["model", *SHOWN], rows, caption)
 
 
 def _number(value: float) -> str:
     if math.isnan(value):
         return "-"
-    return f"{value:.3f}" if abs(value) < 99.9995 else f"{value:.0f}"
+    return f"{value:.{SHOWN_DIGITS}f}" if abs(value) < 99.9995 else f"{value:.0f}"
 
 
-def write_report(results: Results, info: dict[str, Any], folder: Path, seed: int, html: bool) -> Table:
-    """Write everything into `folder`, the numbers first: -> the summary table, for the terminal.
+def draw_scores(summary: Summary) -> np.ndarray:
+    """Draw the scores of a summary's ranked models: -> (H, W, 3) uint8."""
+    intervals = {}
+    for name, values in summary.items():
+        mean, spread = values["score"]["mean"], np.nan_to_num(values["score"]["over_images"])
+        intervals[shown_name(name)] = (mean, mean - spread, mean + spread)
+    ranked = {shown_name(name): intervals[shown_name(name)] for name in summary if is_ranked(summary[name])}
+    return charts.scores([REAL, *intervals], ranked or intervals)
 
-    info: what to record of the run, plain values: title, remarks (a list of lines), provenance (a dict).
-    """
-    rows = results.rows
-    summary = summarise(rows)
-    usable = [name for name in ("NeCA-W", *summary) if name in summary and name != "real" and is_ranked(summary[name])]
-    reference = usable[0] if usable else next(iter(summary))
-    found = {metric: differences(rows, reference, metric, seed) for metric in DIFFERENCES}
-    by_iso = {
-        iso: summarise([row for row in rows if row["iso"] == iso]) for iso in sorted({row["iso"] for row in rows})
+
+def draw_pictures(evidence: dict[tuple[int, str], Evidence], models: list[str]) -> dict[str, np.ndarray]:
+    """Draw the plots: -> {name: (H, W, 3) uint8}. The real noise comes first in each."""
+    isos, names = sorted({iso for iso, _ in evidence}), (REAL, *models)
+
+    def by_iso(value: Callable[[Evidence], np.ndarray]) -> charts.Curves:
+        return {
+            f"ISO {iso}": {shown_name(name): value(evidence[iso, name]) for name in names if (iso, name) in evidence}
+            for iso in isos
+        }
+
+    maps = {}
+    for name in names:
+        parts = [part for (_, noise), part in evidence.items() if noise == name]
+        maps[shown_name(name)] = sum(part.autocorrelation for part in parts) / sum(part.images for part in parts)
+    intensity = (np.arange(NLF_BINS) + 0.5) * (256 / NLF_BINS)
+    levels = by_iso(lambda part: noise_level_function(part.level_sums)[1])
+    return {
+        "autocorrelation": charts.autocorrelation_maps(maps),
+        "spectra": charts.spectra(spectrum_frequencies(), by_iso(lambda part: part.spectrum / part.images)),
+        "noise_levels": charts.noise_level_functions(intensity, levels),
+        "histograms": charts.histograms(by_iso(lambda part: part.counts)),
+        "noises": _noise_panel(evidence, isos, models),
     }
-    info = info | {"remarks": [*info["remarks"], *_counts(rows)]}
-    images = draw_pictures(results.evidence, list(summary)) | {"scores": draw_scores(summary)}
-
-    write_csv(folder / "results.csv", rows, COLUMNS)
-    content = {"summary": summary, "by_iso": by_iso, "differences": {"reference": reference, **found}}
-    write_json(folder / "results.json", without_nan(info | content | {"definitions": DEFINITIONS}))
-    for name, image in images.items():
-        write_image(folder / f"{name}.png", image)
-    pictures = {name: Picture(folder / f"{name}.png", caption) for name, caption in CAPTIONS.items()}
-    table = summary_table(
-        summary,
-        "Means over images and draws; lower is better, but for std, whose best is 1. Score: "
-        "mean of " + WHITE_NOISE_TERMS + "; 0 is the truth, 1 white Gaussian noise.",
-    )
-    blocks = _blocks(info, table, pictures, summary, by_iso)
-    blocks += [Heading("Spread and differences"), _spread_table(summary)]
-    if any(found.values()):
-        blocks.append(difference_table(found, list(summary), reference, "model", "worse"))
-    blocks += [Heading("Models"), _described(summary), *appendix(DEFINITIONS, info["provenance"])]
-    write_pages(folder, info["title"], blocks, html)
-    return table
 
 
-def _counts(rows: list[dict]) -> list[str]:
-    """Remark on models that have no noise for some of the images."""
-    models = dict.fromkeys(row["model"] for row in rows)
-    images = {model: len({row["image"] for row in rows if row["model"] == model}) for model in models}
-    total = len({row["image"] for row in rows})
-    return [f"{model} has noise for {count} of {total} images." for model, count in images.items() if count < total]
-
-
-def _blocks(info: dict, table: Table, pictures: dict[str, Picture], summary: dict, by_iso: dict) -> list[Block]:
-    blocks: list[Block] = [Heading(info["title"], 1), *(Text(line) for line in info["remarks"])]
-    blocks += [Heading("Summary"), table]
-    if unranked := [name for name, values in summary.items() if not is_ranked(values)]:
-        low, high = STD_RANGE
-        reason = f"since the median std is not within {low} to {high} times the real one's"
-        blocks.append(Text(f"Not ranked, {reason}: {', '.join(unranked)}."))
-    blocks += [pictures["scores"], Heading("Noise, magnified"), pictures["noises"]]
-    blocks += [Heading("Structure"), pictures["autocorrelation"], pictures["spectra"]]
-    blocks += [Heading("Intensity and histogram"), pictures["noise_levels"], pictures["histograms"]]
-    if len(by_iso) > 1:
-        blocks += [Heading("By ISO"), *(summary_table(part, f"ISO {iso}") for iso, part in by_iso.items())]
-    return blocks
-
-
-def _described(summary: dict[str, dict]) -> Table:
-    unknown = "fake images from a folder (--fake_dir)"
-    return Table(["model", "what it is"], [[name, DESCRIPTIONS.get(name, unknown)] for name in summary])
+def _noise_panel(evidence: dict[tuple[int, str], Evidence], isos: list[int], models: list[str]) -> np.ndarray:
+    rows = []
+    for iso in [isos[index] for index in sorted({0, len(isos) // 2, len(isos) - 1})]:
+        factor = max(1, round(PANEL_STD / max(evidence[iso, REAL].example.std(), 1)))
+        tiles = []
+        for name in (REAL, *models):
+            if (iso, name) in evidence:
+                label = f"ISO {iso}, x{factor}" if name == REAL else ""
+                noise = magnified_noise(evidence[iso, name].example, factor)
+                tiles.append((f"{label}\n{shown_name(name)[:LABEL]}", noise))
+        rows.append(tiles)
+    return panel(rows)

@@ -1,20 +1,12 @@
-"""Which scenes of a camera to evaluate on and which to fit references on, from the options; a record of the run."""
+"""Choose the scenes of a camera to evaluate on and those to fit references on, from the options."""
 
 import argparse
-import platform
-import shlex
-import sys
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any
 
 from data.sidd import find_scenes
 from data.splits import choose_scenes as split_scenes
-from data.splits import published_split, read_list
-from evaluation.noise_models import NoiseModels, split_name
+from data.splits import read_list
 from utils.command import blame
-
-PACKAGES = ("torch", "numpy", "scipy", "opencv-python", "opencv-python-headless", "scikit-image", "matplotlib", "bm3d")
 
 
 def choose_scenes(
@@ -50,44 +42,3 @@ def choose_scenes(
             f"{origin} are missing); change --data_dir, --split or --scene_list"
         )
     return scenes, chosen, [name for name in train if name in scenes and name not in chosen]
-
-
-def check_apart(output_dir: Path, data_dir: str, fake_dirs: list[str]) -> None:
-    """Raise ValueError when the results would come to lie among the images that are read."""
-    for folder in (data_dir, *(split_name(given)[1] for given in fake_dirs)):
-        if output_dir.resolve().is_relative_to(Path(folder).resolve()):
-            raise ValueError(f"--output_dir {output_dir} lies in {folder}, which is read; choose another")
-
-
-def describe_run(args: argparse.Namespace, scenes: int, images: int, candidates: NoiseModels) -> dict[str, Any]:
-    """What a report says of its run: title, remarks, provenance; plain values."""
-    remarks = [
-        f"Images: {images}, of {scenes} scenes of {args.data_dir}, split {args.scene_list or args.split}; draws of "
-        f"each random model: {args.draws}; seed: {args.seed}. Fakes are clipped and rounded to 8 bit, unless a "
-        "metric's definition says otherwise; those from a folder and `real` are rounded for all.",
-        *candidates.remarks,
-    ]
-    if published_split(args.cam_name):
-        remarks.append("In SIDD's published split every test scene is also seen in training, under another exposure.")
-    title = f"Noise models, camera {args.cam_name}"
-    return {"title": title, "remarks": remarks, "provenance": provenance(args, candidates.weights)}
-
-
-def provenance(args: argparse.Namespace, weights: dict[str, str]) -> dict[str, Any]:
-    """Where the numbers of a run come from; `weights` are hashes by file."""
-    return {
-        "command": shlex.join(["python", *sys.argv]),
-        "options": {name: value for name, value in vars(args).items() if name != "command"},
-        "weights (SHA-256)": weights,
-        "versions": {"python": platform.python_version(), **_versions()},
-    }
-
-
-def _versions() -> dict[str, str]:
-    found = {}
-    for name in PACKAGES:
-        try:
-            found[name] = version(name)
-        except PackageNotFoundError:
-            continue
-    return found

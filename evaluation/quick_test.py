@@ -9,8 +9,8 @@ import numpy as np
 from data.folders import NamedPair
 from metrics import autocorrelation, noise_of
 from models import NoiseGenerator, Synthesis
+from utils.charts import magnified_noise, panel
 from utils.image import to_uint8, write_image
-from utils.plots import magnified_noise, panel
 
 PANEL_TILE = 512  # pixels of a panel's tile: larger images show their middle, smaller ones are enlarged
 PANEL_STD = 40  # grey levels to which the panel magnifies the noise

@@ -5,8 +5,8 @@ Images are (H, W, C) uint8; noise is (H, W, C) in grey levels, the real one in w
 
 from metrics.histogram import akld, count_levels, kld, kld_exact, kld_flow, kld_naflow
 from metrics.images import noise_of, psnr, ssim
-from metrics.score import structure_score
 from metrics.structure import (
+    WHITE_NOISE,
     acf,
     acf_distance,
     autocorrelation,
@@ -23,11 +23,13 @@ from metrics.structure import (
     spectrum,
     spectrum_frequencies,
     std,
+    structure_score,
     xcorr,
     xcorr_distance,
 )
 
 __all__ = [
+    "WHITE_NOISE",
     "acf",
     "acf_distance",
     "akld",

@@ -1,6 +1,5 @@
 """Charts: what is drawn, in which colours, and what is refused."""
 
-import builtins
 import subprocess
 import sys
 
@@ -9,9 +8,8 @@ import pytest
 
 from tests.conftest import ROOT
 from utils import charts
-from utils.chart_parts import COLOURS
+from utils.charts import COLOURS
 
-pytest.importorskip("matplotlib")
 pytestmark = pytest.mark.filterwarnings("error::UserWarning", "error::RuntimeWarning")
 
 NAMES = ["real noise", "NeCA-W", "$a_b$ \u65e5\u672c <i> " + 60 * "x", "_hidden", *"efghij"]
@@ -152,48 +150,6 @@ def test_scores_over_decades_are_drawn_on_a_log_axis():
     colours = [np.array([int(look[i : i + 2], 16) for i in (1, 3, 5)]) for look in COLOURS[:3]]
     x = [np.argwhere((image == colour).all(axis=2))[:, 1].mean() for colour in colours]
     assert x[1] - x[0] == pytest.approx(x[2] - x[1], abs=1.5)
-
-
-@pytest.mark.parametrize("kind", SHAPES)
-def test_curve_of_the_wrong_shape_is_refused_by_name(kind):
-    curves = groups(kind)
-    curves[GROUPS[0]][NAMES[1]] = np.zeros((2, 7))
-    with pytest.raises(ValueError, match=r"ISO 100, .* of 'NeCA-W': shape \(2, 7\)"):
-        draw(kind, curves)
-    with pytest.raises(ValueError, match="no groups"):
-        draw(kind, {})
-
-
-def test_wrong_shapes_of_the_other_charts_are_refused_by_name():
-    with pytest.raises(ValueError, match=r"'b': shape \(7, 7\), expected \(9, 9\)"):
-        charts.autocorrelation_maps({"a": np.zeros((9, 9)), "b": np.zeros((7, 7))})
-    with pytest.raises(ValueError, match="8 x 8 lags"):
-        charts.autocorrelation_maps({"a": np.zeros((8, 8))})
-    with pytest.raises(ValueError, match=r"'a': shape \(3, 256\), expected \(256, 3\)"):
-        charts.intensity_curves({"a": np.zeros((3, 256))})
-    with pytest.raises(ValueError, match=r"'a': shape \(2,\)"):
-        charts.scores(["a"], {"a": (1, 2)})
-    with pytest.raises(ValueError, match=r"\['z'\], which are not among the names"):
-        charts.scores(["a"], {"z": (1, 1, 1)})
-
-
-@pytest.mark.parametrize(
-    "chart", [charts.autocorrelation_maps, charts.intensity_curves, lambda x: charts.scores([], x)]
-)
-def test_nothing_to_draw_is_refused(chart):
-    with pytest.raises(ValueError, match="nothing to draw"):
-        chart({})
-
-
-def test_absent_matplotlib_is_reported_with_the_command_that_installs_it(monkeypatch):
-    def without_matplotlib(name, *args, original=builtins.__import__, **kwargs):
-        if name.startswith("matplotlib"):
-            raise ImportError(name)
-        return original(name, *args, **kwargs)
-
-    monkeypatch.setattr(builtins, "__import__", without_matplotlib)
-    with pytest.raises(ValueError, match="pip install matplotlib"):
-        draw("spectra", groups("spectra"))
 
 
 def test_importing_charts_does_not_import_matplotlib():

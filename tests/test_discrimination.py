@@ -7,7 +7,7 @@ import metrics
 from data.demo.scenes import DemoOptions, DemoScene
 from data.pairs import read_files
 from data.sidd import find_frames
-from evaluation.noise import Reference, measure
+from evaluation.noise import Comparison, Reference, measure
 from metrics import noise_of, structure_score
 from tests.conftest import SHARED
 
@@ -34,7 +34,7 @@ def reference(request) -> Reference:
 
 
 def score(reference: Reference, fake_noise: np.ndarray) -> dict[str, float]:
-    return measure(reference, fake_noise)[0]
+    return measure(Comparison(reference, fake_noise))
 
 
 def kld_bound(reference: Reference) -> float:

@@ -6,6 +6,7 @@ import re
 import shutil
 
 import numpy as np
+import pandas as pd
 import pytest
 import scipy.io
 import skimage.io
@@ -14,11 +15,11 @@ import torch
 
 import main_eval
 from evaluation.denoising import COLUMNS, DETAIL, most_detailed
-from evaluation.denoising_summary import summarise
+from evaluation.denoising_summary import summarise_denoisers
 from models.network_dncnn import DnCNN
 from models.networks import network_checkpoint
 from tests.noisy_set import CAMERA, make_set
-from utils.bar_charts import bars
+from utils.charts import bars
 from utils.checkpoints import save_checkpoint
 from utils.image import read_image, write_image
 
@@ -185,14 +186,14 @@ def make_rows(values: dict) -> list[dict]:
 def test_pgap_takes_seeds_and_images_that_both_have():
     real = {("real", 0, "a"): 30.0, ("real", 1, "a"): 32.0, ("real", 1, "b"): np.inf}
     fake = {("fake", 1, "a"): 29.0, ("fake", 1, "b"): 20.0, ("fake", 2, "a"): 10.0}
-    summary = summarise(make_rows(real | fake), ["real", "fake"], "real")
+    summary = summarise_denoisers(pd.DataFrame(make_rows(real | fake)), ["real", "fake"], "real")
     assert summary["fake"]["pgap"]["mean"] == 3
     assert np.isnan(summary["fake"]["pgap"]["over_seeds"])
 
 
 def test_seeds_count_alike_whatever_images_they_have():
     rows = make_rows({("a", 0, "x"): 10.0, ("a", 0, "y"): np.inf, ("a", 1, "x"): 20.0, ("a", 1, "y"): 30.0})
-    assert summarise(rows, ["a"], None)["a"]["psnr"]["mean"] == (10 + 25) / 2
+    assert summarise_denoisers(pd.DataFrame(rows), ["a"], None)["a"]["psnr"]["mean"] == (10 + 25) / 2
 
 
 def test_pgap_is_measured_from_the_one_that_is_named(root):

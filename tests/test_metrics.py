@@ -187,7 +187,7 @@ def test_std_against_an_image_without_noise_is_unknown():
 
 
 def test_score_of_white_gaussian_noise_is_one_and_of_the_truth_zero():
-    white = {"kld_exact": 0.07, "acf": 0.12, "xcorr": 0.5, "nlf": 0.3}  # measured on SIDD, see metrics/score.py
+    white = {"kld_exact": 0.07, "acf": 0.12, "xcorr": 0.5, "nlf": 0.3}  # measured on SIDD, see metrics/structure.py
     assert metrics.structure_score(white) == pytest.approx(1)
     assert metrics.structure_score(white | {"nlf": float("nan")}) == pytest.approx(1)
     assert metrics.structure_score(dict.fromkeys(white, 0)) == 0

@@ -3,19 +3,23 @@
 import math
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from data.image_sets import find_frames, read_samples
-from evaluation.noise import METRICS, Reference, Results, measure
-from evaluation.noise_report import summary_table
-from evaluation.noise_summary import MARKED, add_scores, best_models, is_ranked, summarise
-from evaluation.summary import differences
+from evaluation.noise import METRICS, Comparison, Reference, measure
+from evaluation.noise_report import RANKED, best_models, is_ranked, summarise_models, summary_table
+from evaluation.report import differences
 from tests.noisy_set import make_set
 
 
 def row(model: str, image: str, draw: int = 0, **values) -> dict:
-    base = dict.fromkeys((*METRICS, "nlf_mean", "score"), 1.0)
+    base = dict.fromkeys((*METRICS, "score"), 1.0)
     return {"image": image, "camera": "ZZ", "iso": 800, "model": model, "draw": draw} | base | values
+
+
+def summarise(rows: list[dict]) -> dict:
+    return summarise_models(pd.DataFrame(rows))
 
 
 def test_mean_and_spreads_are_over_images_and_over_draws():
@@ -56,7 +60,7 @@ def test_models_are_sorted_by_score():
 def rows_with_a_fake_without_noise(tmp_path_factory) -> list[dict]:
     """Real rows of three fakes: no noise, far too strong noise, white noise a little off."""
     data, _ = make_set(tmp_path_factory.mktemp("set"))
-    results, random = Results(), np.random.default_rng(0)
+    rows, random = [], np.random.default_rng(0)
     for frame in find_frames(sorted(data.iterdir())):
         for sample in read_samples(frame, with_other=False):
             reference = Reference(sample.clean, sample.noisy)
@@ -66,9 +70,9 @@ def rows_with_a_fake_without_noise(tmp_path_factory) -> list[dict]:
                 "white": 3 + random.normal(0, 1.3 * reference.noise.std(), sample.clean.shape),
             }
             for name, noise in fakes.items():
-                results.rows.append(row(name, f"{sample.scene.name}/{sample.name}") | measure(reference, noise)[0])
-    add_scores(results)
-    return results.rows
+                values = measure(Comparison(reference, noise))
+                rows.append(row(name, f"{sample.scene.name}/{sample.name}") | values)
+    return rows
 
 
 def test_fake_without_noise_comes_first_in_nothing(rows_with_a_fake_without_noise):
@@ -78,13 +82,12 @@ def test_fake_without_noise_comes_first_in_nothing(rows_with_a_fake_without_nois
     assert summary["nothing"]["bias"]["mean"] < summary["white"]["bias"]["mean"]
     assert summary["nothing"]["kld"]["mean"] < summary["white"]["kld"]["mean"]
     assert not is_ranked(summary["nothing"]) and not is_ranked(summary["loud"])
-    for metric in MARKED:
+    for metric in RANKED:
         assert best_models(summary, metric) == ["white"], metric
     table = summary_table(summary)
-    assert {name for row, _ in table.best for name in [table.rows[row][0]]} == {"white"}
-    assert [cells[0] for cells in table.rows if "not ranked" in cells[0]] == [
-        f"{name} (not ranked)" for name in list(summary)[1:]
-    ]
+    assert {name for names in table.best.values() for name in names} == {"white"}
+    unranked = [name for name in table.frame.index if "not ranked" in name]
+    assert unranked == [f"{name} (not ranked)" for name in list(summary)[1:]]
 
 
 def test_nothing_is_ranked_by_the_divergences_that_drop_bins(rows_with_a_fake_without_noise):
@@ -110,7 +113,7 @@ def test_difference_is_paired_and_its_interval_that_of_resampled_scenes():
         deltas.append(delta)
         for image in range(3):
             rows += [row("a", f"s{scene}/{image}", acf=level), row("b", f"s{scene}/{image}", acf=level + delta)]
-    found = differences(rows, "a", "acf", seed=0)["b"]
+    found = differences(pd.DataFrame(rows), "a", "acf", seed=0)["b"]
     error = np.std(deltas) / math.sqrt(60)  # of a mean over scenes; the images of one are copies
     assert found["difference"] == pytest.approx(np.mean(deltas))
     assert found["low"] == pytest.approx(np.mean(deltas) - 1.96 * error, abs=0.2 * error)
@@ -120,7 +123,7 @@ def test_difference_is_paired_and_its_interval_that_of_resampled_scenes():
 
 def test_difference_takes_only_images_that_both_have():
     rows = [row("a", "s/1", acf=1.0), row("a", "s/2", acf=5.0), row("b", "s/1", acf=1.5), row("c", "t/9")]
-    found = differences(rows, "a", "acf", seed=0)
+    found = differences(pd.DataFrame(rows), "a", "acf", seed=0)
     assert found["b"]["difference"] == 0.5
     assert math.isnan(found["b"]["low"])  # a single scene tells nothing about others
     assert "c" not in found

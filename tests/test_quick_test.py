@@ -18,9 +18,9 @@ from options.inference import quick_test_parser
 from tests.conftest import ROOT
 from tests.refusal import refused
 from tests.tiny import tiny_networks
+from utils.charts import magnified_noise, panel
 from utils.checkpoints import save_checkpoint
 from utils.image import read_image, write_image
-from utils.plots import magnified_noise, panel
 
 NETWORKS = tiny_networks(dtype=torch.float32)
 with torch.no_grad():  # a gain and a noise level as of a camera

@@ -1,32 +1,28 @@
-"""Charts of noise and scores by matplotlib: numbers in, (H, W, 3) uint8 RGB pictures out.
+"""Charts by matplotlib, and panels of images: numbers in, (H, W, 3) uint8 RGB pictures out.
 
 In the charts of models the first name is the real noise: black, and on top. The others take their looks in the order
 of their first appearance, so a model looks the same wherever the same names are listed. Values that are not finite
-are not drawn, and a panel without any says so. Wrong shapes and an absent matplotlib raise ValueError.
+are not drawn, and a panel without any says so.
 """
 
+import warnings
 from collections.abc import Iterable
 from typing import Any
 
+import cv2
 import numpy as np
 
-from utils.chart_parts import (
-    NORMAL,
-    SMALL,
-    Curves,
-    add_legend,
-    all_names,
-    checked,
-    checked_groups,
-    draw_curves,
-    line_looks,
-    make_panels,
-    short_label,
-    to_pixels,
-)
+from utils.report import printable
 
 CHANNELS = ["red", "green", "blue"]
 INTENSITY, LEVEL = "clean intensity (grey levels)", "noise std (grey levels)"
+COLOURS = ["#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#882255"]  # Okabe, Ito 2008, no yellow
+DASHES = ["solid", "dashed", "dotted"]
+DPI = 100  # a browser counts 96, so points are about those of the page around the picture
+SMALL, NORMAL, LARGE = 8.5, 9.5, 11.5  # points
+FONT, SCALE, LINE, INK = cv2.FONT_HERSHEY_SIMPLEX, 0.5, 20, (40, 40, 40)
+MARGIN, GAP = 12, 10  # pixels around a panel, and between two tiles
+Curves = dict[str, dict[str, np.ndarray]]  # group (such as "ISO 100") -> name -> values
 
 
 def autocorrelation_maps(maps: dict[str, np.ndarray]) -> np.ndarray:
@@ -34,10 +30,9 @@ def autocorrelation_maps(maps: dict[str, np.ndarray]) -> np.ndarray:
 
     Numbers are written into maps of up to 9 x 9 lags.
     """
-    side = max((len(values) for values in maps.values()), default=1)
-    if side % 2 == 0:
-        raise ValueError(f"autocorrelation over {side} x {side} lags: expected odd sides, lag (0, 0) is in the middle")
-    lag, known = side // 2, checked(maps, (side, side), "autocorrelation")
+    known = _known(maps)
+    side = max(map(len, known.values()))
+    lag = side // 2
     for values in known.values():
         values[lag, lag] = np.nan
     limit = max([0.05] + [np.abs(values[np.isfinite(values)]).max(initial=0) for values in known.values()])
@@ -61,13 +56,13 @@ def autocorrelation_maps(maps: dict[str, np.ndarray]) -> np.ndarray:
 def spectra(frequencies: np.ndarray, curves: Curves) -> np.ndarray:
     """Draw power spectra, a panel for each group: (K,) in cycles per pixel, group -> name -> (K,) in dB."""
     frequencies = np.asarray(frequencies, float).ravel()
-    curves = checked_groups(curves, frequencies.shape, "spectrum")
+    curves = {group: _known(values) for group, values in curves.items()}
     labels = "spatial frequency (cycles per pixel)", "power (dB)"
     figure, axes = make_panels("Power spectrum of the noise", curves, *labels, sharex=True, sharey=True)
-    looks = line_looks(all_names(curves))
-    add_legend(figure, looks)
+    looks = _line_looks(_all_names(curves))
+    _add_legend(figure, looks)
     for axis, group in zip(axes, curves.values()):
-        draw_curves(axis, frequencies, group, looks)
+        _draw_curves(axis, frequencies, group, looks)
     return to_pixels(figure)
 
 
@@ -77,18 +72,18 @@ def noise_level_functions(intensity: np.ndarray, curves: Curves) -> np.ndarray:
     (B,) in grey levels, group -> name -> (3, B) in grey levels, nan where it is not known.
     """
     intensity = np.asarray(intensity, float).ravel()
-    curves = checked_groups(curves, (3, intensity.size), "noise level function")
+    curves = {group: _known(values) for group, values in curves.items()}
     titles = [f"{group}, {channel}" for group in curves for channel in CHANNELS]
     figure, axes = make_panels(
         "Noise by clean intensity", titles, INTENSITY, LEVEL, 3, (3.5, 2.3), sharex=True, sharey="row"
     )
-    looks = line_looks(
-        all_names(curves), marker=".", markersize=5
+    looks = _line_looks(
+        _all_names(curves), marker=".", markersize=5
     )  # markers: a bin between two unknown ones is seen too
-    add_legend(figure, looks)
+    _add_legend(figure, looks)
     for number, axis in enumerate(axes):
         group = list(curves.values())[number // 3]
-        draw_curves(axis, intensity, {name: values[number % 3] for name, values in group.items()}, looks)
+        _draw_curves(axis, intensity, {name: values[number % 3] for name, values in group.items()}, looks)
     _from_zero(axes)
     return to_pixels(figure)
 
@@ -98,14 +93,14 @@ def histograms(curves: Curves) -> np.ndarray:
 
     A panel shows the range that holds 99.9 % of the real noise, and a margin.
     """
-    curves = checked_groups(curves, (511,), "histogram")
+    curves = {group: _known(values) for group, values in curves.items()}
     figure, axes = make_panels("Distribution of the noise", curves, "noise (grey levels)", "share of pixel values")
-    looks, levels = line_looks(all_names(curves)), np.arange(-255, 256)
-    add_legend(figure, looks)
+    looks, levels = _line_looks(_all_names(curves)), np.arange(-255, 256)
+    _add_legend(figure, looks)
     for axis, group in zip(axes, curves.values()):
         shares = {name: counts / np.nansum(counts) for name, counts in group.items() if np.nansum(counts) > 0}
         axis.set_yscale("log", nonpositive="clip")
-        draw_curves(axis, levels, shares, looks)
+        _draw_curves(axis, levels, shares, looks)
         if shares:
             real = np.nan_to_num(shares[min(shares, key=list(looks).index)])
             low, high = levels[np.searchsorted(np.cumsum(real), [0.0005, 0.9995])]
@@ -116,15 +111,15 @@ def histograms(curves: Curves) -> np.ndarray:
 
 def intensity_curves(curves: dict[str, np.ndarray]) -> np.ndarray:
     """Draw noise by clean intensity under ordered settings, such as gains: label -> (256, 3) std in grey levels."""
-    curves = checked(curves, (256, 3), "intensity curve")
+    curves = _known(curves)
     figure, axes = make_panels("Noise by clean intensity", CHANNELS, INTENSITY, LEVEL, sharex=True, sharey=True)
     from matplotlib import colormaps
 
     shades = colormaps["viridis"](np.linspace(0.88, 0, len(curves)))
     looks = {label: {"color": shade, "linewidth": 1.8} for label, shade in zip(curves, shades)}
-    add_legend(figure, looks)
+    _add_legend(figure, looks)
     for channel, axis in enumerate(axes):
-        draw_curves(axis, np.arange(256), {label: values[:, channel] for label, values in curves.items()}, looks)
+        _draw_curves(axis, np.arange(256), {label: values[:, channel] for label, values in curves.items()}, looks)
     _from_zero(axes)
     return to_pixels(figure)
 
@@ -136,10 +131,7 @@ def scores(
 
     Names without values are left out; they are listed so that the others keep their colours.
     """
-    looks, known = line_looks(names), checked(values, (3,), "score")
-    strange = [name for name in known if name not in looks]
-    if strange:
-        raise ValueError(f"scores of {strange}, which are not among the names {list(looks)}")
+    looks, known = _line_looks(names), _known(values)
     order = sorted(known, key=lambda name: np.nan_to_num(known[name][0], nan=np.inf))
     figure, (axis,) = make_panels("Scores", [""], label, "", 1, (8.5, 0.4 + 0.32 * len(order)))
     axis.axvline(1, color="0.45", linestyle="dashed", linewidth=1.2, zorder=1)
@@ -158,7 +150,7 @@ def scores(
     means = np.array([known[name][0] for name in order if np.isfinite(known[name][0])] + [1.0])
     axis.set_xscale("log" if means.min() > 0 and means.max() / means.min() > 20 else "linear")
     axis.xaxis.set_major_formatter("{x:g}")
-    axis.set_yticks(range(len(order)), [short_label(name) for name in order])
+    axis.set_yticks(range(len(order)), [_short_label(name) for name in order])
     axis.set_ylim(len(order) - 0.4, -0.6)
     axis.margins(x=0.12)
     return to_pixels(figure)
@@ -168,3 +160,162 @@ def _from_zero(axes: list[Any]) -> None:
     """Set the limits of axes over intensity; only after the last curve, for the limits of shared axes then stay."""
     for axis in axes:
         axis.set(xlim=(0, 255), ylim=(0, None), xticks=(0, 64, 128, 192))
+
+
+def bars(
+    groups: dict[str, dict[str, tuple[float, float]]], origin: str, title: str, plain: Iterable[str]
+) -> np.ndarray:
+    """Draw means as bars that begin at that of `origin`, a panel for each group: label -> name -> (mean, spread).
+
+    The names come from top to bottom in their order in the first group; a spread that is not finite is not drawn, and
+    the bars of `plain` names are grey.
+    """
+    groups = {label: _known(values) for label, values in groups.items()}
+    names, plain = _all_names(groups), set(plain)
+    size = (4.6, 0.5 + 0.34 * len(names))
+    figure, axes = make_panels(title, [""] * len(groups), "", "", len(groups), size, sharey=True)
+    for axis, (label, values) in zip(axes, groups.items()):
+        axis.set_xlabel(label, size=NORMAL)
+        start = values[origin][0] if origin in values else np.nan
+        for row, name in enumerate(names):
+            mean, spread = values.get(name, (np.nan, np.nan))
+            if np.isnan(mean):
+                continue
+            low = mean if np.isnan(start) else start
+            axis.barh(row, mean - low, left=low, height=0.66, color="0.72" if name in plain else COLOURS[0])
+            if np.isfinite(spread):
+                axis.plot([mean - spread, mean + spread], [row, row], color="black", linewidth=1.4)
+            end = max(low, mean + np.nan_to_num(spread)), row
+            axis.annotate(f"{mean:#.4g}", end, (5, 0), textcoords="offset points", size=SMALL, va="center")
+        axis.axvline(start, color="0.3", linewidth=1)
+        axis.margins(x=0.2)
+    axes[0].set_yticks(range(len(names)), [_short_label(name) for name in names])
+    axes[0].set_ylim(len(names) - 0.4, -0.6)
+    return to_pixels(figure)
+
+
+def _known(curves: dict[str, Any]) -> dict[str, np.ndarray]:
+    """Copy arrays as floats with nan for what is not finite."""
+    arrays = {name: np.array(values, float) for name, values in curves.items()}
+    return {name: np.where(np.isfinite(values), values, np.nan) for name, values in arrays.items()}
+
+
+def _all_names(groups: Curves) -> list[str]:
+    return list(dict.fromkeys(name for curves in groups.values() for name in curves))
+
+
+def _short_label(name: str) -> str:
+    """Shorten a name in the middle, and keep it from being taken for mathematics or for a hidden label."""
+    name = printable(name)
+    name = name if len(name) <= 30 else f"{name[:17]}\u2026{name[-12:]}"
+    return f" {name}".replace("$", r"\$")  # matplotlib hides labels that begin with an underscore
+
+
+def _line_looks(names: Iterable[str], **more: Any) -> dict[str, dict[str, Any]]:
+    """Give every name its line: the first is black and thin, on top of the broader others."""
+    looks = {}
+    for number, name in enumerate(names):
+        round_, colour = divmod(number - 1, len(COLOURS))
+        looks[name] = {"color": COLOURS[colour], "linestyle": DASHES[round_ % len(DASHES)], "linewidth": 2.2, **more}
+        if number == 0:
+            looks[name] |= {"color": "black", "linestyle": "solid", "linewidth": 1.4, "zorder": 3}
+    return looks
+
+
+def make_panels(
+    title: str,
+    titles: Iterable[str],
+    x_label: str,
+    y_label: str,
+    columns: int | None = None,
+    size: tuple[float, float] | None = None,
+    **sharing: Any,
+) -> tuple[Any, list[Any]]:
+    """Make a figure of titled, empty axes in rows of at most `columns`, `size` inches each."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg  # here, for its import takes a second
+    from matplotlib.figure import Figure
+
+    titles = list(titles)
+    columns = min(len(titles), columns or (2 if len(titles) == 4 else 3))
+    rows = -(-len(titles) // columns)
+    width, height = size or {1: (6.4, 3.8), 2: (4.6, 3.1), 3: (3.5, 2.9)}[columns]
+    figure = Figure((columns * width + 1, rows * height + 0.7), dpi=DPI, layout="constrained", facecolor="white")
+    FigureCanvasAgg(figure)
+    figure.suptitle(title, size=LARGE, weight="bold")
+    axes = list(figure.subplots(rows, columns, squeeze=False, **sharing).flat)
+    for axis in axes[len(titles) :]:
+        axis.remove()
+    for number, (axis, name) in enumerate(zip(axes, titles)):
+        axis.set_title(_short_label(name).strip(), size=NORMAL)
+        lowest = number + columns >= len(titles)
+        axis.set_xlabel(x_label if lowest else "", size=NORMAL)
+        axis.set_ylabel("" if number % columns else y_label, size=NORMAL)
+        axis.tick_params(labelsize=SMALL, labelbottom=lowest or "sharex" not in sharing)
+        axis.grid(color="0.9", linewidth=0.7)
+        axis.set_axisbelow(True)
+        axis.spines[["top", "right"]].set_visible(False)
+    return figure, axes[: len(titles)]
+
+
+def _add_legend(figure: Any, looks: dict[str, dict[str, Any]]) -> None:
+    """Name the curves once for all panels, on the right where no number of them covers a curve."""
+    from matplotlib.lines import Line2D
+
+    lines = [Line2D([], [], **look) for look in looks.values()]
+    labels = [_short_label(name) for name in looks]
+    if lines:
+        figure.legend(lines, labels, loc="outside right center", fontsize=SMALL, handlelength=3, frameon=False)
+
+
+def _draw_curves(axis: Any, x: np.ndarray, curves: dict[str, np.ndarray], looks: dict[str, dict[str, Any]]) -> None:
+    for name, values in curves.items():
+        axis.plot(x, values, **looks[name])
+    if not any(np.isfinite(values).any() for values in curves.values()):
+        axis.text(0.5, 0.5, "nothing measured", transform=axis.transAxes, ha="center", color="0.45", size=SMALL)
+
+
+def to_pixels(figure: Any) -> np.ndarray:
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Glyph .* missing")  # of a name in a script that the font lacks
+        figure.canvas.draw()
+    return np.asarray(figure.canvas.buffer_rgba())[..., :3].copy()
+
+
+def panel(rows: list[list[tuple[str, np.ndarray]]]) -> np.ndarray:
+    """Draw rows of labelled tiles on white: [[(label, (H, W, 3) uint8), ...], ...] -> (H', W', 3) uint8.
+
+    A label may have several lines; what is not ASCII becomes "?", for OpenCV's font has nothing else. Tiles start at
+    their column's left and their row's top edge; smaller ones are padded with white.
+    """
+    rows = [[(label.encode("ascii", "replace").decode(), tile) for label, tile in row] for row in rows]
+    columns = max(len(row) for row in rows)
+    widths = [max(_tile_width(*row[i]) for row in rows if i < len(row)) for i in range(columns)]
+    lines = [max(label.count("\n") + 1 for label, _ in row) for row in rows]
+    heights = [max(tile.shape[0] for _, tile in row) for row in rows]
+    height = 2 * MARGIN + sum(lines) * LINE + sum(heights) + GAP * (len(rows) - 1)
+    canvas = np.full((height, 2 * MARGIN + sum(widths) + GAP * (columns - 1), 3), 255, np.uint8)
+    top = MARGIN
+    for row, row_lines, row_height in zip(rows, lines, heights):
+        left = MARGIN
+        for (label, tile), width in zip(row, widths):
+            _write(canvas, label, left, top)
+            below = top + row_lines * LINE
+            canvas[below : below + tile.shape[0], left : left + tile.shape[1]] = tile
+            left += width + GAP
+        top += row_lines * LINE + row_height + GAP
+    return canvas
+
+
+def _tile_width(label: str, tile: np.ndarray) -> int:
+    return max(tile.shape[1], *(cv2.getTextSize(line, FONT, SCALE, 1)[0][0] for line in label.split("\n")))
+
+
+def _write(canvas: np.ndarray, label: str, left: int, top: int) -> None:
+    for number, line in enumerate(label.split("\n")):
+        baseline = (left, top + number * LINE + LINE - 7)
+        cv2.putText(canvas, line, baseline, FONT, SCALE, INK, 1, cv2.LINE_AA)
+
+
+def magnified_noise(noise: np.ndarray, gain: float) -> np.ndarray:
+    """Show noise around mid-grey, `gain` times stronger: (H, W, 3) in grey levels -> (H, W, 3) uint8."""
+    return np.round(np.clip(128 + gain * noise.astype(np.float32), 0, 255)).astype(np.uint8)
