@@ -29,7 +29,8 @@ MAX_MEGAPIXELS = 400  # a few bytes can promise any size
 
 Image.MAX_IMAGE_PIXELS = None  # Pillow's own limit; ours is checked whenever a header is read
 warnings.filterwarnings("ignore", module=r"PIL\.")  # about damaged metadata
-cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)  # what it cannot decode is told once, in our words
+_set_log_level = cv2.setLogLevel if hasattr(cv2, "setLogLevel") else cv2.utils.logging.setLogLevel  # OpenCV 4, 5
+_set_log_level(0)  # silent: what it cannot decode is told once, in our words
 
 
 class Photo(NamedTuple):
