@@ -9,7 +9,7 @@ import torch
 from data.batches import SAMPLING, Mixture, steps_per_epoch
 from data.pairs import find_pairs
 from data.training import BatchSettings, TrainingData, all_pairs, fingerprint_of_sets, open_reader, split_scenes
-from evaluation.denoiser_test import keep_best, measure_denoiser
+from evaluation.during_training import measure_denoiser
 from metrics.images import SSIM_SIDE
 from models.model_denoiser import ARCHITECTURES, DenoiserModel
 from models.networks import build_networks, describe
@@ -22,33 +22,36 @@ from options.train_denoiser import (
     train_denoiser_options,
     train_denoiser_parser,
 )
-from options.training import batch_settings, precision_of
+from options.training import batch_settings, precision_of, schedule_options
 from synthesis.training_noise import Fits, MixedNoise, NoiseChoice, fit_training_images, make_training_noise
 from utils.command import blame, run_command
-from utils.distributed import first_of_machine_first, share_of
-from utils.run import has_state, open_run, terminal_log
-from utils.runtime import allow_tf32, in_processes, keep_freed_memory
+from utils.distributed import launch, main_first, rank, share_of, world_size
+from utils.run import Best, has_state, open_run, terminal_log
+from utils.runtime import allow_tf32, choose_devices, keep_freed_memory
 from utils.trainer import Schedule, test_only, train
 
 
 def main(arguments: list[str] | None = None) -> int | None:
     parser = train_denoiser_parser()
     args = train_denoiser_options(parser, arguments)
-    return in_processes(partial(train_denoiser, args, fixed_denoiser_options(parser)), args.device, args.gpu_ids)
+    with blame("--device or --gpu_ids"):
+        devices = choose_devices(args.device, args.gpu_ids)
+    return launch(partial(train_denoiser, args, fixed_denoiser_options(parser)), devices)
 
 
-def train_denoiser(args: argparse.Namespace, fixed: dict, device: torch.device, process: tuple[int, int]) -> None:
+def train_denoiser(args: argparse.Namespace, fixed: dict, device: torch.device) -> None:
     log = terminal_log()
     folder, settings = Path(args.dir_save) / args.name, BatchSettings(**batch_settings(args))
     if not args.train and not has_state(folder):
         raise ValueError(f"--not_train: {folder} has no checkpoint to test; train first")
-    share = share_of(args.batch_size)
+    with blame("--batch_size"):
+        share = share_of(args.batch_size)
     allow_tf32(args.tf32)
     keep_freed_memory()
 
     # Data: pairs of the sources; real test images of the cameras.
     mixture = Mixture(tuple(source.weight for source in args.source), args.seed)
-    with first_of_machine_first():
+    with main_first():
         with blame("--cam_name, --train_img_dir or --data_prep_dir, or use --generate_data_lists"):
             lists = args.data_prep_dir, args.generate_data_lists, args.seed
             scenes = split_scenes(args.train_img_dir, args.cam_name, *lists, log)
@@ -62,6 +65,7 @@ def train_denoiser(args: argparse.Namespace, fixed: dict, device: torch.device, 
         set_of_source = [list(sets).index(source.folder) for source in args.source]
         with blame("--batch_size"):
             per_epoch = steps_per_epoch(len(next(iter(sets.values()))), args.batch_size)  # of the first source
+            schedule = Schedule(per_epoch, **schedule_options(args))
         with blame("--cache_dir, or use --no_cache (with crops only)"):
             mixed = {"mixture": mixture, "set_of_source": set_of_source, "test_images": args.test_images}
             data = TrainingData(list(sets.values()), test_pairs, settings, log, **mixed)
@@ -71,39 +75,37 @@ def train_denoiser(args: argparse.Namespace, fixed: dict, device: torch.device, 
         reader = open_reader(train_pairs, settings, log)
         return fit_training_images(folder / "fitted_noise.pth", reader, args.fit_images, args.num_workers)
 
-    with first_of_machine_first():
+    with main_first():
         models, depends_on = make_training_noise(NoiseChoice(**noise_choice(args)), fit, device)
-    noise = MixedNoise(models, mixture, *process)
+    noise = MixedNoise(models, mixture, rank(), world_size())
 
     # Model.
     letter = ARCHITECTURES[args.arch]
     networks = build_networks({letter: network_config(args)}, args.init_type, args.seed)
     if args.verbose:
         log.info(describe(networks))
-    model = DenoiserModel(letter, networks[letter], denoiser_options(args), device, precision_of(args), process[1])
+    model = DenoiserModel(letter, networks[letter], denoiser_options(args), device, precision_of(args), world_size())
 
     # Run.
     recorded = vars(args) | {"source": shares(args.source), "sampling": SAMPLING} | depends_on
     recorded["training images"] = fingerprint_of_sets(sets)
-    run = open_run(folder, recorded, fixed, log, args.use_tb)
-    schedule = Schedule.of(args, per_epoch)
+    with blame("--dir_save"):
+        run = open_run(folder, recorded, fixed, log, args.use_tb)
     log.info(
         "%s on %d %s: %d training and %d test crops, %s; %s",
-        *(args.name, process[1], device.type, len(data), len(data.test_images), schedule, folder),
+        *(args.name, world_size(), device.type, len(data), len(data.test_images), schedule, folder),
     )
 
     def batches_after(step: int):
         return noise.added_to(data.batches_after(step, schedule.last_step, device, share), step)
 
-    def test(step: int) -> dict[str, float]:
-        metrics, panel = measure_denoiser(model, data.test_images)
-        run.picture(f"test_{step:08d}", "panel", step, panel)
-        if args.keep_best and args.train:
-            keep_best(model, run.models / "best", metrics, step, schedule.epoch(step))
-        return metrics
-
+    test = partial(measure_denoiser, model, data.test_images)
+    best = Best("psnr", highest=True) if args.keep_best else None
     try:
-        train(model, batches_after, test, schedule, run) if args.train else test_only(model, test, schedule, run)
+        if args.train:
+            train(model, batches_after, test, schedule, run, best)
+        else:
+            test_only(model, test, schedule, run)
     finally:
         run.close()
 

@@ -1,41 +1,41 @@
-"""The test that runs during joint training."""
+"""The tests that run during a training, on whole images."""
 
-import random
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from torch.utils.data import DataLoader
+from tqdm import tqdm
 
 import metrics
+from data.batches import batches_of
 from data.sidd import parse_scene
 from evaluation.noise import REAL, Evidence, describe
 from evaluation.noise_report import draw_pictures
 from metrics import noise_of
+from models.model_denoiser import DenoiserModel
 from models.model_joint import JointModel
-from models.networks import GENERATORS
-from synthesis.whole_images import mean_over_images, to_hwc
-from utils.best import keep_if_best
 from utils.charts import magnified_noise, panel
 from utils.image import to_uint8
+from utils.randomness import seed_from
 
 PANEL_GAIN = 4  # magnification of the noise in the pictures
+Found = tuple[dict[str, float], dict[str, np.ndarray]]  # mean metrics, and pictures (H, W, 3) uint8 by name
 
 
-def measure_joint(
-    model: JointModel, loader: DataLoader, seed: int, with_plots: bool = False
-) -> tuple[dict[str, float], dict[str, np.ndarray]]:
-    """Measure the model on whole test images -> mean metrics, and pictures of the first image, (H, W, 3) uint8.
+def measure_joint(model: JointModel, loader: DataLoader, seed: int, with_plots: bool = False) -> Found:
+    """Measure the generators and the denoiser of a joint training on whole test images.
 
-    psnr: of the denoiser on the real noisy image, in dB; the others see `compare`, with `_ema` behind the name for the
-    averaged weights. The white noise of an image follows from (seed, its number), so tests of one run are comparable.
-    Pictures: `panel`, and `with_plots` those of the evaluation (`draw_pictures`).
+    psnr is the denoiser's on the real noisy image, in dB; the others are those of `compare`, with `_ema` behind the
+    name for the averaged weights. The white noise of an image follows from (seed, its number), so that tests of one
+    run are comparable. The pictures are of the first image: `panel`, and `with_plots` those of the evaluation.
     """
     pictures: dict[str, np.ndarray] = {}
 
     def measure(number: int, batch: dict[str, Any]) -> dict[str, float]:
-        generator = torch.Generator().manual_seed(random.Random(f"{seed} test {number}").getrandbits(63))
+        generator = torch.Generator().manual_seed(seed_from(seed, "test", number))
         z = torch.randn(batch["clean"].shape, generator=generator).to(model.device)
         row, tiles, fakes = _measure_image(model, batch, z)
         if number == 0:
@@ -43,27 +43,69 @@ def measure_joint(
             pictures.update(_plots(batch["name"][0], *tiles[:2], fakes) if with_plots else {})
         return row
 
-    return mean_over_images(loader, measure), pictures
+    return _mean_over_images(loader, measure), pictures
+
+
+def measure_denoiser(model: DenoiserModel, loader: DataLoader) -> Found:
+    """Denoise whole test images, rounded to 8 bit, and return mean psnr (dB) and ssim and a panel of the first image.
+
+    The values of the averaged weights have `_ema` behind the name. Panel: clean, noisy, denoised.
+    """
+    pictures: dict[str, np.ndarray] = {}
+
+    def measure(number: int, batch: dict[str, Any]) -> dict[str, float]:
+        clean, noisy = (_to_hwc(batch[name]) for name in ("clean", "noisy"))
+        tiles, row = [("clean", clean), ("noisy", noisy)], {}
+        for averaged in (False, True) if model.average else (False,):
+            suffix = "_ema" * averaged
+            denoised = to_uint8(_to_hwc(model.denoise(model.to_float(batch["noisy"]), averaged)))
+            row |= {f"psnr{suffix}": metrics.psnr(denoised, clean), f"ssim{suffix}": metrics.ssim(denoised, clean)}
+            tiles.append(("denoised, averaged weights" if averaged else "denoised", denoised))
+        if number == 0:
+            pictures["panel"] = panel([tiles])
+        return row
+
+    return _mean_over_images(loader, measure), pictures
+
+
+def _mean_over_images(
+    loader: DataLoader, measure: Callable[[int, dict[str, Any]], dict[str, float]]
+) -> dict[str, float]:
+    """Measure the images one by one, by their number and batch, and return the means of the values.
+
+    Values that are unknown (nlf of small images, psnr of equal ones) are left out of the means.
+    """
+    bar = {"desc": "test", "unit": "image", "position": 2, "leave": False, "disable": None}
+    with batches_of(loader) as batches:
+        rows = [measure(number, batch) for number, batch in enumerate(tqdm(batches, total=len(loader), **bar))]
+    values = {name: np.array([row[name] for row in rows]) for name in rows[0]}
+    known = {name: value[np.isfinite(value)] for name, value in values.items()}
+    return {name: float(value.mean()) for name, value in known.items() if value.size}
+
+
+def _to_hwc(image: torch.Tensor) -> np.ndarray:
+    """Bring an image to the CPU, (1, 3, H, W) -> (H, W, 3)."""
+    return image[0].permute(1, 2, 0).cpu().numpy()
 
 
 def _measure_image(model: JointModel, batch: dict, z: torch.Tensor) -> tuple[dict[str, float], tuple, dict]:
-    """Measure one image -> metrics, the images of its panel (of the averaged weights, if any), all fake images."""
-    clean, noisy = (to_hwc(batch[name]) for name in ("clean", "noisy"))
+    """Return an image's metrics, the images of its panel (of the averaged weights, if any), and all fake images."""
+    clean, noisy = (_to_hwc(batch[name]) for name in ("clean", "noisy"))
     images = model.to_float(batch["clean"]), model.to_float(batch["noisy"])
-    denoised = to_uint8(to_hwc(model.denoise(images[1])))
+    denoised = to_uint8(_to_hwc(model.denoise(images[1])))
     row, fakes = {"psnr": metrics.psnr(denoised, clean)}, {}
     for averaged in (False, True) if model.averages else (False,):
         synthesis = model.synthesize(*images, z, averaged)
-        fake = to_uint8(to_hwc(synthesis.fake))
+        fake = to_uint8(_to_hwc(synthesis.fake))
         values = compare(clean, noise_of(noisy, clean), noise_of(fake, clean))
         row |= {name + "_ema" * averaged: value for name, value in values.items()}
         fakes["fake, averaged weights" if averaged else "fake"] = fake
-    sdnu, sdnc = (to_hwc(noise) * 255 for noise in (synthesis.sdnu, synthesis.sdnc))
+    sdnu, sdnc = (_to_hwc(noise) * 255 for noise in (synthesis.sdnu, synthesis.sdnc))
     return row, (clean, noisy, fake, denoised, sdnu, sdnc), fakes
 
 
 def compare(clean: np.ndarray, real: np.ndarray, fake: np.ndarray) -> dict[str, float]:
-    """Set fake noise beside the real one, both (H, W, 3) in whole grey levels, of a clean image (H, W, 3) uint8.
+    """Compare fake noise with the real one, both (H, W, 3) in whole grey levels, of a clean image (H, W, 3) uint8.
 
     kld, kld_exact, acf, xcorr, nlf, std: as `metrics` defines them, std being fake over real; lag1: fake minus
     real autocorrelation between neighbours, mean of both directions and the channels; score: `structure_score`.
@@ -89,7 +131,7 @@ def _panel(clean, noisy, fake, denoised, sdnu, sdnc) -> np.ndarray:
 
 
 def _plots(name: str, clean: np.ndarray, noisy: np.ndarray, fakes: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """The evaluation's plots of one image, called as its noisy file."""
+    """Draw the evaluation's plots of one image, whose noisy file is `name`."""
     iso = parse_scene(Path(name).parent.parent.name).iso  # <scene>/noisy/<file>
     evidence = {}
     for label, image in ({REAL: noisy} | fakes).items():
@@ -97,12 +139,3 @@ def _plots(name: str, clean: np.ndarray, noisy: np.ndarray, fakes: dict[str, np.
         evidence[iso, label] = Evidence()
         evidence[iso, label].add(describe(noise, clean), noise)
     return draw_pictures(evidence, list(fakes))
-
-
-def keep_best(model: JointModel, folder: Path, values: dict[str, float], step: int, epoch: int) -> bool:
-    """Write the generators to `folder` if they score better than what lies there (`structure_score`): -> whether.
-
-    `values` are what `measure_joint` has found at this step.
-    """
-    files = {file: content for file, content in model.network_files(epoch).items() if file.endswith(GENERATORS)}
-    return keep_if_best(folder, files, values, "score", {"step": step, "epoch": epoch})

@@ -21,11 +21,11 @@ DEFAULTS = DenoiserOptions()
 CHANGEABLE = {"name", "pretrain_dir", "test_images"}
 # What of the disk and the code a resumed run must find unchanged, and what chooses it; no run is older.
 FROM_DISK = {
-    "training images": ("crops and lists", None),
+    "training images": ("", None),
     "weights of the generators": ("--pretrain_dir", None),
     "gain banks": ("--pretrain_dir", None),
-    "fitted noise": ("training images", None),
-    "sampling": ("version of this code", None),
+    "fitted noise": ("", None),
+    "sampling": ("", None),
 }
 
 

@@ -107,6 +107,12 @@ def precision_of(args: argparse.Namespace) -> Precision:
     return Precision(args.amp, args.channels_last, args.compile, args.fused_adam)
 
 
+def schedule_options(args: argparse.Namespace) -> dict[str, Any]:
+    """Return the fields of `utils.trainer.Schedule` but the steps per epoch."""
+    names = ("epochs", "steps", "log_step", "test_epoch", "val_step", "keep_checkpoints")
+    return {name: getattr(args, name) for name in names}
+
+
 def batch_settings(args: argparse.Namespace) -> dict[str, Any]:
     """Return the fields of `data.training.BatchSettings`."""
     names = ("patch_size", "batch_size", "augment", "shuffle", "seed", "num_workers")

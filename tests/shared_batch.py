@@ -10,7 +10,7 @@ import torch
 from models import LETTERS, JointModel, JointOptions, StepRandomness, build_networks
 from tests.tiny import CONFIGS, tiny_batch
 from utils.command import run_command
-from utils.distributed import meeting, share_of
+from utils.distributed import is_main, process_group, rank, share_of, world_size
 
 BATCH, STEPS = 4, 6
 
@@ -31,11 +31,11 @@ def train(process: tuple[int, int], share: slice) -> dict[str, torch.Tensor]:
 
 def main() -> None:
     path, *fail = sys.argv[1:]
-    with meeting(torch.device("cpu")) as process:
-        if fail and process[0] == 1:
+    with process_group(torch.device("cpu")):
+        if fail and rank() == 1:
             raise ValueError("the second process has its reasons")
-        weights = train(process, share_of(BATCH))
-        if process[0] == 0:
+        weights = train((rank(), world_size()), share_of(BATCH))
+        if is_main():
             torch.save(weights, path)
 
 

@@ -120,28 +120,31 @@ def second_of(pid: int) -> int:
 
 
 def test_batch_that_cannot_be_shared_equally_is_named(monkeypatch):
-    monkeypatch.setattr("utils.distributed.process", lambda: (1, 4))
+    monkeypatch.setattr("utils.distributed.rank", lambda: 1)
+    monkeypatch.setattr("utils.distributed.world_size", lambda: 4)
     assert share_of(8) == slice(2, 4)
-    with pytest.raises(ValueError, match=r"--batch_size 6: 4 processes .* multiple of 4"):
+    with pytest.raises(ValueError, match=r"batch size 6: 4 processes .* multiple of 4"):
         share_of(6)
 
 
 @pytest.mark.parametrize(
     ("device", "gpu_ids", "cuda", "torchrun", "expected"),
     [
-        ("auto", [0, 1], True, False, 2),
-        ("cuda", [2, 3, 5], True, False, 3),
-        ("auto", [0], True, False, 0),
-        ("cpu", [0, 1], True, False, 0),
-        ("auto", [0, 1], False, False, 0),
-        ("auto", [0, 1], True, True, 0),  # one of them
+        ("auto", [0, 1], True, False, ["cuda:0", "cuda:1"]),
+        ("cuda", [2, 3, 5], True, False, ["cuda:2", "cuda:3", "cuda:5"]),
+        ("auto", [0], True, False, ["cuda:0"]),
+        ("cpu", [0, 1], True, False, ["cpu"]),
+        ("auto", [0, 1], False, False, ["cpu"]),
+        ("auto", [0, 1], True, True, ["cuda:0"]),  # one of them
     ],
 )
 def test_several_gpus_start_a_process_each(monkeypatch, device, gpu_ids, cuda, torchrun, expected):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: cuda)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 6)
+    monkeypatch.setattr(torch.cuda, "set_device", lambda gpu: None)
     for name in ("RANK", "WORLD_SIZE"):
         monkeypatch.setenv(name, "1") if torchrun else monkeypatch.delenv(name, raising=False)
-    assert runtime.processes_wanted(device, gpu_ids) == expected
+    assert list(map(str, runtime.choose_devices(device, gpu_ids))) == expected
 
 
 @pytest.mark.parametrize(
@@ -158,8 +161,8 @@ def test_each_process_of_a_machine_takes_its_own_gpu(monkeypatch, gpu_ids, place
 
 
 def test_the_same_gpu_twice_is_refused(monkeypatch):
-    with pytest.raises(ValueError, match="--gpu_ids 1 1: one is there twice"):
-        runtime.processes_wanted("auto", [1, 1])
+    with pytest.raises(ValueError, match="GPUs 1 1: one is there twice"):
+        runtime.choose_devices("auto", [1, 1])
 
 
 def test_more_processes_than_gpus_are_refused(monkeypatch):

@@ -78,11 +78,11 @@ def test_lock_does_not_live_on_in_forked_children(tmp_path):
     os.waitpid(child, 0)
 
 
-def test_a_changed_setting_is_named_with_its_label(tmp_path):
+def test_a_changed_setting_is_named_with_its_option(tmp_path):
     assert claim_record(tmp_path, "made.json", {"size": (2, 3), "seed": 0}) == {}
     assert claim_record(tmp_path, "made.json", {"size": (2, 3), "seed": 0}) == {"size": [2, 3], "seed": 0}
-    with pytest.raises(ValueError, match=r"was begun with --size 2 3, not 2 4$"):
-        claim_record(tmp_path, "made.json", {"size": (2, 4), "seed": 0}, labels={"size": "--size"})
+    with pytest.raises(ValueError, match=r"was begun with size 2 3, not 2 4 \(--size\)$"):
+        claim_record(tmp_path, "made.json", {"size": (2, 4), "seed": 0}, flags={"size": "--size"})
     claim_record(tmp_path, "made.json", {"size": (2, 3), "seed": 1}, same=["size"])
     assert json.loads((tmp_path / "made.json").read_text())["seed"] == 1
     with pytest.raises(ValueError, match="speed 1, not 2"):

@@ -327,7 +327,7 @@ def test_folder_without_pairs_is_named(root, capsys):
     empty.mkdir(parents=True)
     message = refuse(root, capsys, "--source", f"folder={root / 'pairs'}")
     assert str(empty) in message
-    assert f"--source folder={root / 'pairs'}" in message
+    assert "--source folder=" in message
 
 
 def test_defaults_are_the_paper_s():

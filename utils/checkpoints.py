@@ -1,6 +1,5 @@
 """Checkpoints: dicts of tensors and plain values, written atomically, read without unpickling objects."""
 
-import logging
 import pickle
 import re
 from pathlib import Path
@@ -10,11 +9,9 @@ import torch
 
 from utils.files import atomic_path
 
-STATE_PREFIX = "training_state_"
-
 
 def save_checkpoint(path: str | Path, content: dict[str, Any]) -> None:
-    """Write a dict of tensors and plain values to `path`, atomically. Raises OSError when it cannot be written."""
+    """Write a dict of tensors and plain values to `path`, atomically. Raise OSError if it cannot be written."""
     try:
         with atomic_path(path) as temporary:
             torch.save(content, temporary)
@@ -23,10 +20,10 @@ def save_checkpoint(path: str | Path, content: dict[str, Any]) -> None:
 
 
 def load_checkpoint(path: str | Path) -> dict[str, Any]:
-    """Read a checkpoint to the CPU: path -> dict.
+    """Read a checkpoint to the CPU.
 
     Only tensors and plain values are accepted (`weights_only=True`): a file that would run code when unpickled is
-    refused. Raises ValueError that names the file when it is missing, truncated, refused or not a dict.
+    refused. Raise ValueError that names the file if it is missing, truncated, refused or not a dict.
     """
     path = Path(path)
     if not path.is_file():
@@ -45,36 +42,7 @@ def load_checkpoint(path: str | Path) -> dict[str, Any]:
 
 
 def numbered_files(folder: Path, prefix: str, suffix: str = ".pth") -> list[Path]:
-    """Files `<prefix><digits><suffix>` of a folder, lowest number first."""
+    """Return the files `<prefix><digits><suffix>` of a folder, lowest number first."""
     pattern = re.compile(re.escape(prefix) + r"(\d+)" + re.escape(suffix))
     found = [(int(match[1]), path) for path in folder.glob(f"{prefix}*") if (match := pattern.fullmatch(path.name))]
     return [path for _, path in sorted(found)]
-
-
-def load_newest_state(folder: Path, log: logging.Logger) -> dict[str, Any] | None:
-    """Read the newest complete training state of a run; nothing yet: None.
-
-    A state that cannot be read is named in the log and the one before it is taken. Raises ValueError when there are
-    states and none can be read: starting over silently would overwrite the run.
-    """
-    files = numbered_files(folder, STATE_PREFIX)
-    for path in reversed(files):
-        try:
-            state = load_checkpoint(path)
-            if isinstance(state.get("step"), int) and isinstance(state.get("model"), dict):
-                return state
-            raise ValueError(f"{path}: not a training state")
-        except ValueError as error:
-            log.warning("%s; trying the one before it", error)
-    if files:
-        raise ValueError(
-            f"{folder}: none of its {len(files)} training states can be read; delete the run to start over"
-        )
-    return None
-
-
-def remove_all_but_newest(folder: Path, prefix: str, keep: int) -> None:
-    """Delete all but the `keep` highest-numbered files `<prefix><digits>.pth`; 0 keeps all."""
-    if keep > 0:
-        for path in numbered_files(folder, prefix)[:-keep]:
-            path.unlink()

@@ -110,7 +110,7 @@ def claim_record(
     content: Mapping[str, Any],
     *,
     same: Iterable[str] | None = None,
-    labels: Mapping[str, str] | None = None,
+    flags: Mapping[str, str] | None = None,
     defaults: Mapping[str, Any] | None = None,
     begun: bool = True,
     results: Iterable[Path] = (),
@@ -121,7 +121,7 @@ def claim_record(
 
     Args:
         same: the keys whose values must not change; all of them by default.
-        labels: what users call a key, where that is not its name.
+        flags: the command's option that sets a key, for the message.
         defaults: values of keys that an older record may lack.
         begun: False if the folder holds no results yet, so that its record may change.
         results: files that only this work makes: found without a record, they belong to somebody else.
@@ -137,8 +137,8 @@ def claim_record(
         for key in content if same is None else same:
             old = before.get(key, (defaults or {}).get(key))
             if old != content[key]:
-                label = (labels or {}).get(key, key)
-                raise ValueError(f"{folder}: was begun with {label} {_spelled(old)}, not {_spelled(content[key])}")
+                flag = f" ({flags[key]})" if flags and flags.get(key) else ""
+                raise ValueError(f"{folder}: was begun with {key} {_spelled(old)}, not {_spelled(content[key])}{flag}")
     elif not path.exists():
         for result in results:
             if os.path.lexists(result):

@@ -1,22 +1,62 @@
-"""What a training run writes down: options.json, train.log, metrics.jsonl, pictures, TensorBoard."""
+"""A training run is its folder: options.json, logs/, imgs/, models/ with the checkpoints, tb/."""
 
 import json
 import logging
+import math
 import shutil
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from tqdm import tqdm
 
-from utils.distributed import is_first
-from utils.files import claim_folder, lock_folder, write_json, write_text
+from utils.checkpoints import load_checkpoint, numbered_files, save_checkpoint
+from utils.distributed import is_main
+from utils.files import (
+    claim_folder,
+    claim_record,
+    lock_folder,
+    remove_leftovers,
+    write_json,
+    write_text,
+)
 from utils.image import write_image
 
+STATE_PREFIX = "training_state_"
+KEPT_STATES = 2  # the newest training state and the one before it, in case the disk damages a file
 
-class LogFile(logging.FileHandler):
-    """A log file that does not go on when it cannot be written."""
+Files = dict[str, dict[str, Any]]  # contents of the networks' files, by their names below models/ without epoch, suffix
+
+
+def has_state(folder: Path) -> bool:
+    """Tell if a run has a training state to resume from."""
+    return bool(numbered_files(folder / "models", STATE_PREFIX))
+
+
+def terminal_log() -> logging.Logger:
+    """Return a new logger to the terminal that does not tear progress bars; silent on ranks other than the main."""
+    log = logging.Logger("neca")
+    log.disabled = not is_main()
+    handler = _TqdmHandler()
+    handler.setFormatter(logging.Formatter("%(message)s"))
+    log.addHandler(handler)
+    return log
+
+
+class _TqdmHandler(logging.StreamHandler):
+    def emit(self, record: logging.LogRecord) -> None:
+        try:
+            tqdm.write(self.format(record), file=sys.stdout)
+            sys.stdout.flush()
+        except Exception:  # as logging's own handlers do
+            self.handleError(record)
+
+
+class _LogFile(logging.FileHandler):
+    """A log file that ends the run if it cannot be written."""
 
     def handleError(self, record: logging.LogRecord) -> None:
         error = sys.exc_info()[1]
@@ -25,35 +65,63 @@ class LogFile(logging.FileHandler):
         super().handleError(record)
 
 
-class TqdmHandler(logging.StreamHandler):
-    """Logs to the terminal without tearing the progress bars."""
+@dataclass(frozen=True)
+class Best:
+    """A test's value by which the best networks of a run are kept in models/best/."""
 
-    def emit(self, record: logging.LogRecord) -> None:
-        if sys.stdout is None:
-            return
-        try:
-            tqdm.write(self.format(record), file=sys.stdout)
-            sys.stdout.flush()
-        except (OSError, ValueError):  # the terminal is gone, or cannot show a name: no reason to lose a run
-            pass
+    value: str
+    highest: bool = False
+    networks: str | tuple[str, ...] = ""  # ends of the names of the network files that are kept; "": all
 
 
-def terminal_log() -> logging.Logger:
-    """A logger of its own that writes to the terminal; of several processes that work together only the first does."""
-    log = logging.Logger("neca")
-    log.disabled = not is_first()
-    handler = TqdmHandler()
-    handler.setFormatter(logging.Formatter("%(message)s"))
-    log.addHandler(handler)
-    return log
+class NullRun:
+    """A run's folder as ranks other than the main see it: they know its path and write nothing."""
+
+    def __init__(self, folder: str | Path, log: logging.Logger):
+        self.folder = Path(folder)
+        self.models = self.folder / "models"
+        self.log = log
+
+    def begin(self, step: int) -> None:
+        """Do nothing, as all methods here."""
+
+    def recorded(self, kind: str, step: int) -> bool:
+        """Return False."""
+        return False
+
+    def metrics(self, kind: str, step: int, epoch: int, values: dict[str, float]) -> None:
+        """Do nothing."""
+
+    def pictures(self, step: int, pictures: dict[str, np.ndarray]) -> None:
+        """Do nothing."""
+
+    def keep_best(self, best: Best, networks: Files, values: dict[str, float], step: int, epoch: int) -> None:
+        """Do nothing."""
+
+    def save(self, networks: Files, state: dict[str, Any], step: int, epoch: int, keep: int) -> None:
+        """Do nothing."""
+
+    def newest_state(self) -> tuple[Path, dict[str, Any]] | None:
+        """Return None."""
+        return None
+
+    def close(self) -> None:
+        """Do nothing."""
 
 
-class RunLog:
-    """A run's folder `<dir_save>/<camera>/` with logs/, imgs/, models/ and tb/.
+class Run(NullRun):
+    """A run's folder `<dir_save>/<name>/` with logs/, imgs/, models/ and tb/.
 
-    `options` are plain values, all that the run is made with. `fixed` maps those that a resumed run must not change
-    to what users call them and to the default, which a run has that is older than the option. Raises ValueError when
-    one has changed, when the folder cannot be written, or another process trains in it.
+    Args:
+        folder: where the run is, made if absent.
+        options: plain values, all that the run is made with.
+        fixed: those that a resumed run must not change, with the command's option for the message ("": none) and the
+            value of runs that are older than the option.
+        log: gets train.log as another place to write to.
+        use_tb: write TensorBoard files too.
+
+    Raises:
+        ValueError: a fixed option has changed, the folder cannot be written, or another process trains in it.
     """
 
     def __init__(
@@ -64,55 +132,33 @@ class RunLog:
         log: logging.Logger,
         use_tb: bool = False,
     ):
-        self.folder = Path(folder)
-        self.models = self.folder / "models"
-        self.best = self.models / "best"
-        self.images = self.folder / "imgs"
-        self.log = log
-        self._options_file = self.folder / "options.json"
+        super().__init__(folder, log)
+        self._images = self.folder / "imgs"
         self._metrics_file = self.folder / "logs" / "metrics.jsonl"
         for name in ("logs", "imgs", "models"):
-            claim_folder(self.folder / name, "--dir_save")
-        self._lock = lock_folder(self.folder, "another process trains there; wait, or choose another --dir_save")
-        self._check_options(options, fixed)
-        self._remove_leftovers()
-        write_json(self._options_file, options)
+            claim_folder(self.folder / name)
+        self._lock = lock_folder(self.folder, "another process trains there; wait until it has ended")
+        claim_record(
+            self.folder,
+            "options.json",
+            options,
+            same=fixed,
+            flags={name: flag for name, (flag, _) in fixed.items()},
+            defaults={name: default for name, (_, default) in fixed.items()},
+            begun=has_state(self.folder),  # a run that was killed before its first checkpoint starts over
+            results=numbered_files(self.models, STATE_PREFIX),
+        )
+        remove_leftovers(self.folder)
         self._tensorboard_folder = self.folder / "tb" if use_tb else None
         self._tensorboard = None
-        to_file = LogFile(self.folder / "logs" / "train.log", encoding="utf-8")
+        to_file = _LogFile(self.folder / "logs" / "train.log", encoding="utf-8")
         to_file.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
         log.addHandler(to_file)
-
-    def _check_options(self, options: dict[str, Any], fixed: dict[str, tuple[str, Any]]) -> None:
-        if not has_state(self.folder):
-            return  # a run that was killed before its first checkpoint starts over
-        try:
-            before = json.loads(self._options_file.read_text())
-            wrong = not isinstance(before, dict)
-        except (OSError, ValueError):
-            wrong = True
-        if wrong:
-            raise ValueError(
-                f"{self._options_file}: missing or damaged, so that nobody knows what this run was begun with; "
-                f"restore it, or choose another --dir_save"
-            )
-        now = json.loads(json.dumps(options))
-        for name, (flag, default) in fixed.items():
-            if before.get(name, default) != now[name]:
-                raise ValueError(
-                    f"{self.folder}: this run was begun with {name} {before.get(name, default)}, now it is "
-                    f"{now[name]}; resume with the same {flag}, or choose another --dir_save"
-                )
-
-    def _remove_leftovers(self) -> None:
-        """Delete temporary files that a killed process has left (see `utils.files`)."""
-        for path in self.folder.rglob(".*.tmp*"):
-            path.unlink(missing_ok=True)
 
     def begin(self, step: int) -> None:
         """Drop what a killed run has recorded beyond `step`, where this one continues."""
         if step == 0:
-            shutil.rmtree(self.best, ignore_errors=True)  # of a run whose states somebody has deleted
+            shutil.rmtree(self.models / "best", ignore_errors=True)  # of a run whose states somebody has deleted
         if self._metrics_file.exists():
             kept = [json.dumps(row) + "\n" for row in self._rows() if row["step"] <= step]
             write_text(self._metrics_file, "".join(kept))
@@ -120,15 +166,15 @@ class RunLog:
             try:
                 from torch.utils.tensorboard import SummaryWriter
             except ImportError:
-                raise ValueError("--use_tb: tensorboard is not installed; pip install tensorboard") from None
+                raise ValueError("tensorboard is not installed; pip install tensorboard") from None
             self._tensorboard = SummaryWriter(self._tensorboard_folder, purge_step=step + 1)
 
     def recorded(self, kind: str, step: int) -> bool:
-        """Whether a row of this kind was written at `step`."""
+        """Tell if a row of this kind was written at `step`."""
         return any(row["kind"] == kind and row["step"] == step for row in self._rows())
 
     def _rows(self) -> list[dict[str, Any]]:
-        """Rows of metrics.jsonl, without lines that a kill has cut short or that are not ours."""
+        """Read metrics.jsonl, without lines that a kill has cut short or that are not ours."""
         rows = []
         text = self._metrics_file.read_text(encoding="utf-8", errors="replace") if self._metrics_file.exists() else ""
         for line in text.splitlines():
@@ -141,7 +187,7 @@ class RunLog:
         return rows
 
     def metrics(self, kind: str, step: int, epoch: int, values: dict[str, float]) -> None:
-        """Record numbers: a line of metrics.jsonl, a line of the log, TensorBoard scalars."""
+        """Record numbers: one line of metrics.jsonl, one line of the log, TensorBoard scalars."""
         try:
             with open(self._metrics_file, "a", encoding="utf-8") as file:
                 file.write(json.dumps({"kind": kind, "step": step, "epoch": epoch, **values}) + "\n")
@@ -153,11 +199,78 @@ class RunLog:
             for name, value in values.items():
                 self._tensorboard.add_scalar(f"{kind}/{name}", value, step)
 
-    def picture(self, name: str, tag: str, step: int, image: np.ndarray) -> None:
-        """Record a picture, (H, W, 3) uint8: imgs/<name>.png, and TensorBoard under `tag`."""
-        write_image(self.images / f"{name}.png", image)
-        if self._tensorboard:
-            self._tensorboard.add_image(tag, image, step, dataformats="HWC")
+    def pictures(self, step: int, pictures: dict[str, np.ndarray]) -> None:
+        """Record a test's pictures, (H, W, 3) uint8: imgs/test_<step>.png for "panel", with its name for another."""
+        for name, picture in pictures.items():
+            end = "" if name == "panel" else f"_{name}"
+            write_image(self._images / f"test_{step:08d}{end}.png", picture)
+            if self._tensorboard:
+                self._tensorboard.add_image(name, picture, step, dataformats="HWC")
+
+    def keep_best(self, best: Best, networks: Files, values: dict[str, float], step: int, epoch: int) -> None:
+        """Write networks to models/best/ if a test's values are better than those of what lies there.
+
+        Averaged weights, in ema/, have values with `_ema` behind the name, and the better of the two are taken.
+        best.json says which, their values, step and epoch. It is written last, so an interrupted change is made good
+        by the next test.
+        """
+        folder, record = self.models / "best", self.models / "best" / "best.json"
+        networks = {file: content for file, content in networks.items() if file.endswith(best.networks)}
+        averaged = any(file.startswith("ema/") for file in networks)
+        sign = -1 if best.highest else 1
+        suffix = min(("", "_ema") if averaged else ("",), key=lambda suffix: sign * values[best.value + suffix])
+        try:
+            before = float(json.loads(record.read_text())[best.value])
+        except (OSError, ValueError, KeyError, TypeError):
+            before = math.nan
+        if sign * values[best.value + suffix] >= sign * before:  # nan, of a missing or damaged record, is no bar
+            return
+        for file, content in networks.items():
+            if file.startswith("ema/") == bool(suffix):
+                save_checkpoint(folder / f"{file.removeprefix('ema/')}.pth", content | {"step": step})
+        chosen = {
+            name.removesuffix(suffix): value for name, value in values.items() if name.endswith("_ema") == bool(suffix)
+        }
+        write_json(record, {"step": step, "epoch": epoch, "weights": "averaged" if suffix else "raw", **chosen})
+
+    def save(self, networks: Files, state: dict[str, Any], step: int, epoch: int, keep: int) -> None:
+        """Write the networks' files and then, in one file of its own, all that a resumed run needs.
+
+        keep: how many files of each network are kept, the newest; 0 keeps all. Raise ValueError, before anything is
+        written, for weights that are not finite.
+        """
+        for name, content in networks.items():
+            for key, tensor in content["model_state_dict"].items():
+                if not torch.isfinite(tensor).all():
+                    raise ValueError(f"weights {key} of {name} are not finite at step {step}; nothing was saved")
+        for name, content in networks.items():
+            save_checkpoint(self.models / f"{name}_{epoch:08d}.pth", content | {"step": step})
+        save_checkpoint(self.models / f"{STATE_PREFIX}{step:010d}.pth", {"step": step, "model": state})
+        # Only now, so that a kill in between leaves a whole set of files.
+        for name in networks:
+            _remove_all_but_newest((self.models / name).parent, f"{Path(name).name}_", keep)
+        _remove_all_but_newest(self.models, STATE_PREFIX, KEPT_STATES)
+
+    def newest_state(self) -> tuple[Path, dict[str, Any]] | None:
+        """Read the newest complete training state, with its path; None if there is none yet.
+
+        A state that cannot be read is named in the log and the one before it is taken. Raise ValueError if there are
+        states and none can be read: starting over silently would overwrite the run.
+        """
+        files = numbered_files(self.models, STATE_PREFIX)
+        for path in reversed(files):
+            try:
+                state = load_checkpoint(path)
+                if isinstance(state.get("step"), int) and isinstance(state.get("model"), dict):
+                    return path, state
+                raise ValueError(f"{path}: not a training state")
+            except ValueError as error:
+                self.log.warning("%s; trying the one before it", error)
+        if files:
+            raise ValueError(
+                f"{self.models}: none of its {len(files)} training states can be read; delete the run to start over"
+            )
+        return None
 
     def close(self) -> None:
         """Flush and close the files."""
@@ -165,35 +278,17 @@ class RunLog:
             self._tensorboard.close()
         for handler in self.log.handlers:
             handler.close()
-        if self._lock:
-            self._lock.release()
-
-
-class Onlooker:
-    """A run's folder for all processes but the first, which write nothing."""
-
-    def __init__(self, folder: str | Path, log: logging.Logger):
-        self.folder = Path(folder)
-        self.models = self.folder / "models"
-        self.log = log
-
-    def begin(self, step: int) -> None: ...
-
-    def recorded(self, kind: str, step: int) -> bool:
-        return False
-
-    def metrics(self, kind: str, step: int, epoch: int, values: dict[str, float]) -> None: ...
-
-    def close(self) -> None: ...
+        self._lock.release()
 
 
 def open_run(
     folder: str | Path, options: dict[str, Any], fixed: dict[str, tuple[str, Any]], log: logging.Logger, use_tb: bool
-) -> RunLog | Onlooker:
-    """Open a run's folder as `RunLog` does; of several processes only the first writes to it."""
-    return RunLog(folder, options, fixed, log, use_tb) if is_first() else Onlooker(folder, log)
+) -> NullRun:
+    """Open a run's folder: a `Run` on the main rank, which alone writes to it, and a `NullRun` on the others."""
+    return Run(folder, options, fixed, log, use_tb) if is_main() else NullRun(folder, log)
 
 
-def has_state(folder: Path) -> bool:
-    """Whether a run has a checkpoint to resume from."""
-    return any((folder / "models").glob("training_state_*.pth"))
+def _remove_all_but_newest(folder: Path, prefix: str, keep: int) -> None:
+    if keep > 0:
+        for path in numbered_files(folder, prefix)[:-keep]:
+            path.unlink()

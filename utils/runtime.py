@@ -1,54 +1,43 @@
-"""What a command that computes needs around its work: processes, a device, memory, a stop signal."""
+"""What a command that computes needs around its work: a device, memory, a stop signal."""
 
 import ctypes
 import os
 import signal
-import sys
 import threading
 import time
-from collections.abc import Callable
 
 import torch
 
-from utils.distributed import meeting, place_on_machine, start_processes, started_by_torchrun
+from utils.distributed import local_rank, started_by_torchrun
 
 
-def processes_wanted(device: str, gpu_ids: list[int]) -> int:
-    """How many processes a training has yet to start, one for each of `--gpu_ids`; 0: it runs in this one."""
-    if len(set(gpu_ids)) < len(gpu_ids):
-        raise ValueError(f"--gpu_ids {' '.join(map(str, gpu_ids))}: one is there twice")
-    several = len(gpu_ids) > 1 and device != "cpu" and torch.cuda.is_available()
-    return len(gpu_ids) if several and not started_by_torchrun() else 0
+def choose_devices(name: str, gpu_ids: list[int]) -> list[torch.device]:
+    """Return the device of a training, or several, for each of which a process has yet to be started.
 
-
-def in_processes(work: Callable[[torch.device, tuple[int, int]], None], device: str, gpu_ids: list[int]) -> int | None:
-    """Do a training's `work(device, (rank, count))` in this process, or start those it takes -> exit code of theirs.
-
-    device, gpu_ids: as for `choose_device`. Raises ValueError when they cannot be had, or when another process fails.
+    name, gpu_ids: as for `choose_device`. Raise ValueError if they cannot be had.
     """
-    if count := processes_wanted(device, gpu_ids):
-        return start_processes(count, sys.argv)
-    chosen = choose_device(device, gpu_ids)
-    with meeting(chosen) as process:
-        work(chosen, process)
-    return None
+    if len(set(gpu_ids)) < len(gpu_ids):
+        raise ValueError(f"GPUs {' '.join(map(str, gpu_ids))}: one is there twice")
+    if len(gpu_ids) > 1 and name != "cpu" and torch.cuda.is_available() and not started_by_torchrun():
+        return [torch.device("cuda", gpu) for gpu in gpu_ids]
+    return [choose_device(name, gpu_ids)]
 
 
 def choose_device(name: str, gpu_ids: list[int]) -> torch.device:
-    """Turn `--device auto|cpu|cuda` and `--gpu_ids` into a device; `auto` takes CUDA where there is one.
+    """Return the device called "auto", "cpu" or "cuda"; "auto" takes CUDA where there is one.
 
-    Of several processes on a machine each takes the GPU of its number, of those in `gpu_ids` if it names several.
-    Raises ValueError when CUDA was asked for and is absent, or has no such GPU.
+    Of several processes on a machine each takes the GPU of its local rank, of those in `gpu_ids` if it names several.
+    Raise ValueError if CUDA was asked for and is absent, or has no such GPU.
     """
     if name == "cpu" or (name == "auto" and not torch.cuda.is_available()):
         return torch.device("cpu")
     if not torch.cuda.is_available():
-        raise ValueError("--device cuda: this machine or this build of PyTorch has no CUDA; use --device cpu or auto")
-    place, count = place_on_machine(), torch.cuda.device_count()
+        raise ValueError("device cuda: this machine or this build of PyTorch has no CUDA, expected cpu or auto")
+    place, count = local_rank(), torch.cuda.device_count()
     alone = int(os.environ.get("LOCAL_WORLD_SIZE", "1")) == 1
     gpu = gpu_ids[place] if place < len(gpu_ids) and (alone or len(gpu_ids) > 1) else place
     if not 0 <= gpu < count:
-        raise ValueError(f"--gpu_ids {gpu_ids}: this machine has GPUs 0 to {count - 1}, none for process {place}")
+        raise ValueError(f"GPUs {gpu_ids}: this machine has GPUs 0 to {count - 1}, none for process {place}")
     torch.cuda.set_device(gpu)  # for the parts of PyTorch that take the current GPU, such as pinned memory
     return torch.device("cuda", gpu)
 

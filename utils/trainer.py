@@ -1,23 +1,21 @@
 """The training loop. It knows nothing of the model but the handful of methods in `Trainable`."""
 
-import argparse
 import math
 from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Protocol
 
+import numpy as np
 import torch
 from torch import Tensor
 from tqdm import tqdm
 
 from utils import distributed
-from utils.checkpoints import STATE_PREFIX, load_newest_state, remove_all_but_newest, save_checkpoint
-from utils.run import RunLog
+from utils.run import Best, Files, NullRun
 from utils.runtime import StopSignal
 
-KEPT_STATES = 2  # the newest training state and the one before it, in case the disk damages a file
+Test = Callable[[], tuple[dict[str, float], dict[str, np.ndarray]]]  # metrics, and pictures (H, W, 3) uint8 by name
 
 
 class Trainable(Protocol):
@@ -26,12 +24,14 @@ class Trainable(Protocol):
     def train_batch(self, batch: dict[str, Any], step: int, epoch: int) -> dict[str, Tensor]:
         """Learn from a batch and return its losses as scalars on the device."""
 
-    def network_files(self, epoch: int) -> dict[str, dict]:
-        """Contents of the networks' files, by their names below models/ without epoch and suffix."""
+    def network_files(self, epoch: int) -> Files:
+        """Return the contents of the networks' files, by their names below models/ without epoch and suffix."""
 
-    def state_dict(self) -> dict[str, Any]: ...
+    def state_dict(self) -> dict[str, Any]:
+        """Return all that a resumed run needs, tensors and plain values."""
 
-    def load_state_dict(self, state: dict[str, Any]) -> None: ...
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Load what `state_dict` has returned."""
 
 
 @dataclass(frozen=True)
@@ -39,27 +39,28 @@ class Schedule:
     """When to log, to test and to stop; steps and epochs count from 1."""
 
     steps_per_epoch: int
-    last_step: int
+    epochs: int
+    steps: int | None  # may end the training before `epochs` do
     log_step: int
     test_epoch: int
     val_step: int
     keep_checkpoints: int = 0  # network files kept per letter; 0: all
 
-    @classmethod
-    def of(cls, args: argparse.Namespace, steps_per_epoch: int) -> "Schedule":
-        """Plan what the options of a training ask for; `--steps` may end it before `--epochs` do."""
-        steps = args.epochs * steps_per_epoch
-        last_step = min(steps, args.steps or steps)
-        return cls(steps_per_epoch, last_step, args.log_step, args.test_epoch, args.val_step, args.keep_checkpoints)
+    @property
+    def last_step(self) -> int:
+        """The step at which the training is complete."""
+        steps = self.epochs * self.steps_per_epoch
+        return min(steps, self.steps or steps)
 
     def __str__(self) -> str:
-        return f"{self.steps_per_epoch} steps an epoch, {self.last_step} steps in all"
+        return f"{self.steps_per_epoch} steps per epoch, {self.last_step} steps in all"
 
     def epoch(self, step: int) -> int:
+        """Return the epoch that a step belongs to."""
         return math.ceil(step / self.steps_per_epoch)
 
     def tests_at(self, step: int) -> bool:
-        """After every `test_epoch` epochs, every `val_step` steps, and at the end."""
+        """Tell if a test is due: after every `test_epoch` epochs, every `val_step` steps, and at the end."""
         every = (self.steps_per_epoch * self.test_epoch, self.val_step)
         return step == self.last_step or any(step % steps == 0 for steps in every)
 
@@ -74,9 +75,9 @@ class LossWindow:
         self.rows.append((step, list(losses), torch.stack(list(losses.values())), files))
 
     def means(self) -> dict[str, float]:
-        """Empty the window: -> the mean of each loss over the steps that had it.
+        """Empty the window and return the mean of each loss over the steps that had it.
 
-        Raises ValueError for a loss that is not finite, with its step and the batch's files.
+        Raise ValueError for a loss that is not finite, with its step and the batch's files.
         """
         found: dict[str, list[float]] = {}
         for step, names, values, files in self.rows:
@@ -84,8 +85,7 @@ class LossWindow:
                 if not math.isfinite(value):
                     raise ValueError(
                         f"loss {name} is {value} at step {step}; the batch's files: {', '.join(files)}; "
-                        "nothing was saved since the last checkpoint: look at these files, or lower the learning rate "
-                        "(--lr...)"
+                        "nothing was saved since the last checkpoint: look at these files, or lower the learning rate"
                     )
                 found.setdefault(name, []).append(value)
         self.rows.clear()
@@ -95,31 +95,33 @@ class LossWindow:
 def train(
     model: Trainable,
     make_batches: Callable[[int], AbstractContextManager[Iterable[dict[str, Any]]]],
-    test: Callable[[int], dict[str, float]],
+    test: Test,
     schedule: Schedule,
-    run: RunLog,
+    run: NullRun,
+    best: Best | None = None,
 ) -> bool:
-    """Train until `schedule.last_step`, or until Ctrl-C, SIGTERM or SIGHUP -> whether the run is complete.
+    """Train until `schedule.last_step`, or until Ctrl-C, SIGTERM or SIGHUP, and tell if the run is complete.
 
-    Continues from the run's newest checkpoint. `make_batches(step)` opens the batches after `step`, each with a
-    list of file names under "name"; `test(step)` measures the model. Of several processes all learn; the first one
-    alone writes and tests, while the others wait for its next step.
+    Continues from the run's newest checkpoint. Of several ranks all learn; the main one alone writes and tests, while
+    the others wait for its next step.
+
+    Args:
+        model: what learns.
+        make_batches: opens the batches after a step, each with a list of file names under "name".
+        test: measures the model.
+        schedule: when to log, to test and to stop.
+        run: the folder that it all goes to.
+        best: by which value of a test the best networks are kept, if they are.
     """
-    first = distributed.is_first()
-
-    def measure(step: int) -> None:
-        if first:
-            run.metrics("test", step, schedule.epoch(step), test(step))
-
     step = load_state(model, run)
     if step:
         run.log.info("resuming after step %d", step)
     run.begin(step)
     window = LossWindow()
     if step and schedule.tests_at(step) and not run.recorded("test", step):  # stopped before or in a test
-        measure(step)
+        measure(model, test, schedule, run, step, best)
     if step >= schedule.last_step:
-        run.log.info("complete: %d steps are done; raise --epochs or --steps to go on", step)
+        run.log.info("complete: %d steps are done; ask for more epochs or steps to go on", step)
         return True
     with StopSignal() as stop, _Bars(schedule, step) as bars, make_batches(step) as batches:
         for batch in batches:
@@ -128,16 +130,16 @@ def train(
             # Learn.
             window.add(step, model.train_batch(batch, step, epoch), batch["name"])
             bars.advance(step)
-            stopping = distributed.any_process(bool(stop.received))
+            stopping = distributed.any_rank(bool(stop.received))
             due = schedule.tests_at(step)
             # Log.
             if step % schedule.log_step == 0 or due or stopping:
-                losses = distributed.mean_over_processes(window.means())
+                losses = distributed.mean_over_ranks(window.means())
                 run.metrics("train", step, epoch, losses)
                 bars.show(losses)
             # Save.
-            if first and (due or stopping):
-                save(model, run, schedule, step)
+            if (due or stopping) and distributed.is_main():
+                run.save(model.network_files(epoch), model.state_dict(), step, epoch, schedule.keep_checkpoints)
             # Stop.
             if stopping:
                 reason = stop.received or "stop of another process"
@@ -145,59 +147,47 @@ def train(
                 return False
             # Test.
             if due:
-                measure(step)
+                measure(model, test, schedule, run, step, best)
     run.log.info("complete: %d steps", step)
     return True
 
 
-def test_only(model: Trainable, test: Callable[[int], dict[str, float]], schedule: Schedule, run: RunLog) -> None:
-    """Measure the run's newest checkpoint, in the first process alone."""
-    step = load_state(model, run)
-    if distributed.is_first():
-        run.metrics("test", step, schedule.epoch(step), test(step))
+def measure(
+    model: Trainable, test: Test, schedule: Schedule, run: NullRun, step: int, best: Best | None = None
+) -> None:
+    """Test the model and record what is found, on the main rank alone."""
+    if not distributed.is_main():
+        return
+    epoch = schedule.epoch(step)
+    values, pictures = test()
+    run.pictures(step, pictures)
+    if best:
+        run.keep_best(best, model.network_files(epoch), values, step, epoch)
+    run.metrics("test", step, epoch, values)
 
 
-def load_state(model: Trainable, run: RunLog) -> int:
-    """Load the run's newest training state into the model -> the step it was saved at, 0 for a new run.
+def test_only(model: Trainable, test: Test, schedule: Schedule, run: NullRun) -> None:
+    """Test the run's newest checkpoint."""
+    measure(model, test, schedule, run, load_state(model, run))
 
-    Raises ValueError for a state that does not fit the model.
+
+def load_state(model: Trainable, run: NullRun) -> int:
+    """Load the run's newest training state into the model and return the step it was saved at, 0 for a new run.
+
+    Raise ValueError for a state that does not fit the model.
     """
-    state = distributed.from_first(load_newest_state(run.models, run.log) if distributed.is_first() else None)
-    if not state:
+    found = distributed.broadcast(run.newest_state())
+    if not found:
         return 0
+    path, state = found
     try:
         model.load_state_dict(state["model"])
     except (KeyError, TypeError, ValueError, RuntimeError) as error:
         reason = str(error).strip().splitlines()[0]
         raise ValueError(
-            f"{_state_file(run, state['step'])}: does not fit these networks ({reason}); delete it to resume from the "
-            f"one before, or choose another --dir_save"
+            f"{path}: does not fit these networks ({reason}); delete it to resume from the one before"
         ) from None
     return state["step"]
-
-
-def save(model: Trainable, run: RunLog, schedule: Schedule, step: int) -> None:
-    """Write the networks' files and then, in one file of its own, all that a resumed run needs.
-
-    Weights that are not finite stop the run before anything is written.
-    """
-    epoch = schedule.epoch(step)
-    files = model.network_files(epoch)
-    for name, content in files.items():
-        for key, tensor in content["model_state_dict"].items():
-            if not torch.isfinite(tensor).all():
-                raise ValueError(f"weights {key} of {name} are not finite at step {step}; nothing was saved")
-    for name, content in files.items():
-        save_checkpoint(run.models / f"{name}_{epoch:08d}.pth", content | {"step": step})
-    save_checkpoint(_state_file(run, step), {"step": step, "model": model.state_dict()})
-    # Only now, so that a kill in between leaves a whole set of files.
-    for name in files:
-        remove_all_but_newest((run.models / name).parent, f"{Path(name).name}_", schedule.keep_checkpoints)
-    remove_all_but_newest(run.models, STATE_PREFIX, KEPT_STATES)
-
-
-def _state_file(run: RunLog, step: int) -> Path:
-    return run.models / f"{STATE_PREFIX}{step:010d}.pth"
 
 
 class _Bars:
@@ -206,7 +196,7 @@ class _Bars:
     def __init__(self, schedule: Schedule, step: int):
         self.schedule = schedule
         epochs, steps = schedule.epoch(schedule.last_step), schedule.steps_per_epoch
-        kind = {"disable": None if distributed.is_first() else True}
+        kind = {"disable": None if distributed.is_main() else True}
         self.epochs = tqdm(total=epochs, initial=step // steps, desc="epochs", unit="epoch", position=0, **kind)
         self.steps = tqdm(total=steps, initial=step % steps, desc="steps", unit="step", position=1, **kind)
 
