@@ -11,12 +11,13 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
-from data.image_sets import find_frames, read_samples
+from data.pairs import by_file, find_pairs, read_samples
 from data.sidd import parse_scene
 from models import NoiseGenerator, load_neca
 from models.networks import GENERATORS
 from models.pretrained import find_checkpoints, hash_weights
 from utils.files import write_text
+from utils.randomness import evenly_spaced
 from utils.workers import in_threads
 
 BANK = "gains.json"
@@ -96,14 +97,13 @@ def measure_scenes(
     by_iso: dict[int, list[Path]] = {}
     for folder in folders:
         by_iso.setdefault(parse_scene(folder.name).iso, []).append(folder)
-    frames = [frame for iso in sorted(by_iso) for frame in find_frames(by_iso[iso], images_per_iso)]
-    if not frames:
+    pairs = [pair for iso in sorted(by_iso) for pair in evenly_spaced(find_pairs(by_iso[iso]), images_per_iso)]
+    if not pairs:
         raise ValueError("no images to measure gains of")
     gains: dict[int, list[NamedGain]] = {}
-    with tqdm(frames, desc="gains", unit="frame", leave=False, disable=None) as progress:
-        read = in_threads(lambda frame: read_samples(frame, with_other=False), progress, num_workers)
-        for sample in chain.from_iterable(read):
-            name = f"{sample.scene.name}/{sample.name}"
+    with tqdm(by_file(pairs), desc="gains", unit="frame", leave=False, disable=None) as progress:
+        for sample in chain.from_iterable(in_threads(read_samples, progress, num_workers)):
+            name = sample.pair.label
             gains.setdefault(sample.scene.iso, []).append((name, gain_or_fail(estimator, sample.noisy, name)))
     return GainBank(camera, genet, dict(sorted(gains.items())))
 
