@@ -1,6 +1,7 @@
 """The house has floors: who may import whom, read from the syntax trees."""
 
 import ast
+import re
 
 import pytest
 
@@ -46,3 +47,33 @@ def test_commands_define_no_classes_and_stay_short():
         assert not [node for node in ast.walk(ast.parse(text)) if isinstance(node, ast.ClassDef)], path.name
         limit = 160 if path.name == "main_eval.py" else 120  # three commands in one
         assert len(text.splitlines()) <= limit, path.name
+
+
+# Files below the commands that still take a Namespace, or say the name of an option. This list only ever shrinks.
+KNOW_OPTIONS = {
+    "evaluation/denoising_images.py",
+    "evaluation/denoising_setup.py",
+    "evaluation/noise_setup.py",
+    "models/blocks.py",
+    "models/network_discriminator.py",
+    "models/network_genet.py",
+    "models/networks.py",
+    "models/optimise.py",
+    "models/pretrained.py",
+    "synthesis/training_noise.py",
+}
+FRAME = "utils/command.py"  # the frame of the commands, which gives advice of its own
+
+
+def knows_options(path) -> bool:
+    """Tell if a file mentions argparse, or a `--flag` in a string."""
+    tree = ast.parse(path.read_text())
+    strings = [node.value for node in ast.walk(tree) if isinstance(node, ast.Constant) and isinstance(node.value, str)]
+    names = [alias.name for node in ast.walk(tree) if isinstance(node, ast.Import) for alias in node.names]
+    return "argparse" in names or any(re.search(r"(?<![\w-])--[a-zA-Z]", text) for text in strings)
+
+
+def test_options_stop_at_the_commands():
+    packages = sorted(set(FLOORS) - {"options"})
+    files = {str(path.relative_to(ROOT)) for name in packages for path in (ROOT / name).rglob("*.py")}
+    assert {name for name in files - {FRAME} if knows_options(ROOT / name)} <= KNOW_OPTIONS

@@ -1,4 +1,4 @@
-"""Work in threads: order, bounds, errors. (Processes: tests/test_crop.py.)"""
+"""Work in threads: order, bounds, errors."""
 
 import threading
 import time
@@ -26,12 +26,12 @@ def test_jobs_are_made_only_a_few_ahead():
             yield job
 
     ahead = [len(made) - done for done, _ in enumerate(in_threads(lambda job: job, jobs(), 2))]
-    assert max(ahead) <= 6  # two a worker, one that is handed out and the next
+    assert max(ahead) <= 6  # two per worker, one that is handed out and the next
 
 
 def test_jobs_are_done_side_by_side():
-    meeting = threading.Barrier(2, timeout=10)  # broken unless two wait at it at once
-    assert len(list(in_threads(lambda job: meeting.wait(), range(4), 2))) == 4
+    barrier = threading.Barrier(2, timeout=10)  # broken unless two wait at it at once
+    assert len(list(in_threads(lambda job: barrier.wait(), range(4), 2))) == 4
 
 
 @pytest.mark.parametrize("num_workers", [0, 2])
