@@ -54,9 +54,10 @@ def judge_noise(args: argparse.Namespace) -> None:
         fit_images=args.fit_images,
         num_workers=args.num_workers,
     )
+    pairs = [pair for frame in frames for pair in frame.pairs]
     with blame("--fake_dir"):
-        fakes = find_fakes(args.fake_dir, frames)
-    candidates = make_noise_models(choice, frames, fakes, device)
+        fakes = find_fakes(args.fake_dir, pairs)
+    candidates = make_noise_models(choice, pairs, fakes, device)
     claim_folder(folder, "--output_dir")
     for remark in candidates.remarks:
         log.info("note: %s", remark)

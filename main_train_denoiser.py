@@ -75,7 +75,7 @@ def train_denoiser(args: argparse.Namespace, fixed: dict, device: torch.device) 
         reader = open_reader(train_pairs, settings, log)
         return fit_training_images(folder / "fitted_noise.pth", reader, args.fit_images, args.num_workers)
 
-    with main_first():
+    with main_first(), blame("--pretrain_dir, --source or --gain_from"):
         models, depends_on = make_training_noise(NoiseChoice(**noise_choice(args)), fit, device)
     noise = MixedNoise(models, mixture, rank(), world_size())
 

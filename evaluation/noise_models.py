@@ -11,13 +11,16 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from data.image_sets import PUBLISHED_CROPS, Frame, Sample, find_frames, read_samples
+from data.crop import Box
+from data.image_sets import Sample
+from data.pairs import ImagePair, by_file, find_pairs, read_samples
 from data.sidd import parse_scene
 from models.fitting import FITTED, Fit, fit_noise, fitted_model
 from models.generator import load_neca
 from models.noise_models import Gaussian, Images, NecaS, NecaW, NoiseModel, constant, estimated_gain, true_std
 from models.pretrained import MissingWeightsError
 from utils.image import png_size, read_image
+from utils.randomness import evenly_spaced
 from utils.report import printable
 
 DESCRIPTIONS = {
@@ -54,19 +57,16 @@ class OtherFrame(NoiseModel):
 
 @dataclass(frozen=True, eq=False)
 class FromFolder(NoiseModel):
-    """Fake noisy images that somebody else has made: 8-bit, so rounded already.
-
-    files: by name of the image, <scene>/<noisy crop>. boxes: where the images lie in the files; None: they are whole.
-    """
+    """Fake noisy images that somebody else has made: 8-bit, so rounded already; files and boxes by image."""
 
     files: Mapping[str, Path]
-    boxes: Mapping[str, tuple[slice, slice] | None]
-    read = staticmethod(lru_cache(maxsize=4)(read_image))  # a whole frame gives many samples
+    boxes: Mapping[str, Box]
+    read = staticmethod(lru_cache(maxsize=4)(read_image))  # a whole frame gives many images
     is_random = False
 
     def noise(self, images: Images, white: Tensor) -> Tensor:
         """Subtract the clean images from the fakes."""
-        fakes = [self.read(self.files[name])[self.boxes[name] or ...] for name in images.names]
+        fakes = [self.boxes[name].of(self.read(self.files[name])) for name in images.names]
         return to_tensor(np.stack(fakes)) - images.clean
 
 
@@ -98,9 +98,9 @@ class NoiseModels:
 
 
 def make_noise_models(
-    choice: ModelChoice, frames: list[Frame], fakes: Sequence[NoiseModel], device: torch.device
+    choice: ModelChoice, pairs: list[ImagePair], fakes: Sequence[NoiseModel], device: torch.device
 ) -> NoiseModels:
-    """Make the noise models for frames of a camera; fakes: others to compare with them, such as `find_fakes` gives.
+    """Make the noise models for images of a camera; fakes: others to compare with them, such as `find_fakes` gives.
 
     Unless they were asked for by name, models that lack something are left out, and a remark says why. Raises
     ValueError for them otherwise, and always for what is damaged.
@@ -123,7 +123,7 @@ def make_noise_models(
     attempt(["NeCA-S"], lambda names: [_neca_s(choice, device, found.weights)])
     attempt([kind.name for kind in FITTED.values()], lambda names: _fitted(choice, names, found.remarks))
     attempt(["AWGN-image"], lambda names: [Gaussian(true_std, name="AWGN-image")])
-    attempt(["real"], lambda names: [_other_frame(frames)])
+    attempt(["real"], lambda names: [_other_frame(pairs)])
     found.models.extend(fakes)
     if not found.models:
         raise ValueError("no noise model can be had: " + " ".join(found.remarks))
@@ -160,19 +160,17 @@ def fit_on_scenes(folders: Sequence[Path], images_per_iso: int, num_workers: int
     by_iso: dict[int, list[Path]] = {}
     for folder in folders:
         by_iso.setdefault(parse_scene(folder.name).iso, []).append(folder)
-    frames = {iso: find_frames(of, images_per_iso) for iso, of in sorted(by_iso.items())}
-    counts = ", ".join(
-        f"{sum(frame.count for frame in of)} of ISO {iso} ({len(by_iso[iso])} scenes)" for iso, of in frames.items()
-    )
+    pairs = {iso: evenly_spaced(find_pairs(of), images_per_iso) for iso, of in sorted(by_iso.items())}
+    counts = ", ".join(f"{len(of)} of ISO {iso} ({len(by_iso[iso])} scenes)" for iso, of in pairs.items())
 
-    def read(frame: Frame) -> list[tuple[Path, np.ndarray, np.ndarray]]:
-        return [(sample.noisy_file, sample.clean, sample.noisy) for sample in read_samples(frame, with_other=False)]
+    def read(pairs: list[ImagePair]) -> list[tuple[Path, np.ndarray, np.ndarray]]:
+        return [(sample.pair.noisy, sample.clean, sample.noisy) for sample in read_samples(pairs)]
 
-    return fit_noise(frames, read, num_workers), counts
+    return fit_noise({iso: by_file(of) for iso, of in pairs.items()}, read, num_workers), counts
 
 
-def _other_frame(frames: list[Frame]) -> NoiseModel:
-    if not any(frame.other for frame in frames):
+def _other_frame(pairs: list[ImagePair]) -> NoiseModel:
+    if not any(pair.other for pair in pairs):
         raise AbsentError("no scene to evaluate on has a second frame, whose noise it takes")
     return OtherFrame(name="real")
 
@@ -185,8 +183,8 @@ def split_name(given: str) -> tuple[str, str]:
     return Path(given).resolve().name, given
 
 
-def find_fakes(given: Sequence[str], frames: list[Frame]) -> list[NoiseModel]:
-    """Find the fakes of all frames in folders, given as DIR or NAME=DIR, before the work begins.
+def find_fakes(given: Sequence[str], pairs: list[ImagePair]) -> list[NoiseModel]:
+    """Find the fakes of all images in folders, given as DIR or NAME=DIR, before the work begins.
 
     They have the names of the real noisy images, as <folder>/<scene>/noisy/<name>, <folder>/<scene>/<name> or, unless
     two scenes have a file of that name, <folder>/<name>. Raises ValueError for what is no folder, for names that are
@@ -199,43 +197,32 @@ def find_fakes(given: Sequence[str], frames: list[Frame]) -> list[NoiseModel]:
             raise ValueError(f"{words}: {folder or 'nothing'} is no folder; expected DIR or NAME=DIR")
         if not printable(name).strip() or name in (*MODEL_NAMES, REAL) or printable(name) in found:
             raise ValueError(f"{words}: {name!r} cannot be its name or is taken; expected another, as NAME=DIR")
-        found[printable(name)] = _from_folder(printable(name), Path(folder), frames)
+        found[printable(name)] = _from_folder(printable(name), Path(folder), pairs)
     return list(found.values())
 
 
-def _from_folder(name: str, folder: Path, frames: list[Frame]) -> FromFolder:
+def _from_folder(name: str, folder: Path, pairs: list[ImagePair]) -> FromFolder:
     scenes: dict[str, set[str]] = {}
-    for frame in frames:
-        scenes.setdefault(frame.pair[1].name, set()).add(frame.scene.name)
-    files, boxes = {}, {}
-    for frame in frames:
-        file = _find_fake(folder, frame, len(scenes[frame.pair[1].name]) == 1)
-        samples = _samples_of(frame)
-        files |= dict.fromkeys(samples, file)
-        boxes |= samples
-    return FromFolder(files, boxes, name=name)
+    for pair in pairs:
+        scenes.setdefault(pair.noisy.name, set()).add(pair.folder.name)
+    files: dict[str, Path] = {}
+    for of_file in by_file(pairs):
+        file = _find_fake(folder, of_file[0], len(scenes[of_file[0].noisy.name]) == 1)
+        files |= {pair.label: file for pair in of_file}
+    return FromFolder(files, {pair.label: pair.box for pair in pairs}, name=name)
 
 
-def _samples_of(frame: Frame) -> dict[str, tuple[slice, slice] | None]:
-    """Return the names of a frame's samples, and where they lie in it."""
-    path = frame.pair[1]
-    if frame.pieces is None:
-        return {f"{frame.scene.name}/{path.stem}": None}
-    boxes = PUBLISHED_CROPS.boxes(*png_size(path))
-    return {f"{frame.scene.name}/{path.stem}_{piece:05d}": boxes[piece - 1] for piece in frame.pieces}
-
-
-def _find_fake(folder: Path, frame: Frame, flat: bool) -> Path:
-    file, scene = frame.pair[1].name, frame.scene.name
+def _find_fake(folder: Path, pair: ImagePair, flat: bool) -> Path:
+    file, scene = pair.noisy.name, pair.folder.name
     places = [folder / scene / "noisy", folder / scene, *([folder] if flat else [])]
     found = next((place / file for place in places if (place / file).is_file()), None)
     if found is None:
         beside = " or in the folder itself" if flat else "; several scenes have a file of this name"
         raise ValueError(f"{folder}: has no {file} of scene {scene}; expected it in {scene}/{beside}")
-    sizes = [png_size(path) for path in (found, frame.pair[1])]
-    if sizes[0] != sizes[1]:
-        shown = ["no whole PNG" if size is None else f"{size[0]}x{size[1]} pixels" for size in sizes]
-        raise ValueError(f"{found}: {shown[0]}, but the real noisy image has {shown[1]}")
+    size = png_size(found)
+    if size != pair.size:
+        shown = "no whole PNG" if size is None else f"{size[0]}x{size[1]} pixels"
+        raise ValueError(f"{found}: {shown}, but the real noisy image has {pair.size[0]}x{pair.size[1]} pixels")
     return found
 
 

@@ -107,12 +107,11 @@ def _load_generators(choice: NoiseChoice, device: torch.device) -> dict[str, Noi
 
 
 def _read_bank(folder: Path, camera: str) -> dict[int, list[float]]:
-    path = bank_path(folder)
-    if not path.exists():
-        raise ValueError(f"{path}: no gain bank; make it with main_export.py gains, or use --gain_from pair")
+    """Read a camera's own gains by ISO."""
+    bank = read_bank(bank_path(folder))
     if note := bank_note(folder, camera):
-        raise ValueError(f"{note.removeprefix('note: ')}; or use --gain_from pair")
-    return {iso: [gain for _, gain in named] for iso, named in read_bank(path).gains.items()}
+        raise ValueError(note.removeprefix("note: "))
+    return {iso: [gain for _, gain in named] for iso, named in bank.gains.items()}
 
 
 def _grey_interval(limits: tuple[float, float]) -> Strength:
