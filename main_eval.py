@@ -1,28 +1,37 @@
 """Judge noise models against real noise and denoisers on real images; make submissions to the benchmarks."""
 
 import argparse
+from functools import partial
 from pathlib import Path
 
 from data.benchmarks.dnd import find_dnd
 from data.benchmarks.sidd import read_benchmark
 from data.image_sets import find_frames
+from data.pairs import find_pairs
+from data.splits import read_list
 from evaluation import denoising_report
 from evaluation.denoisers import make_denoiser
-from evaluation.denoising import denoise_all
-from evaluation.denoising_images import choose_images
-from evaluation.denoising_setup import describe_run as describe_denoising
-from evaluation.denoising_setup import find_denoisers, output_folder
+from evaluation.denoising import (
+    VALIDATION,
+    choose_reference,
+    denoise_all,
+    expand_specs,
+    images_of_blocks,
+    images_of_scenes,
+    make_runs,
+    sort_by_camera,
+)
 from evaluation.noise import evaluate
 from evaluation.noise_models import MODEL_NAMES, ModelChoice, find_fakes, make_noise_models, split_name
 from evaluation.noise_report import remarks_on, write_report
 from evaluation.noise_setup import choose_scenes
 from evaluation.report import check_apart, provenance
 from evaluation.submission import UPLOAD, BlockSubmission, DndSubmission
-from options.denoise import DATA_DIR
+from options.denoise import check_image_options, check_submission_files
 from options.evaluate import evaluate_parser
-from options.submit import check_submission_files
 from utils.command import blame, run_command
 from utils.files import claim_folder
+from utils.randomness import evenly_spaced
 from utils.report import to_terminal
 from utils.run import terminal_log
 from utils.runtime import choose_device
@@ -81,26 +90,67 @@ def judge_denoisers(args: argparse.Namespace) -> None:
     """Denoise real noisy images and compare with the clean ones."""
     log = terminal_log()
     device = choose_device(args.device, args.gpu_ids)
-    folder = output_folder(args)
+    check_image_options(args)
+    cameras = [] if args.noisy_blocks else list(dict.fromkeys(args.cam_name))
+    default = Path("saves") / "evaluation" / f"denoise_{'_'.join(cameras) or 'validation'}"
+    folder = Path(args.output_dir or default)
 
     # Images and denoisers.
-    images = choose_images(args, DATA_DIR)
+    if args.noisy_blocks:
+        with blame("--noisy_blocks or --gt_blocks"):
+            images = images_of_blocks(Path(args.noisy_blocks), Path(args.gt_blocks), args.max_images)
+        described, title = f"{images.count} blocks of {args.noisy_blocks}", f"Denoisers, {VALIDATION}"
+    else:
+        folders = scenes_of_cameras(args, cameras)
+        with blame("--data_dir"):
+            pairs = evenly_spaced(find_pairs(folders), args.max_images)
+        images, scenes = images_of_scenes(pairs), len({pair.folder for pair in pairs})
+        split = args.scene_list or args.split
+        described = f"{images.count}, of {scenes} scenes of {args.data_dir}, split {split}"
+        title = f"Denoisers, camera{'s' * (len(cameras) > 1)} {', '.join(cameras)}"
     with blame("--output_dir"):
         check_apart(folder, [args.data_dir])
-    candidates = find_denoisers(args, device)
-    claim_folder(folder, "--output_dir")
-    for remark in candidates.remarks:
-        log.info("note: %s", remark)
-    names = dict.fromkeys(run.denoiser.name for run in candidates.runs)
-    log.info("images: %d; denoisers: %s", images.count, ", ".join(names))
-    info = describe_denoising(args, images, candidates)
+    with blame("--denoisers or --seeds"):
+        specs = expand_specs(args.denoisers, args.seeds)
+    with blame("--denoisers, or use --skip_missing"):
+        how = {"tile": args.tile, "self_ensemble": args.self_ensemble, "sigma": args.sigma}
+        make = partial(make_denoiser, device=device, num_workers=args.num_workers, **how)
+        runs, missing = make_runs(specs, make, args.skip_missing)
+    with blame("--pgap_of"):
+        pgap_of = choose_reference(args.pgap_of, runs, bool(missing))
+    with blame("--output_dir"):
+        claim_folder(folder)
+    notes = [f"Missing, left out: {reason}." for reason in missing]
+    if args.sigma is not None and not any("noise level" in run.denoiser.identity for run in runs):
+        notes.append("--sigma has no effect: neither nlm nor bm3d is among the denoisers.")
+    if args.self_ensemble and all(run.denoiser.classic for run in runs):
+        notes.append("--self_ensemble has no effect: no network is among the denoisers.")
+    for note in notes:
+        log.info("note: %s", note)
+    log.info("images: %d; denoisers: %s", images.count, ", ".join(dict.fromkeys(run.denoiser.name for run in runs)))
 
     # Evaluate.
-    results = denoise_all(images, candidates.runs, args.num_workers)
+    results = denoise_all(images, runs, args.num_workers)
 
     # Report.
-    table = denoising_report.write_report(results, candidates.runs, candidates.pgap_of, info, folder, args.html)
+    weights = {path: digest for run in runs for path, digest in run.denoiser.weights.items()}
+    origin = provenance({name: value for name, value in vars(args).items() if name != "command"}, weights)
+    remarks = denoising_report.remarks_on(described, cameras) + notes
+    table = denoising_report.write_report(folder, results, runs, pgap_of, title, remarks, origin, args.html)
     log.info("\n%s\n\nwritten: %s", to_terminal(table), folder / ("report.html" if args.html else "report.md"))
+
+
+def scenes_of_cameras(args: argparse.Namespace, cameras: list[str]) -> list[Path]:
+    """Find the folders of the scenes to denoise, camera by camera."""
+    listed: dict[str, list[str] | None] = dict.fromkeys(cameras)
+    if args.scene_list:
+        with blame("--scene_list or --cam_name"):
+            listed |= sort_by_camera(read_list(args.scene_list), cameras)
+    folders = []
+    for camera, names in listed.items():
+        found, chosen, _ = choose_scenes(argparse.Namespace(**vars(args) | {"cam_name": camera}), names)
+        folders += [found[name] for name in chosen]
+    return folders
 
 
 def make_submission(args: argparse.Namespace) -> None:

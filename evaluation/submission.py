@@ -24,9 +24,10 @@ from utils.workers import in_threads
 
 WRITERS = {"kaggle": (".csv", write_kaggle_csv), "sidd-mat": (".mat", write_sidd_mat)}
 UPLOAD = {
-    "kaggle": "upload it to the Kaggle competition of the SIDD benchmark",
-    "sidd-mat": "upload it to SIDD's older server",
-    "dnd": "upload the files of that folder to DND's server",
+    "kaggle": "upload it to the Kaggle competition of the SIDD benchmark, whose SSIM lies far below the older server's "
+    "for the same images: compare it with Kaggle's figures only",
+    "sidd-mat": "upload it to SIDD's older server, whose figures are those of the published tables, not Kaggle's",
+    "dnd": "upload the files of that folder to DND's server, whose figures are those of the published tables",
 }
 SUBMISSION_VERSION = 2  # raise it when the same settings begin to give other files
 

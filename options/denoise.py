@@ -1,4 +1,4 @@
-"""Options of `main_eval.py denoise`, and those of all commands that denoise."""
+"""Options of `main_eval.py denoise` and `main_eval.py submit`."""
 
 import argparse
 
@@ -13,11 +13,21 @@ from options.common import (
 )
 
 DATA_DIR = "./Datasets/SIDD_Medium_Crop/"
+NEEDED_FILES = {"kaggle": ("blocks", "output"), "sidd-mat": ("blocks", "output"), "dnd": ("dnd_dir", "output_dir")}
 DENOISER_FORM = (
     "[NAME=]WHAT: a checkpoint of DnCNN; the folder of a denoiser's or joint training, whose newest one is taken; "
     "noisy, the image as it is; nlm, non-local means (1 s for 512x512 pixels); bm3d (25 s for 512x512 pixels and core; "
     "pip install bm3d, not for commercial use)"
 )
+
+
+def check_image_options(args: argparse.Namespace) -> None:
+    """Raise ValueError unless there are either scenes or both files of blocks."""
+    for name, other in (("noisy_blocks", "gt_blocks"), ("gt_blocks", "noisy_blocks")):
+        if getattr(args, other) is not None and getattr(args, name) is None:
+            raise ValueError(f"--{other} {getattr(args, other)}: expected --{name} too, the same blocks")
+    if args.noisy_blocks and (args.data_dir != DATA_DIR or args.scene_list):
+        raise ValueError("--noisy_blocks: in place of scenes, expected neither --data_dir nor --scene_list with it")
 
 
 def add_denoise_command(commands: argparse._SubParsersAction) -> None:
@@ -60,7 +70,7 @@ def add_denoiser_options(parser: argparse.ArgumentParser) -> None:
 
 
 def _add_image_options(group) -> None:
-    most = "denoise so many crops or blocks, evenly spaced over all; 0: all"
+    most = "denoise this many crops or blocks, evenly spaced over all; 0: all"
     add_scene_options(group, split="test", purpose="denoise", max_images=0, max_images_help=most, several=True)
     group.add_argument(
         "--noisy_blocks",
@@ -116,4 +126,69 @@ def _add_result_options(group) -> None:
         type=thread_count,
         default=2,
         help="threads that read, measure and run the classic methods, and processes of bm3d; 0: none of their own",
+    )
+
+
+def check_submission_files(args: argparse.Namespace) -> None:
+    """Raise ValueError unless exactly the files and folders of the chosen benchmark are given."""
+    for name in ("blocks", "output", "dnd_dir", "output_dir"):
+        is_needed = name in NEEDED_FILES[args.benchmark]
+        if is_needed != (getattr(args, name) is not None):
+            verb = "needs" if is_needed else "does not take"
+            raise ValueError(f"--benchmark {args.benchmark}: {verb} --{name}; see main_eval.py submit --help")
+
+
+def add_submit_command(commands: argparse._SubParsersAction) -> None:
+    """Add the command that makes submissions to main_eval.py's."""
+    parser = commands.add_parser(
+        "submit",
+        help="denoise a public benchmark and write what its server takes",
+        description="Denoise a benchmark whose clean images only its server has, and write what it takes. SIDD: "
+        "download BenchmarkNoisyBlocksSrgb.mat from https://www.eecs.yorku.ca/~kamel/sidd/benchmark.php, which also "
+        "links the Kaggle competitions, and upload SubmitSrgb.csv there. DND: get the data set from "
+        "https://noise.visinf.tu-darmstadt.de/, and upload the files of bundled/ there. What is written has been read "
+        "back and compared. Run again to continue an interrupted run.",
+    )
+    parser.add_argument(
+        "--benchmark",
+        choices=NEEDED_FILES,
+        required=True,
+        help="kaggle: SIDD, a CSV of 1280 lines ID,BLOCK with the blocks' bytes in base64, 335 MB; sidd-mat: SIDD for "
+        "its older server, a cell array DenoisedBlocksSrgb, 252 MB, to which fields on method and time that it may "
+        "want are to be added by hand; dnd: the Darmstadt Noise Dataset, sRGB, 1000 crops of 512x512, 6.3 GB",
+    )
+    parser.add_argument("--denoiser", type=given_path, required=True, metavar="[NAME=]WHAT", help=DENOISER_FORM)
+    _add_file_options(parser)
+    add_denoiser_options(parser)
+    parser.add_argument(
+        "--num_workers",
+        type=thread_count,
+        default=2,
+        help="nlm and bm3d: blocks or crops that are denoised at once; 0: one",
+    )
+
+
+def _add_file_options(parser: argparse.ArgumentParser) -> None:
+    sidd = parser.add_argument_group("files of kaggle and sidd-mat")
+    sidd.add_argument(
+        "--blocks", type=given_path, default=None, metavar="FILE", help="BenchmarkNoisyBlocksSrgb.mat, as downloaded"
+    )
+    sidd.add_argument(
+        "--output",
+        type=given_path,
+        default=None,
+        metavar="FILE",
+        help="the submission, such as SubmitSrgb.csv, or SubmitSrgb.mat for sidd-mat; FILE.json beside it says what it "
+        "was made with, FILE.work/ holds denoised images until it is complete",
+    )
+    dnd = parser.add_argument_group("folders of dnd")
+    dnd.add_argument(
+        "--dnd_dir", type=given_path, default=None, metavar="DIR", help="with info.mat and images_srgb/0001.mat to 0050"
+    )
+    dnd.add_argument(
+        "--output_dir",
+        type=given_path,
+        default=None,
+        metavar="DIR",
+        help="for the denoised crops 0001_01.mat to 0050_20.mat and, to upload, bundled/0001.mat to 0050.mat",
     )

@@ -13,8 +13,7 @@ from options.common import (
     positive_int,
     thread_count,
 )
-from options.denoise import add_denoise_command
-from options.submit import add_submit_command
+from options.denoise import add_denoise_command, add_submit_command
 
 
 def evaluate_parser(model_names: tuple[str, ...]) -> Parser:

@@ -15,7 +15,7 @@ import torch
 
 import main_eval
 from evaluation.denoising import COLUMNS, DETAIL, most_detailed
-from evaluation.denoising_summary import summarise_denoisers
+from evaluation.denoising_report import summarise_denoisers
 from models.network_dncnn import DnCNN
 from models.networks import network_checkpoint
 from tests.noisy_set import CAMERA, make_set
@@ -139,6 +139,7 @@ def test_results_are_written_for_people_and_for_programs(root, capsys):
     for text in ("By ISO", "PGap", "noisy", "nlm", "white", "examples.png", "split test", "bootstrap"):
         assert text in report, text
     assert "By camera" not in report  # there is one
+    assert report.count("Kaggle") == 1  # which server's figures these resemble
     spreads = report.split("## Spread")[1]
     assert re.search(r"\| white \| \d+\.\d\d / \d+\.\d\d \|", spreads)  # between images / seeds
     assert re.search(r"\| nlm \| \d+\.\d\d \|", spreads)
@@ -285,18 +286,24 @@ def test_output_that_is_not_finite_ends_the_run_before_anything_is_written(root)
     [
         (("--denoisers", "blur"), "blur: no denoiser"),
         (("--denoisers", "{root}/net.pth", "net={root}/net.pth"), "'net' is there twice"),
-        (("--denoisers", "real={root}/real_{{seed}}"), "expected --seeds"),
+        (("--denoisers", "real={root}/real_{{seed}}"), r"expected seeds.*--seeds"),
         (("--denoisers", "{root}/real_{{seed}}", "--seeds", "0"), "expected NAME="),
-        (("--denoisers", "nlm", "--seeds", "0"), "none of --denoisers has {seed}"),
+        (
+            ("--denoisers", "nlm", "--seeds", "0"),
+            r"no denoiser has \{seed\}.*change --denoisers or --seeds",
+        ),
         (("--denoisers", "real={root}/real_{{seed}}", "--seeds", "1", "1"), "twice"),
-        (("--denoisers", "{root}/net.pth", "--pgap_of", "noisy"), "--pgap_of noisy: .*there are: net"),
+        (("--denoisers", "{root}/net.pth", "--pgap_of", "noisy"), "noisy: .*there are: net; change --pgap_of"),
         (("--cam_name", "QQ"), "--cam_name"),
         (("--data_dir", "nowhere"), "--data_dir"),
         (("--output_dir", "{root}/data/out"), "--output_dir"),
         (("--noisy_blocks", "a.mat"), "expected --gt_blocks too"),
         (("--gt_blocks", "a.mat"), "expected --noisy_blocks too"),
         (("--gt_blocks", "a.mat", "--noisy_blocks", "b.mat"), "in place of scenes"),
-        (("--scene_list", "{root}/other.txt"), "0001_001_QQ_00800_00100_5500_N is not of ZZ"),
+        (
+            ("--scene_list", "{root}/other.txt"),
+            "00100_5500_N is not of ZZ; change --scene_list or --cam_name",
+        ),
     ],
 )
 def test_bad_options_are_named_and_nothing_is_written(root, more, message):
