@@ -37,14 +37,20 @@ def make_set(root: Path, cropped: bool = True, scenes: int = 6, frames: int = 2)
     return root / "data", lists
 
 
-def make_weights(root: Path) -> Path:
-    """Write tiny weights with a gain and a noise level as of a camera -> --pretrain_dir."""
+def camera_networks() -> dict:
+    """Build tiny networks with a gain and a noise level as of a camera."""
     networks = tiny_networks(dtype=torch.float32)
     with torch.no_grad():
         networks["E"].linear[0][0].bias.fill_(0.06)
         networks["E"].linear[0][0].weight.mul_(0.01)
         networks["G1"].conv5.bias.fill_(0.25)
         networks["G1"].conv5.weight.mul_(0.1)
+    return networks
+
+
+def make_weights(root: Path) -> Path:
+    """Write the weights of `camera_networks` -> --pretrain_dir."""
+    networks = camera_networks()
     for letter in ("E", "G1", "G2"):
         path = root / "pretrain" / CAMERA / f"checkpoint_{letter}.pth"
         save_checkpoint(path, network_checkpoint(networks[letter], 1))

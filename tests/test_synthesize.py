@@ -10,6 +10,7 @@ import sys
 import time
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 import torch
@@ -99,10 +100,6 @@ def failed(root: Path, capsys, *more: str) -> list[str]:
 
 def test_outputs_mirror_the_inputs_as_png(root):
     assert images(run(root)).keys() == {"a.png", "b.png", "trip/c d.png"}
-    for name, source in {"a.png": "a.jpg", "b.png": "b.png", "trip/c d.png": "trip/c d.tif"}.items():
-        noisy, clean = read_image(root / "out" / name), read_image(root / "in" / source)
-        assert noisy.shape == clean.shape
-        assert 1 < (noisy.astype(float) - clean).std() < 60
 
 
 def test_output_is_the_generators_of_the_manifests_row(root):
@@ -167,15 +164,9 @@ def test_16_bit_image_is_rounded_first_otherwise_and_that_is_said(root, capsys):
 
 def test_grey_images_are_said_once_for_all(root, capsys):
     for name in "xyz":
-        (root / "in" / f"{name}.png").write_bytes(grey_png())
+        cv2.imwrite(str(root / "in" / f"{name}.png"), scene()[..., 0])
     run(root, "--per_image", "2")
     assert "note: grey, repeated in three channels: x.png and 2 more\n" in capsys.readouterr().out
-
-
-def grey_png() -> bytes:
-    import cv2
-
-    return cv2.imencode(".png", scene()[..., 0])[1].tobytes()
 
 
 def test_other_files_are_counted_and_hidden_ones_passed_over(root, capsys):
@@ -206,7 +197,7 @@ def test_equal_images_of_different_names_and_seeds_get_different_noise(root):
     assert len({first["b.png"], first["e.png"], other["b.png"], other["e.png"]}) == 4
 
 
-@pytest.mark.parametrize("tile", [8, 24, 64, 0])
+@pytest.mark.parametrize("tile", [8, 64, 0])
 def test_tile_changes_at_most_the_rounding_of_a_value_on_the_edge(root, tile):
     """Convolutions of other sizes add up in another order: 1e-7, which can turn over a value that is nearly k + 0.5."""
     write_image(root / "in" / "large.png", scene(100, 130))
@@ -263,13 +254,8 @@ def test_gain_is_drawn_from_those_of_a_folder_of_noisy_images(root):
     assert seen.keys() == {str(root / "shots" / f"{number}.png") for number in range(3)}  # missed by 3 (2/3)^30
     for path, gain in seen.items():
         assert gain == pytest.approx(genet(root, Path(path)), rel=1e-5)
-
-
-def test_gain_is_that_of_one_noisy_image(root):
-    write_image(root / "shot.png", with_noise(scene(32, 32), 20))
-    run(root, "--gain_from", root / "shot.png")
-    gains = {float(row["gain"]) for row in rows(root)}
-    assert gains == {float(f"{genet(root, root / 'shot.png'):.6g}")}
+    run(root, "--gain_from", root / "shots" / "1.png", out="one")
+    assert {row["gain"] for row in rows(root, "one")} == {repr(seen[str(root / "shots" / "1.png")])}
 
 
 def test_gains_of_one_iso_are_chosen(root):
@@ -426,9 +412,10 @@ def test_complete_run_does_nothing_again(root, monkeypatch, capsys):
     assert "0 of 3 images" in capsys.readouterr().out
 
 
-def test_missing_output_is_made_again_and_a_new_input_added(root):
+def test_missing_or_emptied_output_is_made_again_and_a_new_input_added(root):
     expected = run(root)
     (root / "out" / "a.png").unlink()
+    (root / "out" / "b.png").write_bytes(b"")
     assert run(root) == expected
     write_image(root / "in" / "new.png", scene())
     again = run(root)
@@ -451,28 +438,13 @@ def test_output_whose_image_is_gone_stays_in_the_manifest(root):
     assert [row["input"] for row in rows(root)] == ["a.jpg", "trip/c d.tif", "b.png"]
 
 
-def test_output_older_than_its_image_is_made_again(root):
+@pytest.mark.parametrize("changed", [time.time() + 5, 1e9], ids=["newer", "older, moved or unpacked over the input"])
+def test_output_of_a_changed_image_is_made_again_whatever_its_date(root, changed):
     before = run(root)
     write_image(root / "in" / "b.png", scene(seed=9))
-    later = time.time() + 5
-    os.utime(root / "in" / "b.png", (later, later))
+    os.utime(root / "in" / "b.png", (changed, changed))
     after = images(run(root))
     assert {name for name in after if before[name] != after[name]} == {"b.png"}
-
-
-def test_other_image_of_the_same_name_is_noised_whatever_its_date(root):
-    """An older file that was moved or unpacked over the input."""
-    before = run(root)
-    write_image(root / "in" / "b.png", scene(seed=9))
-    os.utime(root / "in" / "b.png", (1e9, 1e9))
-    after = images(run(root))
-    assert {name for name in after if before[name] != after[name]} == {"b.png"}
-
-
-def test_emptied_output_is_made_again(root):
-    before = run(root)
-    (root / "out" / "b.png").write_bytes(b"")
-    assert images(run(root)) == images(before)
 
 
 def test_images_without_a_manifest_bind_to_their_settings(root, capsys):
@@ -482,14 +454,6 @@ def test_images_without_a_manifest_bind_to_their_settings(root, capsys):
     with pytest.raises(ValueError, match="was begun with seed 0, not 5"):
         run(root, "--seed", "5")
     assert images(run(root)) == images(run(root, out="anew"))
-
-
-def test_link_from_the_input_into_the_output_is_not_followed(root, capsys):
-    run(root)
-    (root / "in" / "link").symlink_to(root / "out")
-    lines = failed(root, capsys)
-    assert len(lines) == 1 and "a link into the output folder" in lines[0]
-    assert not (root / "out" / "link").exists()
 
 
 @pytest.mark.parametrize(
@@ -534,12 +498,6 @@ def test_changed_noisy_image_of_the_gain_is_refused(root, capsys):
 def test_files_of_others_are_not_overwritten(root, capsys):
     write_image(root / "out" / "b.png", scene())
     assert "b.png: is there, but" in refuse(root, capsys)
-
-
-def test_damaged_record_is_named(root, capsys):
-    run(root)
-    (root / "out" / "synthesis.json").write_text("[")
-    assert "synthesis.json: missing or damaged" in refuse(root, capsys)
 
 
 def test_second_process_in_the_same_folder_is_refused(root, capsys):
@@ -601,28 +559,22 @@ def test_image_without_its_noisy_one_is_named(root, capsys):
     assert len(lines) == 4
 
 
-def test_link_that_loops_is_named_and_other_links_are_followed(root, capsys):
-    (root / "in" / "trip" / "again").symlink_to(root / "in")
+def test_links_are_followed_but_for_loops_and_those_into_the_output(root, capsys):
     write_image(root / "elsewhere" / "x.png", scene())
-    (root / "in" / "linked").symlink_to(root / "elsewhere")
-    (root / "in" / "gone.png").symlink_to(root / "nowhere.png")
+    run(root)
+    for name, target in (("trip/again", "in"), ("linked", "elsewhere"), ("link", "out"), ("gone.png", "nowhere.png")):
+        (root / "in" / name).symlink_to(root / target)
     lines = failed(root, capsys)
-    assert "a link to a folder that it lies in" in lines[1]
-    assert "gone.png: no such file" in lines[0]
-    assert len(lines) == 2
+    for part in ("gone.png: no such file", "link: a link into the output folder", "again: a link to a folder that it"):
+        assert sum(part in line for line in lines) == 1
+    assert len(lines) == 3
     assert "linked/x.png" in contents(root / "out")
+    assert not (root / "out" / "link").exists()
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="names that are no text are for Linux")
 def test_odd_names_are_kept(root):
-    odd = [
-        "Bäume ♥.png",
-        "a'b\"c,d.png",
-        "new\nline.png",
-        "no text \udcff.png",
-        "100% #1; [x] {y}.png",
-        "-n.png",
-    ]
+    odd = ["Bäume ♥.png", "a'b\"c,d.png", "new\nline.png", "no text \udcff.png", "100% #1; [x] {y}.png", "-n.png"]
     for name in odd:
         write_image(root / "in" / name, scene())
     files = run(root)
@@ -642,20 +594,6 @@ def test_folder_that_cannot_be_read_is_named(root, capsys, monkeypatch):
 
     monkeypatch.setattr(Path, "iterdir", iterdir)
     assert failed(root, capsys) == [f"failed: {root / 'in' / 'locked'}: cannot be read (Permission denied)"]
-
-
-def test_noise_that_is_not_finite_is_not_written(root, capsys):
-    (root / "odd").mkdir()
-    shutil.copytree(root / "weights" / CAMERA, root / "odd" / CAMERA)
-    path = root / "odd" / CAMERA / "checkpoint_G2.pth"
-    content = torch.load(path)
-    content["config"]["final_act"] = "exp"
-    content["model_state_dict"]["decoder_head.0.bias"].fill_(1e3)  # e^1000 is infinite
-    torch.save(content, path)
-    assert images(run(root, "--pretrain_dir", root / "odd", code=1)) == {}
-    lines = [line for line in capsys.readouterr().err.splitlines() if line.startswith("failed: ")]
-    assert len(lines) == 3
-    assert "b.png: the networks give noise that is not finite" in lines[1]
 
 
 def test_name_too_long_to_write_is_named(root, capsys):
@@ -762,11 +700,6 @@ def test_bad_noisy_image_to_draw_from_is_named(root, capsys):
 )  # fmt: skip
 def test_options_that_do_not_fit_end_in_one_line(root, capsys, words):
     assert words.split()[-2] in refuse(root, capsys, *words.split())
-
-
-def test_defaults_need_no_more_than_two_folders():
-    args = synthesize_options(["--input_dir", "x", "--output_dir", "y"])
-    assert (args.cam_name, args.NeCA_type, args.per_image, args.format) == ("DC", "W", 1, "png")
 
 
 def test_shipped_camera_works_with_default_options(tmp_path, monkeypatch):
