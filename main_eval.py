@@ -27,8 +27,7 @@ from evaluation.noise_report import remarks_on, write_report
 from evaluation.noise_setup import choose_scenes
 from evaluation.report import check_apart, provenance
 from evaluation.submission import UPLOAD, BlockSubmission, DndSubmission
-from options.denoise import check_image_options, check_submission_files
-from options.evaluate import evaluate_parser
+from options.evaluate import check_image_options, check_submission_files, evaluate_parser
 from utils.command import blame, run_command
 from utils.files import claim_folder
 from utils.randomness import evenly_spaced

@@ -1,19 +1,28 @@
-"""Options of main_eval.py, which has a command of its own for each kind of model."""
+"""Options of main_eval.py: its commands noise, denoise and submit."""
 
 import argparse
 
+from models.denoiser import TILE
 from options.common import (
     Parser,
     add_device_options,
     add_pretrain_option,
     add_scene_options,
     add_seed_option,
+    given_path,
     natural_int,
     non_negative_float,
     positive_int,
     thread_count,
 )
-from options.denoise import add_denoise_command, add_submit_command
+
+DATA_DIR = "./Datasets/SIDD_Medium_Crop/"
+NEEDED_FILES = {"kaggle": ("blocks", "output"), "sidd-mat": ("blocks", "output"), "dnd": ("dnd_dir", "output_dir")}
+DENOISER_FORM = (
+    "[NAME=]WHAT: a checkpoint of DnCNN; the folder of a denoiser's or joint training, whose newest one is taken; "
+    "noisy, the image as it is; nlm, non-local means (1 s for 512x512 pixels); bm3d (25 s for 512x512 pixels and core; "
+    "pip install bm3d, not for commercial use)"
+)
 
 
 def evaluate_parser(model_names: tuple[str, ...]) -> Parser:
@@ -32,8 +41,8 @@ def evaluate_parser(model_names: tuple[str, ...]) -> Parser:
     _add_output_options(noise)
     add_seed_option(noise)
     add_device_options(noise)
-    add_denoise_command(commands)
-    add_submit_command(commands)
+    _add_denoise_command(commands)
+    _add_submit_command(commands)
     return parser
 
 
@@ -85,4 +94,177 @@ def _add_output_options(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--html", action="store_true", help="also write report.html, one file with all of it")
     group.add_argument(
         "--num_workers", type=thread_count, default=2, help="threads that read and measure; 0: none of their own"
+    )
+
+
+def check_image_options(args: argparse.Namespace) -> None:
+    """Raise ValueError unless there are either scenes or both files of blocks."""
+    for name, other in (("noisy_blocks", "gt_blocks"), ("gt_blocks", "noisy_blocks")):
+        if getattr(args, other) is not None and getattr(args, name) is None:
+            raise ValueError(f"--{other} {getattr(args, other)}: expected --{name} too, the same blocks")
+    if args.noisy_blocks and (args.data_dir != DATA_DIR or args.scene_list):
+        raise ValueError("--noisy_blocks: in place of scenes, expected neither --data_dir nor --scene_list with it")
+
+
+def _add_denoise_command(commands: argparse._SubParsersAction) -> None:
+    """Add the command that judges denoisers to main_eval.py's."""
+    parser = commands.add_parser(
+        "denoise",
+        help="denoisers on real noisy images whose clean ones are known",
+        description="Denoise real noisy images and compare with the clean ones: PSNR and SSIM of the outputs rounded "
+        "to 8 bit, as the benchmarks have them, and what training on a synthesiser's noise in place of real noise "
+        "costs (PGap). Writes report.md, results.csv (a row per image, denoiser and seed), results.json and pictures.",
+    )
+    _add_image_options(parser.add_argument_group("images"))
+    _add_choice_options(parser.add_argument_group("denoisers"))
+    _add_result_options(parser.add_argument_group("results"))
+    _add_denoiser_options(parser)
+
+
+def _add_denoiser_options(parser: argparse.ArgumentParser) -> None:
+    """How a denoiser works, `evaluation.denoisers.make_denoiser`."""
+    group = parser.add_argument_group("how to denoise")
+    group.add_argument(
+        "--tile",
+        type=natural_int,
+        default=TILE,
+        help="pixels of a tile's side, 0: whole images; it changes memory and speed, not the result",
+    )
+    group.add_argument(
+        "--self_ensemble",
+        action="store_true",
+        help="networks: mean over the eight flips and rotations of the image, eight times the work",
+    )
+    group.add_argument(
+        "--sigma",
+        type=non_negative_float,
+        default=None,
+        help="nlm and bm3d: standard deviation of the noise in grey levels; without it each image's is estimated, by "
+        "the median of wavelet coefficients of every third row and column (about 0.85 times the true one)",
+    )
+    add_device_options(group)
+
+
+def _add_image_options(group) -> None:
+    most = "denoise this many crops or blocks, evenly spaced over all; 0: all"
+    add_scene_options(group, split="test", purpose="denoise", max_images=0, max_images_help=most, several=True)
+    group.add_argument(
+        "--noisy_blocks",
+        type=given_path,
+        default=None,
+        metavar="FILE",
+        help="ValidationNoisyBlocksSrgb.mat of SIDD, in place of scenes; with --gt_blocks",
+    )
+    group.add_argument(
+        "--gt_blocks", type=given_path, default=None, metavar="FILE", help="ValidationGtBlocksSrgb.mat of SIDD"
+    )
+
+
+def _add_choice_options(group) -> None:
+    group.add_argument(
+        "--denoisers",
+        type=given_path,
+        nargs="+",
+        default=["noisy", "nlm"],
+        metavar="[NAME=]WHAT",
+        help=DENOISER_FORM + "; the noisy image is always among them",
+    )
+    group.add_argument(
+        "--seeds",
+        type=natural_int,
+        nargs="+",
+        default=[],
+        help="of runs with the same recipe: {seed} in a path stands for each of them, as in "
+        "real=saves/denoising/real_{seed}",
+    )
+    group.add_argument(
+        "--pgap_of",
+        default=None,
+        metavar="NAME",
+        help="the denoiser trained on real noise: PGap is its PSNR minus that of each other one, seed by seed; "
+        "without it the one called real, if there is one",
+    )
+    group.add_argument(
+        "--skip_missing", action="store_true", help="print which checkpoints are missing, and go on with the others"
+    )
+
+
+def _add_result_options(group) -> None:
+    group.add_argument(
+        "--output_dir",
+        type=given_path,
+        default=None,
+        help="folder for the results (default: ./saves/evaluation/denoise_<cameras>/)",
+    )
+    group.add_argument("--html", action="store_true", help="also write report.html, one file with all of it")
+    group.add_argument(
+        "--num_workers",
+        type=thread_count,
+        default=2,
+        help="threads that read, measure and run the classic methods, and processes of bm3d; 0: none of their own",
+    )
+
+
+def check_submission_files(args: argparse.Namespace) -> None:
+    """Raise ValueError unless exactly the files and folders of the chosen benchmark are given."""
+    for name in ("blocks", "output", "dnd_dir", "output_dir"):
+        is_needed = name in NEEDED_FILES[args.benchmark]
+        if is_needed != (getattr(args, name) is not None):
+            verb = "needs" if is_needed else "does not take"
+            raise ValueError(f"--benchmark {args.benchmark}: {verb} --{name}; see main_eval.py submit --help")
+
+
+def _add_submit_command(commands: argparse._SubParsersAction) -> None:
+    """Add the command that makes submissions to main_eval.py's."""
+    parser = commands.add_parser(
+        "submit",
+        help="denoise a public benchmark and write what its server takes",
+        description="Denoise a benchmark whose clean images only its server has, and write what it takes. SIDD: "
+        "download BenchmarkNoisyBlocksSrgb.mat from https://www.eecs.yorku.ca/~kamel/sidd/benchmark.php, which also "
+        "links the Kaggle competitions, and upload SubmitSrgb.csv there. DND: get the data set from "
+        "https://noise.visinf.tu-darmstadt.de/, and upload the files of bundled/ there. What is written has been read "
+        "back and compared. Run again to continue an interrupted run.",
+    )
+    parser.add_argument(
+        "--benchmark",
+        choices=NEEDED_FILES,
+        required=True,
+        help="kaggle: SIDD, a CSV of 1280 lines ID,BLOCK with the blocks' bytes in base64, 335 MB; sidd-mat: SIDD for "
+        "its older server, a cell array DenoisedBlocksSrgb, 252 MB, to which fields on method and time that it may "
+        "want are to be added by hand; dnd: the Darmstadt Noise Dataset, sRGB, 1000 crops of 512x512, 6.3 GB",
+    )
+    parser.add_argument("--denoiser", type=given_path, required=True, metavar="[NAME=]WHAT", help=DENOISER_FORM)
+    _add_file_options(parser)
+    _add_denoiser_options(parser)
+    parser.add_argument(
+        "--num_workers",
+        type=thread_count,
+        default=2,
+        help="nlm and bm3d: blocks or crops that are denoised at once; 0: one",
+    )
+
+
+def _add_file_options(parser: argparse.ArgumentParser) -> None:
+    sidd = parser.add_argument_group("files of kaggle and sidd-mat")
+    sidd.add_argument(
+        "--blocks", type=given_path, default=None, metavar="FILE", help="BenchmarkNoisyBlocksSrgb.mat, as downloaded"
+    )
+    sidd.add_argument(
+        "--output",
+        type=given_path,
+        default=None,
+        metavar="FILE",
+        help="the submission, such as SubmitSrgb.csv, or SubmitSrgb.mat for sidd-mat; FILE.json beside it says what it "
+        "was made with, FILE.work/ holds denoised images until it is complete",
+    )
+    dnd = parser.add_argument_group("folders of dnd")
+    dnd.add_argument(
+        "--dnd_dir", type=given_path, default=None, metavar="DIR", help="with info.mat and images_srgb/0001.mat to 0050"
+    )
+    dnd.add_argument(
+        "--output_dir",
+        type=given_path,
+        default=None,
+        metavar="DIR",
+        help="for the denoised crops 0001_01.mat to 0050_20.mat and, to upload, bundled/0001.mat to 0050.mat",
     )
