@@ -34,7 +34,7 @@ def evaluate_parser(model_names: tuple[str, ...]) -> Parser:
         help="noise models against the real noise of the same images",
         description="Set fake noise beside the real noise of the same images: by the published metrics, and by "
         "autocorrelation, spectrum, channel correlation and noise level function, which those do not see. Writes "
-        "report.md, results.csv (a row per image, model and draw), results.json and plots.",
+        "report.md, results.csv (one row per image, model and draw), results.json and plots.",
     )
     _add_data_options(noise)
     _add_model_options(noise, model_names)
@@ -48,7 +48,7 @@ def evaluate_parser(model_names: tuple[str, ...]) -> Parser:
 
 def _add_data_options(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("images")
-    most = "evaluate so many crops, evenly spaced over all; 0: all"
+    most = "evaluate this many crops, evenly spaced over all; 0: all"
     add_scene_options(group, split="test", purpose="evaluate on", max_images=0, max_images_help=most)
 
 
@@ -113,7 +113,7 @@ def _add_denoise_command(commands: argparse._SubParsersAction) -> None:
         help="denoisers on real noisy images whose clean ones are known",
         description="Denoise real noisy images and compare with the clean ones: PSNR and SSIM of the outputs rounded "
         "to 8 bit, as the benchmarks have them, and what training on a synthesiser's noise in place of real noise "
-        "costs (PGap). Writes report.md, results.csv (a row per image, denoiser and seed), results.json and pictures.",
+        "costs (PGap). Writes report.md, results.csv (one row per image, denoiser, seed), results.json and pictures.",
     )
     _add_image_options(parser.add_argument_group("images"))
     _add_choice_options(parser.add_argument_group("denoisers"))
@@ -122,7 +122,7 @@ def _add_denoise_command(commands: argparse._SubParsersAction) -> None:
 
 
 def _add_denoiser_options(parser: argparse.ArgumentParser) -> None:
-    """How a denoiser works, `evaluation.denoisers.make_denoiser`."""
+    """Add the options on how a denoiser works, those of `evaluation.denoisers.make_denoiser`."""
     group = parser.add_argument_group("how to denoise")
     group.add_argument(
         "--tile",
