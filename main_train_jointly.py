@@ -11,7 +11,7 @@ from data.pairs import find_pairs, pairs_fingerprint
 from data.training import BatchSettings, TrainingData, split_scenes
 from evaluation.during_training import measure_joint
 from models.model_joint import JointModel
-from models.network_ncnet import STRIDE
+from models.network_ncnet import UNET_STRIDE
 from models.networks import GENERATORS, build_networks, describe
 from models.pretrained import begin_from
 from options.train_jointly import joint_options, network_configs, train_jointly_parser
@@ -50,7 +50,7 @@ def train_camera(args: argparse.Namespace, fixed: dict, device: torch.device) ->
             lists = args.data_prep_dir, args.generate_data_lists, args.seed
             scenes = split_scenes(args.train_img_dir, [args.cam_name], *lists, log)
         with blame("--train_img_dir or --patch_size"):
-            train_pairs, test_pairs = find_pairs(scenes[0], args.patch_size), find_pairs(scenes[1], STRIDE)
+            train_pairs, test_pairs = find_pairs(scenes[0], args.patch_size), find_pairs(scenes[1], UNET_STRIDE)
         with blame("--batch_size"):
             schedule = Schedule(steps_per_epoch(len(train_pairs), args.batch_size), **schedule_options(args))
 

@@ -18,7 +18,7 @@ import torch
 from torch import Tensor, nn
 
 from benchmark.timing import Work, ratio, seconds, spread, take_turns
-from models.generator import TILE, NoiseGenerator
+from models.generator import SYNTHESIS_TILE, NoiseGenerator
 from models.neca import synthesize_w
 from models.networks import GENERATORS, build_networks
 
@@ -54,7 +54,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--pairs", type=int, default=5)
     parser.add_argument("--size", type=int, default=1024, help="side of the timed images")
-    parser.add_argument("--tile", type=int, default=TILE)
+    parser.add_argument("--tile", type=int, default=SYNTHESIS_TILE)
     parser.add_argument("--megapixels", type=float, default=12, help="of the large image; 0: none")
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     parser.add_argument("--large_only", action="store_true", help=argparse.SUPPRESS)

@@ -16,8 +16,8 @@ import torch
 from skimage.restoration import estimate_sigma
 
 from evaluation.noise_models import split_name
-from models.denoiser import TILE, TiledDenoiser
 from models.pretrained import MissingWeightsError, find_checkpoints, load_network
+from models.tiled import DENOISER_TILE, TiledDenoiser
 from utils.checkpoints import load_checkpoint
 from utils.files import sha256_of
 from utils.image import to_uint8
@@ -177,7 +177,7 @@ def estimate_noise_level(noisy: np.ndarray) -> float:
 def make_denoiser(
     spec: str,
     device: torch.device,
-    tile: int = TILE,
+    tile: int = DENOISER_TILE,
     self_ensemble: bool = False,
     sigma: float | None = None,
     num_workers: int = 0,

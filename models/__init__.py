@@ -7,8 +7,7 @@ from typing import Any
 _NAMES = {
     "augmentation": ["AddCameraNoise"],
     "blocks": ["ACT_MODES", "INIT_TYPES", "initialise"],
-    "denoiser": ["TiledDenoiser"],
-    "generator": ["NoiseGenerator", "load_neca"],
+    "generator": ["NoiseGenerator", "load_neca", "white_noise"],
     "model_denoiser": ["DenoiserModel", "DenoiserOptions"],
     "model_joint": ["CRITICS", "JointModel", "JointOptions", "StepRandomness", "draw_step"],
     "neca": ["Synthesis", "correlate", "synthesize_s", "synthesize_w"],
@@ -20,7 +19,7 @@ _NAMES = {
     "networks": ["GENERATORS", "LETTERS", "NETWORK_CLASSES", "build_networks", "network_checkpoint"],
     "optimise": ["Precision", "Update"],
     "pretrained": ["MissingWeightsError", "load_generators", "load_network"],
-    "white_noise": ["white_noise"],
+    "tiled": ["TiledDenoiser"],
 }
 _MODULES = {name: f"models.{module}" for module, names in _NAMES.items() for name in names}
 __all__ = list(_MODULES)

@@ -1,8 +1,9 @@
 """Inference forms of the three generators: the same functions of the same weights, computed with less work."""
 
 import copy
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from functools import partial
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -12,8 +13,7 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 from models.network_genet import GENet
 from models.network_ncnet import NCNet
 from models.network_npnet import NPNet
-from models.receptive_field import decoder_margin, genet_margin, margin_before, ncnet_margin, needs_whole_image
-from models.threads import on_cores
+from utils.workers import in_threads
 
 # Features below this size come from memory that glibc keeps (its mmap threshold ends at 32 MiB): larger ones cost a
 # page fault for every 4 KiB, which took a fifth of the time.
@@ -21,35 +21,41 @@ BAND_BYTES = 24 << 20
 
 # Rows of a 3x3 kernel that fall on the same pixel after nearest x2 upsampling, for the even and the odd output rows.
 PHASES = torch.tensor([[[1, 0, 0], [0, 1, 1]], [[1, 1, 0], [0, 0, 1]]])  # (phase, row of the 2x2 kernel, of the 3x3)
-# What a border looks like before the upsampling: reflection about the last pixel meets that pixel's other half.
-BEFORE_UPSAMPLING = {"zeros": "zeros", "reflect": "replicate", "replicate": "replicate", "circular": "circular"}
 
 
-def pointwise(conv: nn.Conv2d, features: Tensor) -> Tensor:
-    """Apply a 1x1 convolution, rows as the batch: (N, C, H, W) -> (N, C', H, W), channels last.
+def on_cores(function: Callable[[Any], Tensor], items: Iterable[Any], device: torch.device) -> Iterator[Tensor]:
+    """Apply a function to each item without gradients, on a CPU one item per core: yield the results in order.
 
-    With one thread, PyTorch hands a 1x1 convolution to oneDNN only from 16 samples on; without it takes twice as long.
+    Cores with an item each need not wait for each other, as PyTorch's own threads do after every layer, which costs
+    most where other programs use the cores.
     """
-    batch, _, height, width = features.shape
-    if not features.is_contiguous(memory_format=torch.channels_last):
-        return conv(features)
-    rows = features.permute(0, 2, 3, 1).reshape(batch * height, 1, width, -1).permute(0, 3, 1, 2)
-    return conv(rows).permute(0, 2, 3, 1).reshape(batch, height, width, -1).permute(0, 3, 1, 2)
+    items, count = list(items), torch.get_num_threads()
+    if device.type != "cpu" or min(count, len(items)) <= 1:
+        yield from map(function, items)
+        return
+
+    def on_one_core(item: Any) -> Tensor:
+        torch.set_num_threads(1)
+        with torch.no_grad():
+            return function(item)
+
+    try:
+        yield from in_threads(on_one_core, items, count)
+    finally:
+        torch.set_num_threads(count)  # of threads to come, which take over the number that was set last
 
 
-def in_bands(function: Callable[..., Tensor], inputs: tuple[Tensor, ...], margin: int, channels: int | None) -> Tensor:
+def in_bands(function: Callable[..., Tensor], inputs: tuple[Tensor, ...], margin: int, channels: int) -> Tensor:
     """Apply layers band by band of an image's rows, as if at once: the features between them stay small.
 
     The last input has the output's size, others may be coarser by 2. margin: rows around a band that its output
-    depends on; channels: of the features between the layers, None for one band.
+    depends on, an even number; channels: of the features between the layers.
     """
     batch, _, height, width = inputs[-1].shape
     share = 2 * BAND_BYTES // max(2, torch.get_num_threads())  # so that many cores need no more than two
-    row_bytes = batch * width * (channels or 0) * inputs[-1].element_size()
-    rows = share // row_bytes // 2 * 2 if row_bytes else height
-    if rows >= height:
+    rows = max(8, share // (batch * width * channels * inputs[-1].element_size()) // 2 * 2)
+    if rows >= height or inputs[-1].device.type != "cpu":
         return function(*inputs)
-    rows, margin = max(rows, 8), margin + margin % 2
     scales = [height // part.shape[-2] for part in inputs]  # 1 or 2
 
     def band(top: int) -> Tensor:
@@ -67,6 +73,18 @@ def in_bands(function: Callable[..., Tensor], inputs: tuple[Tensor, ...], margin
     return output
 
 
+def pointwise(conv: nn.Conv2d, features: Tensor) -> Tensor:
+    """Apply a 1x1 convolution, rows as the batch: (N, C, H, W) -> (N, C', H, W), channels last.
+
+    With one thread, PyTorch hands a 1x1 convolution to oneDNN only from 16 samples on; without it takes twice as long.
+    """
+    batch, _, height, width = features.shape
+    if not features.is_contiguous(memory_format=torch.channels_last):
+        return conv(features)
+    rows = features.permute(0, 2, 3, 1).reshape(batch * height, 1, width, -1).permute(0, 3, 1, 2)
+    return conv(rows).permute(0, 2, 3, 1).reshape(batch, height, width, -1).permute(0, 3, 1, 2)
+
+
 def folded(layers: nn.Module) -> nn.Sequential:
     """Copy layers as one flat Sequential in eval mode, each BatchNorm folded into the convolution before it."""
     flat: list[nn.Module] = []
@@ -78,12 +96,19 @@ def folded(layers: nn.Module) -> nn.Sequential:
     return nn.Sequential(*flat)
 
 
+def reach(layers: nn.Module) -> int | None:
+    """Return how many pixels far 3x3 and 7x7 convolutions look, None for instance norm: the whole image."""
+    if any(isinstance(layer, nn.InstanceNorm2d) for layer in layers.modules()):
+        return None
+    return sum(layer.padding[0] for layer in layers.modules() if isinstance(layer, nn.Conv2d))
+
+
 class FastGENet(nn.Module):
     """GENet without its pooling, which tiles share."""
 
     def __init__(self, genet: GENet):
         super().__init__()
-        self.margin, self.needs_whole_image = genet_margin(genet), needs_whole_image(genet)
+        self.margin = reach(genet.model)
         self.features = folded(genet.model)  # (N, 3, H, W) -> (N, nc, H, W)
         self.linear = folded(genet.linear)  # (N, nc, 1, 1) -> (N, 1, 1, 1)
 
@@ -92,6 +117,7 @@ class FastNPNet(nn.Module):
     """NPNet with its first two convolutions, between which there is nothing, folded into one 7x7."""
 
     MARGIN = 3
+    GAIN_LAYERS = 3
 
     def __init__(self, npnet: NPNet):
         super().__init__()
@@ -109,75 +135,47 @@ class FastNPNet(nn.Module):
 
 
 class FastNCNet(nn.Module):
-    """NCNet with BatchNorm folded in and, where it can be, the upsampling folded into the decoders."""
+    """The default NCNet with BatchNorm and the upsampling folded into its convolutions."""
+
+    MARGIN = 48  # pixels around a part of its output that it depends on: 41, in whole steps of the U-Net's stride
+    ENCODER_MARGIN, DECODER_MARGIN = 4, 2  # rows, of the finest encoder and of a decoder with its upsampling
 
     def __init__(self, ncnet: NCNet):
         super().__init__()
-        self.margin, self.needs_whole_image = ncnet_margin(ncnet), needs_whole_image(ncnet)
-        self.wraps = ncnet.config["padding_mode"] == "circular"
-        self.stem = folded(ncnet.encoders[0][:2])
-        self.encoders = nn.ModuleList([folded(ncnet.encoders[0][2:]), *map(folded, ncnet.encoders[1:])])
+        self.encoders = nn.ModuleList(map(folded, ncnet.encoders))
         decoders = [folded(decoder) for decoder in ncnet.decoders]
-        join = FoldedJoin if ncnet.config["upsample_mode"] == "upsampling" else Join
-        self.joins = nn.ModuleList(join(up, decoder[0]) for up, decoder in zip(ncnet.up_samplers, decoders))
+        self.joins = nn.ModuleList(FoldedJoin(decoder[0]) for decoder in decoders)
         self.decoders = nn.ModuleList(decoder[1:] for decoder in decoders)
         self.head = folded(ncnet.decoder_head)
-        self.margins = [margin_before(ncnet.encoders[0], 0)]
-        self.margins += [decoder_margin(*pair) for pair in zip(ncnet.up_samplers, ncnet.decoders)]
 
-    def forward(self, noise: Tensor, seams: tuple[list[int], list[int]] = ((), ())) -> Tensor:
-        """(N, 3, H, W) -> (N, 3, H, W), H and W multiples of 8.
-
-        seams: rows and columns where the image's own borders run through a tile that was continued around them; the
-        second convolution, which pads with zeros whatever the mode, must not look across.
-        """
-        whole = self.wraps or self.needs_whole_image or noise.device.type != "cpu"
-        channels = self.stem[0].out_channels
-        skips = [in_bands(partial(self._first, seams), (noise,), self.margins[0], None if whole else channels)]
+    def forward(self, noise: Tensor) -> Tensor:
+        """Compute NCNet: (N, 3, H, W) -> (N, 3, H, W), H and W multiples of 8."""
+        channels = self.encoders[0][0].out_channels
+        skips = [in_bands(self.encoders[0], (noise,), self.ENCODER_MARGIN, channels)]
         for encoder in self.encoders[1:]:
             skips.append(encoder(skips[-1]))
         features = skips.pop()
-        for level, margin in enumerate(self.margins[1:]):
+        for level in range(len(self.decoders)):
             skip = skips.pop()
-            layers = partial(self._decode, level)
-            features = in_bands(layers, (features, skip), margin, None if whole else skip.shape[1])
+            features = in_bands(partial(self._decode, level), (features, skip), self.DECODER_MARGIN, skip.shape[1])
         return features
 
-    def _first(self, seams: tuple[list[int], list[int]], noise: Tensor) -> Tensor:
-        """The finest encoder."""
-        features = self.stem(noise)
-        if not seams[0] and not seams[1]:
-            return self.encoders[0](features)
-        bands = [band.tensor_split(seams[1], dim=3) for band in features.tensor_split(seams[0], dim=2)]
-        return torch.cat([torch.cat([self.encoders[0](part) for part in band], dim=3) for band in bands], dim=2)
-
     def _decode(self, level: int, low: Tensor, skip: Tensor) -> Tensor:
-        """A decoder with the joining before it, and after the finest one the head."""
+        """Join and decode, at the finest level to the end."""
         features = self.decoders[level](self.joins[level](low, skip))
         if level + 1 < len(self.decoders):
             return features
         return self.head[1:](pointwise(self.head[0], features))
 
 
-class Join(nn.Module):
-    """A decoder's upsampling, concatenation and first convolution, as they are."""
-
-    def __init__(self, up_sampler: nn.Module, conv: nn.Conv2d):
-        super().__init__()
-        self.up_sampler, self.conv = folded(up_sampler), conv
-
-    def forward(self, low: Tensor, skip: Tensor) -> Tensor:
-        return self.conv(torch.cat([self.up_sampler(low), skip], dim=1))
-
-
 class FoldedJoin(nn.Module):
-    """The same for nearest upsampling, without making the upsampled and the joined features.
+    """A decoder's nearest upsampling, concatenation and first convolution, without making what is between them.
 
     The convolution is the sum of one on the skip connection and one on the upsampled features; the latter is four 2x2
     convolutions before the upsampling, one for each position of the output pixel in its 2x2 block.
     """
 
-    def __init__(self, up_sampler: nn.Module, conv: nn.Conv2d):
+    def __init__(self, conv: nn.Conv2d):
         super().__init__()
         out_nc, in_nc = conv.weight.shape[:2]
         low_nc = in_nc - out_nc  # the skip connection has the decoder's width
@@ -185,14 +183,21 @@ class FoldedJoin(nn.Module):
         self.skip.weight = nn.Parameter(conv.weight[:, low_nc:].clone())
         phases = PHASES.to(conv.weight.device, torch.float64)
         weight = torch.einsum("pak,qbl,oikl->pqoiab", phases, phases, conv.weight[:, :low_nc].double())
-        mode = BEFORE_UPSAMPLING[conv.padding_mode]
-        self.phases = nn.Conv2d(low_nc, 4 * out_nc, 2, padding=1, padding_mode=mode, bias=False)
+        self.phases = nn.Conv2d(low_nc, 4 * out_nc, 2, padding=1, bias=False)
         self.phases.weight = nn.Parameter(weight.reshape(4 * out_nc, low_nc, 2, 2).to(conv.weight))
 
     def forward(self, low: Tensor, skip: Tensor) -> Tensor:
+        """Join: (N, C', H, W), (N, C, 2 H, 2 W) -> (N, C, 2 H, 2 W)."""
         height, width = low.shape[-2:]
-        joined = self.skip(skip)  # (N, C, 2 H, 2 W)
+        joined = self.skip(skip)
         for number, phase in enumerate(self.phases(low).chunk(4, dim=1)):  # (N, C, H + 1, W + 1) each
             down, right = divmod(number, 2)
             joined[..., down::2, right::2] += phase[..., down : down + height, right : right + width]
         return joined
+
+
+def fast_ncnet(ncnet: NCNet) -> nn.Module:
+    """Make NCNet's inference form: FastNCNet of the published layers, a copy of the network of any other variant."""
+    modes = [ncnet.config[name] for name in ("downsample_mode", "upsample_mode", "padding_mode")]
+    is_published = modes == ["strideconv", "upsampling", "zeros"] and reach(ncnet) is not None
+    return FastNCNet(ncnet) if is_published else copy.deepcopy(ncnet).eval()

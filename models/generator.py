@@ -5,17 +5,19 @@ model = load_neca("pretrain/DC")
 noisy = model.synthesize(clean, gain=0.05, seed=1)
 """
 
+import hashlib
+import math
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
 from models.blocks import exact_convolutions
-from models.fast import FastGENet, FastNCNet, FastNPNet
-from models.image_batch import NOISY_RANGE, ImageBatch, image_keys, per_image
+from models.fast import FastGENet, FastNPNet, fast_ncnet
 from models.neca import Synthesis
 from models.pretrained import (
     MissingWeightsError,
@@ -24,11 +26,128 @@ from models.pretrained import (
     hash_weights,
     load_generators,
 )
-from models.tiled import correlate, estimate_gain
-from models.tiled_npnet import noise_levels
-from models.white_noise import draw_white_noise
+from models.tiled import correlated_tiles, estimate_gain, noise_levels
 
-TILE = 1024  # pixels of a tile's side: about 1.5 GB; smaller tiles spend more on the surroundings that they share
+SYNTHESIS_TILE = (
+    1024  # pixels of a tile's side: about 1.5 GB; smaller tiles spend more on the surroundings that they share
+)
+NOISE_BLOCK = 128  # pixels of a white-noise block's side; another number would give other noise from the same seed
+SMALLEST_IMAGE = 8  # pixels; the U-Net's stride
+CLEAN_RANGE = (0.0, 1.0)
+NOISY_RANGE = (-1.0, 2.0)  # noise may lead out of [0, 1]; values up to 255 would be a mistake
+
+
+def white_noise(seed: int, key: str, height: int, width: int) -> Tensor:
+    """Draw an image's white noise, N(0, 1): -> (3, height, width) float32 on the CPU."""
+    noise = torch.empty(1, 3, height, width)
+    draw_white_noise(noise, seed, [key])
+    return noise[0]
+
+
+def draw_white_noise(images: Tensor, seed: int, keys: list[str]) -> None:
+    """Fill images, (N, 3, H, W) on any device, with the white noise of their keys.
+
+    Each block of 128x128 pixels follows from (seed, key, block row, block column) alone: a larger image begins with the
+    same numbers, whatever device they then go to. The key tells images apart that share a seed.
+    """
+    height, width = images.shape[-2:]
+    for image, key in zip(images, keys):
+        for top in range(0, height, NOISE_BLOCK):
+            for left in range(0, width, NOISE_BLOCK):
+                place = image[:, top : top + NOISE_BLOCK, left : left + NOISE_BLOCK]
+                block = _block(seed, key, top // NOISE_BLOCK, left // NOISE_BLOCK)
+                place.copy_(block[:, : place.shape[1], : place.shape[2]])
+
+
+def _block(seed: int, key: str, row: int, column: int) -> Tensor:
+    """Draw a block from a counter-based generator (Salmon et al. 2011): the key is the image, the counter the place."""
+    words = np.frombuffer(hashlib.sha256(f"{seed} {key}".encode()).digest()[:16], "<u8")
+    random = np.random.Generator(np.random.Philox(key=words, counter=[0, 0, row, column]))
+    return torch.from_numpy(random.standard_normal((3, NOISE_BLOCK, NOISE_BLOCK), dtype=np.float32))
+
+
+class ImageBatch:
+    """An image or a batch in any of the accepted kinds, as a batch.
+
+    Kinds: (H, W, 3) arrays, (3, H, W) and (N, 3, H, W) tensors, all uint8 or float within the limits. `pixels` is
+    (N, 3, H, W) in the given type and shares the given memory. Raises ValueError, which says what was expected, for
+    other types, shapes and ranges, sides below 8 pixels and values that are not finite.
+    """
+
+    def __init__(self, image: Any, name: str = "clean", limits: tuple[float, float] = CLEAN_RANGE):
+        self.is_array = not isinstance(image, Tensor)
+        pixels = _from_array(image, name, limits) if self.is_array else image.detach()
+        self.is_single = pixels.ndim == 3
+        expected = "(H, W, 3)" if self.is_array else "(3, H, W) or (N, 3, H, W)"
+        shape = tuple(pixels.shape)
+        if self.is_array and pixels.ndim == 3:
+            pixels = pixels.permute(2, 0, 1)
+        if (pixels.ndim != 3 and (self.is_array or pixels.ndim != 4)) or pixels.shape[-3] != 3 or not pixels.shape[0]:
+            raise ValueError(f"{name} has the shape {shape}, expected {expected}")
+        if min(pixels.shape[-2:]) < SMALLEST_IMAGE:
+            raise ValueError(f"{name} has the shape {shape}, expected sides of at least {SMALLEST_IMAGE} pixels")
+        if pixels.dtype != torch.uint8:
+            _check_floats(pixels, name, limits)
+        self.pixels = pixels[None] if self.is_single else pixels
+
+    def like_given(self, batch: Tensor) -> Any:
+        """Bring (N, 3, H, W) into the given kind's shape, on its device: tensor or array."""
+        batch = (batch[0] if self.is_single else batch).to(self.pixels.device)
+        return batch.permute(1, 2, 0).contiguous().numpy() if self.is_array else batch
+
+
+def _from_array(image: Any, name: str, limits: tuple[float, float]) -> Tensor:
+    if not all(hasattr(image, attribute) for attribute in ("flags", "strides", "dtype", "shape")):
+        raise ValueError(f"{name} is a {type(image).__name__}, expected an (H, W, 3) array or a (3, H, W) tensor")
+    if not image.flags.writeable or any(stride < 0 for stride in image.strides):
+        image = image.copy()  # PyTorch takes neither read-only nor mirrored arrays
+    try:
+        return torch.as_tensor(image)
+    except TypeError:
+        expected = f"uint8 or float in {_spelled(limits)}"
+        raise ValueError(f"{name} is an array of {image.dtype}, expected {expected}") from None
+
+
+def _check_floats(pixels: Tensor, name: str, limits: tuple[float, float]) -> None:
+    spelled = _spelled(limits)
+    if not pixels.is_floating_point():
+        raise ValueError(f"{name} is {pixels.dtype}, expected uint8 or float in {spelled}")
+    lowest, highest = (value.item() for value in torch.aminmax(pixels))
+    if not (math.isfinite(lowest) and math.isfinite(highest)):
+        raise ValueError(f"{name} holds values that are not finite, expected floats in {spelled}")
+    if lowest < limits[0] or highest > limits[1]:
+        raise ValueError(f"{name} has values from {lowest:.6g} to {highest:.6g}, expected floats in {spelled}")
+
+
+def _spelled(limits: tuple[float, float]) -> str:
+    return f"[{limits[0]:g}, {limits[1]:g}]"
+
+
+def per_image(values: Any, count: int, name: str, highest: float) -> Tensor:
+    """One number for all images, or one for each: number, sequence or tensor -> (count, 1, 1, 1) float64.
+
+    Raises ValueError for another count and for numbers outside [0, highest].
+    """
+    try:
+        numbers = torch.as_tensor(values, dtype=torch.float64, device="cpu").detach().flatten()
+    except (TypeError, ValueError, RuntimeError):
+        raise ValueError(f"{name} {values!r}, expected a number or one for each image") from None
+    if len(numbers) not in (1, count):
+        raise ValueError(f"{name}: {len(numbers)} numbers for {count} images, expected one or {count}")
+    for number in numbers.tolist():
+        if not 0 <= number <= highest:  # not a number fails too
+            raise ValueError(f"{name} {number:g}, expected within [0, {highest:g}]")
+    return numbers.expand(count)[:, None, None, None]
+
+
+def image_keys(key: str | Sequence[str], count: int) -> list[str]:
+    """Keys of a batch's images. From one key: it for the first image, so that a batch begins as it alone would."""
+    if isinstance(key, str):
+        return [key, *(f"{key} image {number}" for number in range(1, count))]
+    keys = list(key) if isinstance(key, Sequence) else [key]
+    if len(keys) != count or not all(isinstance(name, str) for name in keys):
+        raise ValueError(f"key: {keys!r} for {count} images, expected one text or one for each")
+    return keys
 
 
 class NoiseGenerator(nn.Module):
@@ -44,7 +163,7 @@ class NoiseGenerator(nn.Module):
     def __init__(
         self,
         networks: dict[str, nn.Module],
-        tile: int = TILE,
+        tile: int = SYNTHESIS_TILE,
         dtype: torch.dtype = torch.float32,
         channels_last: bool | None = None,
     ):
@@ -61,7 +180,7 @@ class NoiseGenerator(nn.Module):
         self.weights_hash = ""
         self.genet = FastGENet(networks["E"]) if "E" in networks else None
         self.npnet = FastNPNet(networks["G1"]) if "G1" in networks else None
-        self.ncnet = FastNCNet(networks["G2"])
+        self.ncnet = fast_ncnet(networks["G2"])
         self.requires_grad_(False).eval().to(dtype)
 
     def _apply(self, fn: Any, recurse: bool = True) -> "NoiseGenerator":
@@ -73,11 +192,11 @@ class NoiseGenerator(nn.Module):
 
     @property
     def dtype(self) -> torch.dtype:
-        return self.ncnet.head[0].weight.dtype
+        return next(self.ncnet.parameters()).dtype
 
     @property
     def device(self) -> torch.device:
-        return self.ncnet.head[0].weight.device
+        return next(self.ncnet.parameters()).device
 
     @torch.no_grad()
     def estimate_gain(self, noisy: Any) -> float | list[float]:
@@ -163,7 +282,7 @@ class NoiseGenerator(nn.Module):
                 out.noise_level[(..., *window)] = level
         if out.sdnu is not None:
             out.sdnu.copy_(noise)
-        for window, sdnc in correlate(self.ncnet, noise, self.tile, self.to_network):
+        for window, sdnc in correlated_tiles(self.ncnet, noise, self.tile, self.to_network):
             fake = self.to_network(clean[(..., *window)], noise.dtype) + sdnc
             if not torch.isfinite(fake).all():
                 raise ValueError("the networks give noise that is not finite; check their weights (or dtype)")
@@ -210,7 +329,7 @@ def load_neca(
     folder: str | Path,
     camera: str | None = None,
     device: str | torch.device = "cpu",
-    tile: int = TILE,
+    tile: int = SYNTHESIS_TILE,
     dtype: torch.dtype = torch.float32,
     channels_last: bool | None = None,
     networks: Sequence[str] | None = None,

@@ -6,7 +6,7 @@ from typing import NamedTuple
 import torch.nn.functional as F
 from torch import Tensor
 
-from models.network_ncnet import STRIDE
+from models.network_ncnet import UNET_STRIDE
 
 Network = Callable[..., Tensor]
 
@@ -31,11 +31,13 @@ def correlate(ncnet: Network, noise: Tensor) -> Tensor:
     Sizes that are no multiples of the U-Net's stride are padded by reflection and cut back.
     """
     height, width = noise.shape[-2:]
-    bottom, right = -height % STRIDE, -width % STRIDE
+    bottom, right = -height % UNET_STRIDE, -width % UNET_STRIDE
     if not bottom and not right:
         return ncnet(noise) + noise
     if min(height, width) <= max(bottom, right):
-        raise ValueError(f"an image of {height}x{width} pixels is too small, expected at least {STRIDE}x{STRIDE}")
+        raise ValueError(
+            f"an image of {height}x{width} pixels is too small, expected at least {UNET_STRIDE}x{UNET_STRIDE}"
+        )
     padded = F.pad(noise, (0, right, 0, bottom), mode="reflect")
     return ncnet(padded)[..., :height, :width] + noise
 

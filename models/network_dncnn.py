@@ -1,5 +1,7 @@
 """DnCNN, the denoiser (letter G3)."""
 
+from typing import Any
+
 from torch import Tensor, nn
 
 from models.blocks import activation, conv
@@ -22,3 +24,16 @@ class DnCNN(nn.Module):
 
     def forward(self, noisy: Tensor) -> Tensor:
         return noisy - self.model(noisy)
+
+
+def dncnn_config(weights: dict[str, Any]) -> dict[str, Any]:
+    """Tell DnCNN's sizes by its weights, for files without `config`: state dict -> constructor arguments.
+
+    Leaky ReLUs cannot be told from ReLUs, which are taken. Without any convolution: no arguments, the paper's sizes.
+    """
+    kernels = [weight for weight in weights.values() if isinstance(weight, Tensor) and weight.ndim == 4]
+    if not kernels:
+        return {}
+    norms = sum(isinstance(weight, Tensor) and weight.ndim == 1 for weight in weights.values()) > len(kernels)
+    act_mode = "R" if not norms else "BR" if any(name.endswith("running_mean") for name in weights) else "IR"
+    return {"nc": kernels[0].shape[0], "nb": len(kernels), "act_mode": act_mode}

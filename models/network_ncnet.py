@@ -10,8 +10,8 @@ from models.blocks import MAX_CHANNELS, activation, conv
 DOWN_MODES = ("strideconv", "maxpool", "avgpool")
 UP_MODES = ("upsampling", "upsampling_conv", "convtranspose", "pixelshuffle")
 PADDING_MODES = ("zeros", "reflect", "replicate", "circular")
-LEVELS = 4
-STRIDE = 2 ** (LEVELS - 1)  # heights and widths must be multiples of this
+UNET_LEVELS = 4
+UNET_STRIDE = 2 ** (UNET_LEVELS - 1)  # heights and widths must be multiples of this
 
 
 class Exp(nn.Module):
@@ -54,7 +54,7 @@ class NCNet(nn.Module):
         self.config = {"in_nc": in_nc, "out_nc": out_nc, "nc": nc, "act_mode": act_mode}
         self.config |= {"downsample_mode": downsample_mode, "upsample_mode": upsample_mode}
         self.config |= {"padding_mode": padding_mode, "final_act": final_act}
-        widths = [min(nc * 2**level, max(nc, MAX_CHANNELS)) for level in range(LEVELS)]  # 64, 128, 256, 512
+        widths = [min(nc * 2**level, max(nc, MAX_CHANNELS)) for level in range(UNET_LEVELS)]  # 64, 128, 256, 512
 
         first = [conv(in_nc, nc, 7, padding_mode=padding_mode), nn.ReLU(inplace=True)]
         self.encoders = nn.ModuleList([nn.Sequential(*first, conv(nc, nc, 3), *activation(act_mode, nc))])
@@ -69,8 +69,8 @@ class NCNet(nn.Module):
         self.decoder_head = nn.Sequential(conv(nc, out_nc, 1), FINAL_ACTIVATIONS[final_act]())
 
     def forward(self, noise: Tensor) -> Tensor:
-        if noise.shape[-2] % STRIDE or noise.shape[-1] % STRIDE:
-            raise ValueError(f"NCNet: {tuple(noise.shape[-2:])} pixels, expected multiples of {STRIDE}")
+        if noise.shape[-2] % UNET_STRIDE or noise.shape[-1] % UNET_STRIDE:
+            raise ValueError(f"NCNet: {tuple(noise.shape[-2:])} pixels, expected multiples of {UNET_STRIDE}")
         skips = []
         features = noise
         for encoder in self.encoders:

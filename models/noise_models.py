@@ -15,9 +15,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from models import white_noise
 from models.blocks import exact_convolutions
 from models.generator import NoiseGenerator
-from models.white_noise import white_noise
 from utils.randomness import seed_from
 
 

@@ -1,16 +1,24 @@
-"""Exact synthesis for images of any size in bounded memory: the networks tile by tile, with what they see around it."""
+"""Exact inference on images of any size in bounded memory: tile by tile, each with what the network sees around it."""
 
 from collections.abc import Callable, Iterator
 
 import torch
-from torch import Tensor
+import torch.nn.functional as F
+from torch import Tensor, nn
 
-from models.fast import FastGENet, FastNCNet
-from models.network_ncnet import STRIDE
-from models.threads import on_cores
+from models.blocks import exact_convolutions
+from models.fast import FastGENet, FastNCNet, FastNPNet, folded, on_cores, reach
+from models.network_ncnet import UNET_STRIDE
 
 GENET_SIDE = 256  # of GENet's tiles on the CPU: it sees only 6 pixels far, and small features are faster (models.fast)
+STRIP = (16, 512)  # rows and columns whose features of NPNet stay in a core's cache
+WIDE_STRIP = (256, 1 << 20)  # on a GPU
+KEPT_BYTES = 1 << 29  # NPNet's features up to this size are kept between passes, those of larger images computed again
+DENOISER_TILE = 512  # pixels of a denoiser's tile's side
+TURNS = tuple((quarters, flip) for quarters in range(4) for flip in (False, True))  # the symmetries of the square
+
 Window = tuple[slice, slice]  # rows, columns
+ToNetwork = Callable[[Tensor], Tensor]  # makes floats in [0, 1] of a part of an image, where the network is
 
 
 def windows(height: int, width: int, side: int) -> list[Window]:
@@ -31,80 +39,171 @@ def surroundings(inner: Window, size: tuple[int, int], margin: int) -> Window:
     )
 
 
-def inside(inner: tuple[slice, ...], outer: tuple[slice, ...]) -> tuple[slice, ...]:
-    """Where a tile lies in the tile with its margin."""
+def inside(inner: Window, outer: Window) -> Window:
+    """Return a tile's place in the tile with its margin."""
     return tuple(slice(part.start - whole.start, part.stop - whole.start) for part, whole in zip(inner, outer))
 
 
-def require_one_tile(name: str, shape: tuple[int, ...], side: int) -> None:
-    """Raise ValueError when an image that a network must see whole is larger than a tile."""
-    if side and max(shape[-2:]) > side:
-        raise ValueError(
-            f"{name} with instance normalisation sees the whole image: {shape[-2]}x{shape[-1]} pixels, expected at "
-            f"most {side}x{side}; use a larger tile, or tile=0 for none"
-        )
-
-
-def estimate_gain(genet: FastGENet, noisy: Tensor, side: int, to_network: Callable[[Tensor], Tensor]) -> Tensor:
-    """Estimate gains by GENet: (N, 3, H, W) -> (N, 1, 1, 1). `to_network` makes floats in [0, 1] of a part of it."""
-    if genet.needs_whole_image:
-        require_one_tile("GENet", noisy.shape, side)
+def estimate_gain(genet: FastGENet, noisy: Tensor, side: int, to_network: ToNetwork) -> Tensor:
+    """Estimate gains by GENet: (N, 3, H, W) -> (N, 1, 1, 1)."""
     weight = genet.linear[0].weight
-    if weight.device.type == "cpu" and not genet.needs_whole_image:
+    if genet.margin is None:
+        side = 0
+    elif weight.device.type == "cpu":
         side = min(side or GENET_SIDE, GENET_SIDE)
-    height, width = noisy.shape[-2:]
+    size = noisy.shape[-2:]
 
     def total(inner: Window) -> Tensor:
-        outer = surroundings(inner, (height, width), genet.margin)
+        outer = surroundings(inner, size, genet.margin or 0)
         features = genet.features(to_network(noisy[(..., *outer)]))[(..., *inside(inner, outer))]
         mean = features.mean(dim=(2, 3), keepdim=True, dtype=torch.float64)  # (N, nc, 1, 1)
         return mean * features[0, 0].numel()
 
-    mean = sum(on_cores(total, windows(height, width, side), weight.device)) / (height * width)
+    mean = sum(on_cores(total, windows(*size, side), weight.device)) / size.numel()
     return genet.linear(mean.to(weight.dtype))
 
 
-def correlate(
-    ncnet: FastNCNet, noise: Tensor, side: int, to_network: Callable[[Tensor], Tensor]
+def noise_levels(
+    npnet: FastNPNet, clean: Tensor, gain: Tensor, to_network: ToNetwork
+) -> Iterator[tuple[Window, Tensor]]:
+    """Predict noise levels: clean (N, 3, H, W), gain (N, 1, 1, 1) -> strips of (N, 3, H, W), with their windows.
+
+    NPNet normalises over the whole image, three times: one pass over it for each mean and standard deviation, one for
+    the answer.
+    """
+    strips = list(_strips(*clean.shape[-2:], *(STRIP if gain.device.type == "cpu" else WIDE_STRIP)))
+    kept: dict[int, Tensor] = {}  # features of the newest layer, by strip
+    normalisations: list[tuple[Tensor, Tensor]] = []
+
+    def features(number: int) -> Tensor:
+        if number in kept:
+            return npnet.deepen(kept[number], *normalisations[-1], len(normalisations) - 1)
+        result = npnet.first(to_network(_with_border(clean, strips[number])))
+        for layer, normalisation in enumerate(normalisations):
+            result = npnet.deepen(result, *normalisation, layer)
+        return result
+
+    keep = clean.numel() // 3 * npnet.first.out_channels * gain.element_size() <= KEPT_BYTES
+
+    def moments(number: int) -> Tensor:
+        """Return a strip's count, mean and sum of squared differences from it: (3, N, 1, 1, 1) float64."""
+        result = features(number)
+        if keep:
+            kept[number] = result
+        mean = result.mean(dim=(1, 2, 3), keepdim=True)
+        squares = (result - mean).square_().mean(dim=(1, 2, 3), keepdim=True).double()
+        count = torch.full_like(squares, result[0].numel())
+        return torch.stack([count, mean.double(), squares * count])
+
+    for _ in range(npnet.GAIN_LAYERS):
+        parts = torch.stack(list(on_cores(moments, range(len(strips)), gain.device)))
+        normalisations.append(_normalisation(*parts.unbind(1), gain))
+    levels = on_cores(lambda number: features(number).square_(), range(len(strips)), gain.device)
+    for number, level in enumerate(levels):
+        yield strips[number], level
+        kept.pop(number, None)
+
+
+def _normalisation(counts: Tensor, means: Tensor, squares: Tensor, gain: Tensor) -> tuple[Tensor, Tensor]:
+    """Join the moments of strips, (S, N, 1, 1, 1) each, to the scale and shift that are NPNet's `gain_normalise`."""
+    count = counts.sum(0)
+    mean = (counts * means).sum(0) / count
+    variance = (squares + counts * (means - mean).square()).sum(0) / (count - 1)
+    scale = gain.double() / (variance.sqrt() + 1e-5)
+    return scale.to(gain.dtype), (-mean * scale).to(gain.dtype)
+
+
+def _strips(height: int, width: int, rows: int, columns: int) -> Iterator[Window]:
+    for top in range(0, height, rows):
+        for left in range(0, width, columns):
+            yield slice(top, min(top + rows, height)), slice(left, min(left + columns, width))
+
+
+def _with_border(image: Tensor, strip: Window) -> Tensor:
+    """Take a strip with the 3 pixels around it that the 7x7 convolution sees; the image goes on by reflection."""
+    places = []
+    for part, length in zip(strip, image.shape[-2:]):
+        numbers = torch.arange(part.start - FastNPNet.MARGIN, part.stop + FastNPNet.MARGIN, device=image.device).abs()
+        places.append(torch.where(numbers < length, numbers, 2 * (length - 1) - numbers))
+    return image[..., places[0][:, None], places[1]]
+
+
+def correlated_tiles(
+    ncnet: nn.Module, noise: Tensor, side: int, to_network: ToNetwork
 ) -> Iterator[tuple[Window, Tensor]]:
     """Give white noise its neighbouring correlation, NCNet(v) + v: (N, 3, H, W) -> tiles of it, with their windows.
 
     As models.neca.correlate: sizes that are no multiples of the U-Net's stride are padded by reflection and cut back.
+    NCNets in no fast form take the whole image at once.
     """
-    if ncnet.needs_whole_image:
-        require_one_tile("NCNet", noise.shape, side)
     height, width = noise.shape[-2:]
-    for rows, columns in windows(_round_up(height), _round_up(width), side):
-        row_numbers, tile_rows, row_seams = _surroundings(rows, height, ncnet)
-        column_numbers, tile_columns, column_seams = _surroundings(columns, width, ncnet)
-        around = noise[:, :, row_numbers.to(noise.device)][..., column_numbers.to(noise.device)]
-        correlated = ncnet(to_network(around), (row_seams, column_seams))[..., tile_rows, tile_columns]
-        window = slice(rows.start, min(rows.stop, height)), slice(columns.start, min(columns.stop, width))
-        own = noise[(..., *window)]
+    padded = _round_up(height), _round_up(width)
+    for inner in windows(*padded, side if isinstance(ncnet, FastNCNet) else 0):
+        outer = surroundings(inner, padded, FastNCNet.MARGIN)
+        around = noise[(..., *outer)]  # ends where the image does
+        lower, right = (part.stop - part.start - there for part, there in zip(outer, around.shape[-2:]))
+        if lower or right:
+            around = F.pad(around, (0, right, 0, lower), mode="reflect")
+        correlated = ncnet(to_network(around))[(..., *inside(inner, outer))]
+        own = noise[(..., *inner)]
+        window = tuple(slice(part.start, min(part.stop, length)) for part, length in zip(inner, (height, width)))
         yield window, correlated[..., : own.shape[-2], : own.shape[-1]] + own
 
 
-def _surroundings(part: slice, length: int, ncnet: FastNCNet) -> tuple[Tensor, slice, list[int]]:
-    """What NCNet sees of a side to compute a part of it.
-
-    -> the numbers of the image's pixels, the part among them, and where the image's own borders run through them.
-    """
-    padded = _round_up(length)
-    outer = _widen(part, padded, ncnet.margin)
-    if ncnet.wraps and part.stop - part.start < padded:
-        outer = slice(part.start - _round_up(ncnet.margin), part.stop + _round_up(ncnet.margin))
-    numbers = torch.arange(outer.start, outer.stop)
-    seams = [place for place in range(1, len(numbers)) if numbers[place] % padded == 0]
-    numbers = numbers % padded
-    numbers = torch.where(numbers < length, numbers, 2 * (length - 1) - numbers)  # reflection up to the stride
-    return numbers, inside((part,), (outer,))[0], seams
-
-
 def _round_up(length: int) -> int:
-    return -(-length // STRIDE) * STRIDE
+    return -(-length // UNET_STRIDE) * UNET_STRIDE
 
 
-def _widen(part: slice, length: int, margin: int) -> slice:
-    """Add a margin to a part of a side, aligned to the U-Net's stride and as far as the image goes."""
-    start, stop = part.start - margin, part.stop + margin
-    return slice(max(0, start // STRIDE * STRIDE), min(length, _round_up(stop)))
+class TiledDenoiser(nn.Module):
+    """A network that takes off the noise which its layers `model` predict, as DnCNN does, in its inference form.
+
+    tile: side of a tile in pixels, rounded up to a multiple of 8, 0 for whole images; it changes memory and speed, not
+    the result. Networks with instance normalisation take whole images. self_ensemble: the mean over the eight flips and
+    rotations of the image (Timofte et al. 2016), eight times the work.
+    """
+
+    def __init__(
+        self,
+        network: nn.Module,
+        tile: int = DENOISER_TILE,
+        self_ensemble: bool = False,
+        dtype: torch.dtype = torch.float32,
+    ):
+        super().__init__()
+        self.margin, self.self_ensemble = reach(network.model), self_ensemble
+        self.tile = 0 if self.margin is None else tile
+        self.noise = folded(network.model)  # (N, 3, H, W) -> (N, 3, H, W)
+        self.requires_grad_(False).eval().to(dtype)
+
+    @torch.no_grad()
+    def forward(self, noisy: Tensor) -> Tensor:
+        """Denoise: (N, 3, H, W) in [0, 1] -> (N, 3, H, W), not clipped, where and in the type that the noisy one is."""
+        with exact_convolutions():
+            if not self.self_ensemble:
+                return self._denoise(noisy)
+            return sum(turned_back(self._denoise(turned(noisy, *turn)), *turn) for turn in TURNS) / len(TURNS)
+
+    def _denoise(self, noisy: Tensor) -> Tensor:
+        size, weight = noisy.shape[-2:], self.noise[0].weight
+        memory = torch.channels_last if weight.device.type == "cpu" else torch.contiguous_format
+
+        def noise_in(inner: Window) -> Tensor:
+            outer = surroundings(inner, size, self.margin or 0)
+            part = noisy[(..., *outer)].to(weight.device, weight.dtype).contiguous(memory_format=memory)
+            return self.noise(part)[(..., *inside(inner, outer))]
+
+        tiles, denoised = windows(*size, self.tile), torch.empty_like(noisy)
+        for inner, noise in zip(tiles, on_cores(noise_in, tiles, weight.device)):
+            denoised[(..., *inner)] = noisy[(..., *inner)] - noise.to(noisy)
+        return denoised
+
+
+def turned(images: Tensor, quarters: int, flip: bool) -> Tensor:
+    """Mirror images from left to right, if asked for, and rotate them by quarter turns: (..., H, W) -> a view."""
+    return torch.rot90(images.flip(-1) if flip else images, quarters, (-2, -1))
+
+
+def turned_back(images: Tensor, quarters: int, flip: bool) -> Tensor:
+    """Undo `turned`."""
+    images = torch.rot90(images, -quarters, (-2, -1))
+    return images.flip(-1) if flip else images

@@ -2,7 +2,7 @@
 
 import argparse
 
-from models.denoiser import TILE
+from models.tiled import DENOISER_TILE
 from options.common import (
     Parser,
     add_device_options,
@@ -127,7 +127,7 @@ def _add_denoiser_options(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--tile",
         type=natural_int,
-        default=TILE,
+        default=DENOISER_TILE,
         help="pixels of a tile's side, 0: whole images; it changes memory and speed, not the result",
     )
     group.add_argument(

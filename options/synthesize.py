@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 from typing import Any
 
-from models.generator import TILE
+from models.generator import SYNTHESIS_TILE
 from options.common import (
     Parser,
     add_device_options,
@@ -178,7 +178,7 @@ def _add_work_options(group) -> None:
     group.add_argument(
         "--tile",
         type=natural_int,
-        default=TILE,
+        default=SYNTHESIS_TILE,
         help="pixels of a tile's side, 0: whole images; it changes memory and speed, the noise by 1e-7 at most, which "
         "may turn the rounding of one value in a million",
     )

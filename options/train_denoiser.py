@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 from models.blocks import ACT_MODES, INIT_TYPES
 from models.fitting import FITTED
 from models.model_denoiser import ARCHITECTURES, LOSSES, DenoiserOptions
-from models.network_ncnet import STRIDE
+from models.network_ncnet import UNET_STRIDE
 from options.common import Parser, add_pretrain_option, given_path, natural_int, non_negative_float, positive_int
 from options.synthesize import grey_levels
 from options.training import add_data_options, add_precision_options, add_run_options, fixed_options
@@ -160,8 +160,8 @@ def train_denoiser_options(parser: Parser, arguments: list[str] | None = None) -
             parser.error(f"--{option}: only with --source {kind}")
     if args.gain_from == "bank" and "neca-w" not in kinds:
         parser.error("--gain_from bank: only with --source neca-w")
-    if {"neca-w", "neca-s"} & set(kinds) and args.patch_size % STRIDE:
-        parser.error(f"--patch_size {args.patch_size}: NCNet needs a multiple of {STRIDE}")
+    if {"neca-w", "neca-s"} & set(kinds) and args.patch_size % UNET_STRIDE:
+        parser.error(f"--patch_size {args.patch_size}: NCNet needs a multiple of {UNET_STRIDE}")
     for name in ("beta1", "beta2", "ema"):
         if getattr(args, name) >= 1:
             parser.error(f"--{name} {getattr(args, name)}: expected less than 1")

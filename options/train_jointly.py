@@ -5,7 +5,7 @@ import argparse
 from models.blocks import ACT_MODES, INIT_TYPES
 from models.losses import GAN_MODES
 from models.model_joint import JointOptions
-from models.network_ncnet import DOWN_MODES, FINAL_ACTIVATIONS, PADDING_MODES, STRIDE, UP_MODES
+from models.network_ncnet import DOWN_MODES, FINAL_ACTIVATIONS, PADDING_MODES, UNET_STRIDE, UP_MODES
 from models.networks import HALVINGS, LETTERS
 from options.common import Parser, natural_int, non_negative_float, positive_int
 from options.training import add_data_options, add_precision_options, add_run_options
@@ -147,8 +147,8 @@ def network_configs(args: argparse.Namespace) -> dict[str, dict]:
 
     Raises ValueError for patches that NCNet or the pixel-shuffle down-sampling cannot divide.
     """
-    if args.patch_size % STRIDE:
-        raise ValueError(f"--patch_size {args.patch_size}: NCNet needs a multiple of {STRIDE}")
+    if args.patch_size % UNET_STRIDE:
+        raise ValueError(f"--patch_size {args.patch_size}: NCNet needs a multiple of {UNET_STRIDE}")
     if args.patch_size % args.pd_stride:
         raise ValueError(
             f"--patch_size {args.patch_size} is no multiple of --pd_stride {args.pd_stride}; change one of them"

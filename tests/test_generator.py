@@ -17,7 +17,7 @@ from models import (
     synthesize_w,
     white_noise,
 )
-from models.white_noise import BLOCK
+from models.generator import NOISE_BLOCK
 from tests.conftest import ROOT
 from tests.tiny import tiny_networks
 from utils.checkpoints import save_checkpoint
@@ -62,11 +62,16 @@ def test_larger_image_begins_with_the_same_white_noise(height, width):
 
 
 def test_white_noise_is_standard_normal_and_its_blocks_differ():
-    noise = white_noise(1, "", 4 * BLOCK, 4 * BLOCK)
+    noise = white_noise(1, "", 4 * NOISE_BLOCK, 4 * NOISE_BLOCK)
     count = noise.numel()
     assert abs(noise.mean()) < 5 / count**0.5
     assert abs(noise.var() - 1) < 5 * (2 / count) ** 0.5
-    blocks = noise.unfold(1, BLOCK, BLOCK).unfold(2, BLOCK, BLOCK).permute(1, 2, 0, 3, 4).reshape(16, -1)
+    blocks = (
+        noise.unfold(1, NOISE_BLOCK, NOISE_BLOCK)
+        .unfold(2, NOISE_BLOCK, NOISE_BLOCK)
+        .permute(1, 2, 0, 3, 4)
+        .reshape(16, -1)
+    )
     correlations = torch.corrcoef(blocks) - torch.eye(16)
     assert correlations.abs().max() < 6 / blocks.shape[1] ** 0.5
 

@@ -12,8 +12,8 @@ import torch
 
 import main_test
 from evaluation.quick_test import best_shift, draw_panel, noise_statistics
+from models import white_noise
 from models.networks import network_checkpoint
-from models.white_noise import white_noise
 from tests.conftest import ROOT
 from tests.noisy_set import camera_networks, make_weights
 from tests.refusal import refused
