@@ -45,7 +45,8 @@ def main(arguments: list[str] | None = None) -> None:
 def judge_noise(args: argparse.Namespace) -> None:
     """Compare noise models with the real noise of the same images."""
     log = terminal_log()
-    device = choose_device(args.device, args.gpu_ids)
+    with blame("--device or --gpu_ids"):
+        device = choose_device(args.device, args.gpu_ids)
     folder = Path(args.output_dir or Path("saves") / "evaluation" / args.cam_name)
 
     # Images and models.
@@ -66,7 +67,8 @@ def judge_noise(args: argparse.Namespace) -> None:
     with blame("--fake_dir"):
         fakes = find_fakes(args.fake_dir, pairs)
     candidates = make_noise_models(choice, pairs, fakes, device)
-    claim_folder(folder, "--output_dir")
+    with blame("--output_dir"):
+        claim_folder(folder)
     for remark in candidates.remarks:
         log.info("note: %s", remark)
     log.info("scenes: %d; models: %s", len(chosen), ", ".join(model.name for model in candidates.models))
@@ -88,7 +90,8 @@ def judge_noise(args: argparse.Namespace) -> None:
 def judge_denoisers(args: argparse.Namespace) -> None:
     """Denoise real noisy images and compare with the clean ones."""
     log = terminal_log()
-    device = choose_device(args.device, args.gpu_ids)
+    with blame("--device or --gpu_ids"):
+        device = choose_device(args.device, args.gpu_ids)
     check_image_options(args)
     cameras = [] if args.noisy_blocks else list(dict.fromkeys(args.cam_name))
     default = Path("saves") / "evaluation" / f"denoise_{'_'.join(cameras) or 'validation'}"
@@ -155,7 +158,8 @@ def scenes_of_cameras(args: argparse.Namespace, cameras: list[str]) -> list[Path
 def make_submission(args: argparse.Namespace) -> None:
     """Denoise a public benchmark and write what its server takes."""
     check_submission_files(args)
-    device = choose_device(args.device, args.gpu_ids)
+    with blame("--device or --gpu_ids"):
+        device = choose_device(args.device, args.gpu_ids)
     with blame("--denoiser"):
         denoiser = make_denoiser(args.denoiser, device, args.tile, args.self_ensemble, args.sigma, args.num_workers)
     if args.benchmark == "dnd":

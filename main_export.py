@@ -56,7 +56,8 @@ def export_weights(args: argparse.Namespace) -> None:
 def make_bank(args: argparse.Namespace) -> None:
     """Measure GENet's gains on a camera's training images, and draw the noise that they give."""
     log = terminal_log()
-    device = choose_device(args.device, args.gpu_ids)
+    with blame("--device or --gpu_ids"):
+        device = choose_device(args.device, args.gpu_ids)
     with blame("--cam_name or --pretrain_dir"):
         generator = load_neca(args.pretrain_dir, args.cam_name, device, networks=GENERATORS)
     path = Path(args.output) if args.output else bank_path(generator.folder)

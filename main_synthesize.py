@@ -23,7 +23,8 @@ def main(arguments: list[str] | None = None) -> int:
     """Run the command and return its exit code."""
     args = synthesize_options(arguments)
     log = terminal_log()
-    device = choose_device(args.device, args.gpu_ids)
+    with blame("--device or --gpu_ids"):
+        device = choose_device(args.device, args.gpu_ids)
 
     # What there is to do.
     for other in (args.input_dir, args.noisy_dir, args.gain_from):

@@ -20,7 +20,9 @@ def main(arguments: list[str] | None = None) -> None:
     log = terminal_log()
     for note in without_effect(args):
         log.info(note)
-    device, networks = choose_device(args.device, args.gpu_ids), needed_networks(args)
+    networks = needed_networks(args)
+    with blame("--device or --gpu_ids"):
+        device = choose_device(args.device, args.gpu_ids)
     with blame("--dir_test_img"):
         pairs, others = find_named_pairs(args.dir_test_img)
     if "E" in networks:

@@ -31,7 +31,7 @@ from models.model_joint import CRITICS, JointModel, JointOptions, StepRandomness
 from models.networks import LETTERS, build_networks
 from options.common import positive_int
 from options.train_jointly import network_configs, train_jointly_parser
-from utils.command import run_command
+from utils.command import blame, run_command
 from utils.files import claim_folder
 from utils.report import Table
 from utils.runtime import choose_device, keep_freed_memory
@@ -238,7 +238,8 @@ def main(arguments: list[str] | None = None) -> None:
     sizes, rounds = (QUICK, args.rounds or 1) if args.quick else (FULL, args.rounds or 5)
     choose_device(args.device, [0])
     for folder in filter(None, (args.output_dir, args.folder)):
-        claim_folder(folder, "--output_dir")
+        with blame("--output_dir or --folder"):
+            claim_folder(folder)
     torch.set_num_threads(args.threads)
 
     limits = measure_limits(list(noisy_pair(CROP, CROP, 0)), args.device, sizes.gemms, rounds)

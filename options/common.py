@@ -3,6 +3,7 @@
 import argparse
 import math
 import sys
+from typing import NoReturn
 
 
 class _DefaultsHelp(argparse.ArgumentDefaultsHelpFormatter):
@@ -18,7 +19,8 @@ class Parser(argparse.ArgumentParser):
     def __init__(self, description: str, **more):
         super().__init__(description=description, formatter_class=_DefaultsHelp, allow_abbrev=False, **more)
 
-    def error(self, message: str):
+    def error(self, message: str) -> NoReturn:
+        """End the command with one line that names what is wrong."""
         print(f"error: {message} (see {self.prog} --help)", file=sys.stderr)
         sys.exit(2)
 

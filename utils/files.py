@@ -74,21 +74,20 @@ def sha256_of(paths: Iterable[str | Path]) -> str:
     return total.hexdigest()
 
 
-def claim_file(path: str | Path, way_out: str | None = None) -> None:
+def claim_file(path: str | Path) -> None:
     """Check that a file can be written, before the work for it begins. Raise ValueError if it cannot."""
     if Path(path).is_dir():
-        raise ValueError(f"{path}: a folder, expected a file name" + (f"; change {way_out}" if way_out else ""))
-    claim_folder(Path(path).parent, way_out)
+        raise ValueError(f"{path}: a folder, expected a file name")
+    claim_folder(Path(path).parent)
 
 
-def claim_folder(folder: str | Path, way_out: str | None = None) -> None:
+def claim_folder(folder: str | Path) -> None:
     """Make a folder for results, before the work begins. Raise ValueError if it cannot be written."""
     try:
         Path(folder).mkdir(parents=True, exist_ok=True)
         tempfile.TemporaryFile(dir=folder).close()
     except OSError as error:
-        change = f"; change {way_out}" if way_out else ""
-        raise ValueError(f"{folder}: cannot be written ({error.strerror}){change}") from None
+        raise ValueError(f"{folder}: cannot be written ({error.strerror})") from None
 
 
 def lock_folder(folder: str | Path, message: str = "another process writes to it; wait until it has ended") -> FileLock:
@@ -117,9 +116,12 @@ def claim_record(
 ) -> dict[str, Any]:
     """Remember in the JSON file `name` what a folder was begun with, or check that it is the same still.
 
-    Write `content`, plain values, and return what was recorded before, or an empty dict for a new folder.
+    Write `content` and return what was recorded before, or an empty dict for a new folder.
 
     Args:
+        folder: the folder.
+        name: the record's name in it.
+        content: plain values by their keys.
         same: the keys whose values must not change; all of them by default.
         flags: the command's option that sets a key, for the message.
         defaults: values of keys that an older record may lack.

@@ -72,6 +72,7 @@ class LossWindow:
         self.rows: list[tuple[int, list[str], Tensor, list[str]]] = []
 
     def add(self, step: int, losses: dict[str, Tensor], files: list[str]) -> None:
+        """Keep a step's losses and the names of its batch's files."""
         self.rows.append((step, list(losses), torch.stack(list(losses.values())), files))
 
     def means(self) -> dict[str, float]:
