@@ -275,6 +275,7 @@ def _draw_curves(axis: Any, x: np.ndarray, curves: dict[str, np.ndarray], looks:
 
 
 def to_pixels(figure: Any) -> np.ndarray:
+    """Render a matplotlib figure: -> (H, W, 3) uint8."""
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "Glyph .* missing")  # of a name in a script that the font lacks
         figure.canvas.draw()
