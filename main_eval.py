@@ -6,7 +6,6 @@ from pathlib import Path
 
 from data.benchmarks.dnd import find_dnd
 from data.benchmarks.sidd import read_benchmark
-from data.image_sets import find_frames
 from data.pairs import find_pairs
 from data.splits import read_list
 from evaluation import denoising_report
@@ -51,7 +50,7 @@ def judge_noise(args: argparse.Namespace) -> None:
 
     # Images and models.
     scenes, chosen, training = choose_scenes(args)
-    frames = find_frames([scenes[name] for name in chosen], args.max_images)
+    pairs = evenly_spaced(find_pairs([scenes[name] for name in chosen]), args.max_images)
     with blame("--output_dir"):
         check_apart(folder, [args.data_dir, *(split_name(given)[1] for given in args.fake_dir)])
     choice = ModelChoice(
@@ -63,7 +62,6 @@ def judge_noise(args: argparse.Namespace) -> None:
         fit_images=args.fit_images,
         num_workers=args.num_workers,
     )
-    pairs = [pair for frame in frames for pair in frame.pairs]
     with blame("--fake_dir"):
         fakes = find_fakes(args.fake_dir, pairs)
     candidates = make_noise_models(choice, pairs, fakes, device)
@@ -72,12 +70,12 @@ def judge_noise(args: argparse.Namespace) -> None:
     for remark in candidates.remarks:
         log.info("note: %s", remark)
     log.info("scenes: %d; models: %s", len(chosen), ", ".join(model.name for model in candidates.models))
-    count, split = sum(frame.count for frame in frames), args.scene_list or args.split
-    remarks = remarks_on(count, len(chosen), args.data_dir, split, args.draws, args.seed, args.cam_name)
+    split = args.scene_list or args.split
+    remarks = remarks_on(len(pairs), len(chosen), args.data_dir, split, args.draws, args.seed, args.cam_name)
 
     # Evaluate.
     with blame("--models"):
-        results = evaluate(frames, candidates.models, args.draws, args.seed, args.num_workers)
+        results = evaluate(pairs, candidates.models, args.draws, args.seed, args.num_workers)
 
     # Report.
     options = {name: value for name, value in vars(args).items() if name != "command"}

@@ -15,7 +15,7 @@ from torch import Tensor
 from benchmark.data_path import CROP, make_crops
 from benchmark.naive import published_test
 from benchmark.timing import spread, take_turns
-from data.image_sets import find_frames
+from data.pairs import find_pairs
 from data.sidd import find_crops
 from evaluation.noise import evaluate
 from models.noise_models import Images, NoiseModel
@@ -39,12 +39,12 @@ def time_evaluation(folder: Path, crops: int, num_workers: int, rounds: int) -> 
     """Time the test of made-up crops: ours, all metrics, and the published one, a divergence; return seconds."""
     make_crops(folder, crops)
     scenes, model = sorted(folder.iterdir()), Ready(name="ready")
-    frames = find_frames(scenes)
-    pairs = [pair for scene in scenes for pair in find_crops(scene)]
+    pairs = find_pairs(scenes)
+    files = [pair for scene in scenes for pair in find_crops(scene)]
     made = 255 * model.made[0].permute(1, 2, 0).numpy()
     works = {
-        "ours": lambda: evaluate(frames, [model], draws=1, seed=0, num_workers=num_workers),
-        "published": lambda: published_test(pairs, made),
+        "ours": lambda: evaluate(pairs, [model], draws=1, seed=0, num_workers=num_workers),
+        "published": lambda: published_test(files, made),
     }
     return take_turns(works, rounds, desc="evaluation")
 

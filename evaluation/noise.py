@@ -11,7 +11,7 @@ import numpy as np
 from tqdm import tqdm
 
 import metrics
-from data.image_sets import Frame, Sample, read_samples
+from data.pairs import ImagePair, Sample, by_file, read_samples
 from evaluation.noise_models import REAL, fake_noise
 from models.noise_models import NoiseModel
 from utils.workers import in_threads
@@ -192,8 +192,8 @@ class Fake(NamedTuple):
     noise: np.ndarray  # (H, W, 3) in grey levels, not clipped
 
 
-def evaluate(frames: list[Frame], models: list[NoiseModel], draws: int, seed: int, num_workers: int) -> Results:
-    """Compare the models on all samples of the frames.
+def evaluate(pairs: list[ImagePair], models: list[NoiseModel], draws: int, seed: int, num_workers: int) -> Results:
+    """Compare the models on all images.
 
     Reading and measuring are done in threads, the models run in this one (they may use a GPU); a few images are in
     memory at a time. Raises ValueError for an image that cannot be read and for a model that gives numbers that are
@@ -202,12 +202,11 @@ def evaluate(frames: list[Frame], models: list[NoiseModel], draws: int, seed: in
     results = Results()
     with_other = any(model.name == "real" for model in models)
 
-    def read(frame: Frame) -> list[tuple[Sample, Reference]]:
-        return [(sample, Reference(sample.clean, sample.noisy)) for sample in read_samples(frame, with_other)]
+    def read(windows: list[ImagePair]) -> list[tuple[Sample, Reference]]:
+        return [(sample, Reference(sample.clean, sample.noisy)) for sample in read_samples(windows, with_other)]
 
-    total = sum(frame.count for frame in frames)
-    with tqdm(total=total, desc="evaluate", unit="image", disable=None) as bar:
-        samples = (sample for batch in in_threads(read, frames, num_workers) for sample in batch)
+    with tqdm(total=len(pairs), desc="evaluate", unit="image", disable=None) as bar:
+        samples = (sample for batch in in_threads(read, by_file(pairs), num_workers) for sample in batch)
         for row, evidence, is_first in in_threads(_measure_fake, _fakes(samples, models, draws, seed), num_workers):
             results.rows.append(row)
             for key, description, noise in evidence:
@@ -229,7 +228,7 @@ def _fakes(
                 if noise is None:
                     continue
                 if not np.isfinite(noise).all():
-                    raise ValueError(f"{model.name} gives noise that is not finite on {sample.noisy_file}")
+                    raise ValueError(f"{model.name} gives noise that is not finite on {sample.pair.label}")
                 yield Fake(sample, reference, is_first, model.name, draw, noise)
                 is_first = False
 
@@ -237,7 +236,7 @@ def _fakes(
 def _measure_fake(fake: Fake) -> tuple[dict, list[tuple], bool]:
     """Return the row, what the plots take of the fake and once of the real noise, and `is_first`."""
     scene, reference, comparison = fake.sample.scene, fake.reference, Comparison(fake.reference, fake.noise)
-    row = {"image": f"{scene.name}/{fake.sample.name}", "camera": scene.camera, "iso": scene.iso}
+    row = {"image": fake.sample.pair.label, "camera": scene.camera, "iso": scene.iso}
     row |= {"model": fake.model, "draw": fake.draw} | measure(comparison)
     evidence = [((scene.iso, REAL), reference.description, reference.noise)] if fake.is_first else []
     return row, [*evidence, ((scene.iso, fake.model), comparison.made, comparison.rounded)], fake.is_first

@@ -12,8 +12,7 @@ import torch
 from torch import Tensor
 
 from data.crop import Box
-from data.image_sets import Sample
-from data.pairs import ImagePair, by_file, find_pairs, read_samples
+from data.pairs import ImagePair, Sample, by_file, find_pairs, read_samples
 from data.sidd import parse_scene
 from models.fitting import FITTED, Fit, fit_noise, fitted_model
 from models.generator import load_neca
@@ -231,16 +230,15 @@ def fake_noise(model: NoiseModel, sample: Sample, seed: int, draw: int) -> np.nd
 
     It follows from the seed, the image's name and the number of the draw alone.
     """
-    name = f"{sample.scene.name}/{sample.name}"
     images = Images(
         to_tensor(sample.clean[None]),
         [sample.scene.camera],
         [sample.scene.iso],
         to_tensor(sample.noisy[None]),
-        names=[name],
+        names=[sample.pair.label],
         other_noise=None if sample.other_noise is None else to_tensor(sample.other_noise[None]),
     )
-    white = model.white_noise(*sample.clean.shape[:2], seed, f"{sample.scene.name} {sample.name} {draw}")
+    white = model.white_noise(*sample.clean.shape[:2], seed, f"{sample.pair.label.replace('/', ' ')} {draw}")
     noise = model.noise(images, white)
     if noise is None:
         return None

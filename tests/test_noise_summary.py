@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from data.image_sets import find_frames, read_samples
+from data.pairs import find_pairs, read_pair
 from evaluation.noise import METRICS, Comparison, Reference, measure
 from evaluation.noise_report import RANKED, best_models, is_ranked, summarise_models, summary_table
 from evaluation.report import differences
@@ -61,17 +61,16 @@ def rows_with_a_fake_without_noise(tmp_path_factory) -> list[dict]:
     """Real rows of three fakes: no noise, far too strong noise, white noise a little off."""
     data, _ = make_set(tmp_path_factory.mktemp("set"))
     rows, random = [], np.random.default_rng(0)
-    for frame in find_frames(sorted(data.iterdir())):
-        for sample in read_samples(frame, with_other=False):
-            reference = Reference(sample.clean, sample.noisy)
-            fakes = {
-                "nothing": np.zeros(sample.clean.shape),
-                "loud": random.normal(0, 4 * reference.noise.std(), sample.clean.shape),
-                "white": 3 + random.normal(0, 1.3 * reference.noise.std(), sample.clean.shape),
-            }
-            for name, noise in fakes.items():
-                values = measure(Comparison(reference, noise))
-                rows.append(row(name, f"{sample.scene.name}/{sample.name}") | values)
+    for pair in find_pairs(sorted(data.iterdir())):
+        reference = Reference(*read_pair(pair))
+        shape, std = reference.clean.shape, reference.noise.std()
+        fakes = {
+            "nothing": np.zeros(shape),
+            "loud": random.normal(0, 4 * std, shape),
+            "white": 3 + random.normal(0, 1.3 * std, shape),
+        }
+        for name, noise in fakes.items():
+            rows.append(row(name, pair.label) | measure(Comparison(reference, noise)))
     return rows
 
 
