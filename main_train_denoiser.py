@@ -32,6 +32,7 @@ from utils.trainer import Schedule, test_only, train
 
 
 def main(arguments: list[str] | None = None) -> int | None:
+    """Train a denoiser, in a process for each GPU."""
     parser = train_denoiser_parser()
     args = train_denoiser_options(parser, arguments)
     with blame("--device or --gpu_ids"):
@@ -40,6 +41,7 @@ def main(arguments: list[str] | None = None) -> int | None:
 
 
 def train_denoiser(args: argparse.Namespace, fixed: dict, device: torch.device) -> None:
+    """Find the data and make the noise, build the model, open the run, train and test."""
     log = terminal_log()
     folder, settings = Path(args.dir_save) / args.name, BatchSettings(**batch_settings(args))
     if not args.train and not has_state(folder):

@@ -30,6 +30,7 @@ class NaiveTraining:
         self.critic_optimizers = [adam(D1), adam(D2)]
 
     def step(self, clean, noisy, z, phase, eps1, eps2, step, joint):
+        """Do one step and return its losses."""
         for network in (self.E, self.G1, self.G2, self.G3, self.D1, self.D2):
             network.train()
         n = noisy - clean
@@ -80,6 +81,7 @@ class NaiveTraining:
         return {name: value.detach() for name, value in losses.items()}
 
     def opinion(self, score, wanted_real):
+        """Return the adversarial loss of a critic's scores."""
         if self.gan_mode == "wgangp":
             return -score.mean() if wanted_real else score.mean()
         label = torch.ones_like(score) if wanted_real else torch.zeros_like(score)
@@ -89,6 +91,7 @@ class NaiveTraining:
         return -(label * torch.log(probability) + (1 - label) * torch.log(1 - probability)).mean()
 
     def penalty(self, critic, real, fake, eps):
+        """Return the gradient penalty (Gulrajani et al. 2017, Eq. 3)."""
         mixed = (eps * real + (1 - eps) * fake).requires_grad_(True)
         score = critic(mixed)
         gradient = torch.autograd.grad(score, mixed, torch.ones_like(score), create_graph=True)[0]

@@ -139,7 +139,7 @@ def nlf_distance(real: np.ndarray, fake: np.ndarray) -> float:
 
 
 def nlf_mean(real_noise: np.ndarray, fake_noise: np.ndarray, clean_uint8: np.ndarray) -> float:
-    """The same for the mean of the noise: mean absolute difference in grey levels."""
+    """Compare the means of the noise in the same way: mean absolute difference in grey levels."""
     return nlf_mean_distance(*_level_functions(real_noise, fake_noise, clean_uint8))
 
 
@@ -184,7 +184,7 @@ def noise_level_function(sums: np.ndarray) -> np.ndarray:
 
 
 def std(real_noise: np.ndarray, fake_noise: np.ndarray) -> float:
-    """Standard deviation of all noise values, fake over real; nan where the real noise is less than rounding's, 0.29.
+    """Divide the standard deviations, fake over real; nan where the real noise is less than rounding's, 0.29.
 
     Such images, black or saturated ones, have no noise to compare with.
     """

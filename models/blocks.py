@@ -30,7 +30,7 @@ def conv(in_nc: int, out_nc: int, kernel: int, stride: int = 1, **options) -> nn
 
 
 def exact_convolutions():
-    """A context of full float32 on CUDA too: with TF32, cuDNN's default, noise would differ from the CPU's."""
+    """Return a context of full float32 on CUDA too: with TF32, cuDNN's default, noise would differ from the CPU's."""
     return torch.backends.cudnn.flags(enabled=True, deterministic=True, allow_tf32=False)
 
 

@@ -192,10 +192,12 @@ class NoiseGenerator(nn.Module):
 
     @property
     def dtype(self) -> torch.dtype:
+        """What is computed in."""
         return next(self.ncnet.parameters()).dtype
 
     @property
     def device(self) -> torch.device:
+        """Where the weights are."""
         return next(self.ncnet.parameters()).device
 
     @torch.no_grad()
@@ -293,7 +295,7 @@ class NoiseGenerator(nn.Module):
             out.fake[(..., *window)] = fake.mul_(255).round_() if out.fake.dtype == torch.uint8 else fake
 
     def _strength(self, count: int, gain: Any, gain_of: Any, noise_level: Any) -> Tensor:
-        """The gains, or the noise levels in [0, 1] units, of a batch's images: -> (N, 1, 1, 1) float64."""
+        """Return the gains, or the noise levels in [0, 1] units, of a batch's images: (N, 1, 1, 1) float64."""
         if (gain is not None) + (gain_of is not None) + (noise_level is not None) != 1:
             raise ValueError("expected exactly one of gain, gain_of (NeCA-W) and noise_level (NeCA-S)")
         if noise_level is not None:

@@ -15,7 +15,7 @@ def global_noise_level(noise: Tensor) -> Tensor:
 
 
 def local_noise_level(noise: Tensor, window: int = 7) -> Tensor:
-    """Standard deviation around every pixel: (N, C, H, W) -> (N, C, H, W) (paper, noise level prediction).
+    """Measure the standard deviation around every pixel: (N, C, H, W) -> (N, C, H, W) (paper, noise level prediction).
 
     sqrt(E[n^2] - E[n]^2) by a mean filter; the zeros padded outside count, so borders are biased low (published).
     The variance is clamped at 0: rounding makes it slightly negative where the noise is flat, and its root NaN.
@@ -33,14 +33,14 @@ def pixel_shuffle_down(noise: Tensor, stride: int, phase: tuple[int, int]) -> Te
 
 
 def generator_adversarial_loss(fake_score: Tensor, gan_mode: str) -> Tensor:
-    """What a critic's opinion of the fakes costs the generator: (N, 1) -> scalar."""
+    """Return what a critic's opinion of the fakes costs the generator: (N, 1) -> scalar."""
     if gan_mode == "wgangp":
         return -fake_score.mean()
     return _label_loss(fake_score, 1.0, gan_mode)
 
 
 def critic_losses(real_score: Tensor, fake_score: Tensor, gan_mode: str) -> tuple[Tensor, Tensor]:
-    """What a critic pays on real and on fake noise: (N, 1), (N, 1) -> scalar, scalar.
+    """Return what a critic pays on real and on fake noise: (N, 1), (N, 1) -> scalar, scalar.
 
     wgangp: Wasserstein distance (Arjovsky et al. 2017); lsgan: squared error to the labels 1 and 0 (Mao et al. 2017);
     vanilla: cross-entropy to them (Goodfellow et al. 2014).

@@ -83,7 +83,7 @@ class DenoiserModel:
         return (self.average if averaged else self.network).eval().forward(noisy)
 
     def network_files(self, epoch: int) -> dict[str, dict[str, Any]]:
-        """What to write into the network's checkpoint file, by the file's name without epoch and suffix."""
+        """Return what to write into the network's checkpoint file, by the file's name without epoch and suffix."""
         files = {f"checkpoint_{self.letter}": self.network}
         if self.average:
             files[f"ema/checkpoint_{self.letter}"] = self.average

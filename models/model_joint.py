@@ -52,7 +52,7 @@ class StepRandomness(NamedTuple):
     mixing: dict[str, Tensor]  # per critic (N, 1, 1, 1), uniform in [0, 1]
 
     def part(self, samples: slice) -> "StepRandomness":
-        """What is drawn for some samples of the batch."""
+        """Return what is drawn for some samples of the batch."""
         mixing = {letter: weights[samples] for letter, weights in self.mixing.items()}
         return StepRandomness(self.z[samples], self.phase, mixing)
 
@@ -219,7 +219,7 @@ class JointModel:
         return self.networks["G3"].eval().forward(noisy)
 
     def network_files(self, epoch: int) -> dict[str, dict[str, Any]]:
-        """What to write into each network's checkpoint file, by the file's name without epoch and suffix."""
+        """Return what to write into each network's checkpoint file, by the file's name without epoch and suffix."""
         files = {f"checkpoint_{letter}": network for letter, network in self.networks.items()}
         files |= {f"ema/checkpoint_{letter}": network for letter, network in self.averages.items()}
         return {name: network_checkpoint(network, epoch) for name, network in files.items()}

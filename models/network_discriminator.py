@@ -37,4 +37,5 @@ class Discriminator(nn.Module):
         )
 
     def forward(self, noise: Tensor) -> Tensor:
+        """Score noise, higher for what looks real: (N, 3, P, P) -> (N, 1)."""
         return self.classifier(self.features(noise).flatten(1))  # (N, 1)

@@ -23,6 +23,7 @@ class DnCNN(nn.Module):
         self.model = nn.Sequential(*layers, conv(nc, out_nc, 3))
 
     def forward(self, noisy: Tensor) -> Tensor:
+        """Remove the noise: (N, 3, H, W) -> (N, 3, H, W)."""
         return noisy - self.model(noisy)
 
 

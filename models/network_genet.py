@@ -23,4 +23,5 @@ class GENet(nn.Module):
         self.linear = nn.Sequential(nn.Sequential(conv(nc, out_nc, 1)))
 
     def forward(self, noisy: Tensor) -> Tensor:
+        """Estimate the gains of noisy images: (N, 3, H, W) -> (N, 1, 1, 1)."""
         return self.linear(self.pool(self.model(noisy)))  # (N, 1, 1, 1)

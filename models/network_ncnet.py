@@ -18,6 +18,7 @@ class Exp(nn.Module):
     """Element-wise exponential."""
 
     def forward(self, x: Tensor) -> Tensor:
+        """Take the exponential of every element."""
         return x.exp()
 
 
@@ -69,6 +70,7 @@ class NCNet(nn.Module):
         self.decoder_head = nn.Sequential(conv(nc, out_nc, 1), FINAL_ACTIVATIONS[final_act]())
 
     def forward(self, noise: Tensor) -> Tensor:
+        """Predict what the neighbours add to the noise: (N, 3, H, W) -> (N, 3, H, W); H and W are multiples of 8."""
         if noise.shape[-2] % UNET_STRIDE or noise.shape[-1] % UNET_STRIDE:
             raise ValueError(f"NCNet: {tuple(noise.shape[-2:])} pixels, expected multiples of {UNET_STRIDE}")
         skips = []

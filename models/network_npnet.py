@@ -36,6 +36,7 @@ class NPNet(nn.Module):
         self.conv5 = conv(nc, out_nc, 1)
 
     def forward(self, clean: Tensor, gain: Tensor) -> Tensor:
+        """Predict the noise level of every pixel: (N, 3, H, W), (N, 1, 1, 1) -> (N, 3, H, W)."""
         features = self.conv1(clean)  # (N, nc, H, W)
         for layer in (self.conv2, self.conv3, self.conv4):
             features = F.leaky_relu(gain_normalise(layer(features), gain), 0.01)

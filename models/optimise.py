@@ -63,6 +63,7 @@ class Update:
         self.scaler = torch.amp.GradScaler(device.type, enabled=amp == "fp16")
 
     def __call__(self, loss: Tensor) -> None:
+        """Backpropagate a loss, and let the optimisers of the networks that it has reached step."""
         for optimizer in self.optimizers.values():
             optimizer.zero_grad(set_to_none=False)
         self.scaler.scale(loss).backward()
