@@ -60,7 +60,6 @@ KNOW_OPTIONS = {
     "models/networks.py",
     "models/optimise.py",
     "models/pretrained.py",
-    "synthesis/training_noise.py",
 }
 FRAME = "utils/command.py"  # the frame of the commands, which gives advice of its own
 
