@@ -11,7 +11,7 @@ from metrics import autocorrelation, channel_correlation, noise_of
 from models.fitting import FITTED, fingerprint, fit_noise, fitted_model, load_fits, save_fits
 from models.noise_models import Images
 from models.noise_statistics import MAX_LAG, correlation, lagged_sums, level_moments, noise_levels
-from tests.test_baselines import covariance_of, draw
+from tests.test_noise_models import covariance_of, draw
 from utils.image import to_uint8, write_image
 
 SIDE, FRAMES = 128, 4
