@@ -93,12 +93,12 @@ def test_noisy_file_among_the_clean_ones_is_named(root, capsys):
     assert f"clean/{noisy.name}" in refuse(root, capsys)
 
 
-def test_frame_without_its_noisy_one_is_named(root, capsys):
+def test_uncropped_scenes_name_the_cropper(root, capsys):
     scene = f"0001_001_{CAMERA}_00800_00100_5500_N"
     for folder in ("clean", "noisy"):
         shutil.rmtree(root / "crops" / scene / folder)
     write_image(root / "crops" / scene / "0001_GT_SRGB_010.PNG", np.zeros((48, 48, 3), np.uint8))
-    assert "0001_NOISY_SRGB_010.PNG" in refuse(root, capsys)
+    assert "Crop_SIDD.py" in refuse(root, capsys)
 
 
 @pytest.mark.parametrize("workers", ["0", "1"])
