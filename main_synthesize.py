@@ -13,8 +13,7 @@ from synthesis.gains import bank_note, bank_path, read_bank
 from synthesis.output import SynthesisFolder
 from synthesis.run import SynthesisSettings, run_synthesis
 from synthesis.strengths import Interval, OfPartner, OneOf, OneOfImages, StrengthSource
-from utils.command import blame, run_command
-from utils.report import printable
+from utils.command import blame, printable, run_command
 from utils.run import terminal_log
 from utils.runtime import choose_device
 

@@ -19,9 +19,9 @@ from evaluation.noise_models import split_name
 from models.pretrained import MissingWeightsError, find_checkpoints, load_network
 from models.tiled import DENOISER_TILE, TiledDenoiser
 from utils.checkpoints import load_checkpoint
+from utils.command import printable
 from utils.files import sha256_of
 from utils.image import to_uint8
-from utils.report import printable
 
 LATTICE_STEP = 3  # the paper's pixel-shuffle stride: pixels so far apart hardly correlate
 SMALLEST_BM3D = 16  # pixels; the package crashes on sides below its own blocks

@@ -12,8 +12,8 @@ from tqdm import tqdm
 import metrics
 from data.batches import batches_of
 from data.sidd import parse_scene
-from evaluation.noise import REAL, Evidence, describe
-from evaluation.noise_report import draw_pictures
+from evaluation.noise_metrics import REAL, Evidence, describe
+from evaluation.noise_pictures import draw_pictures
 from metrics import noise_of
 from models.model_denoiser import DenoiserModel
 from models.model_joint import JointModel

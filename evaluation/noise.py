@@ -1,176 +1,19 @@
-"""Judge noise models: their fakes against the real noise of the same images, image by image, in all the metrics.
+"""Judge noise models: their fakes against the real noise of the same images, image by image, in all the metrics."""
 
-To add a metric, write its function and a line in `METRICS`.
-"""
-
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
 import numpy as np
 from tqdm import tqdm
 
-import metrics
 from data.pairs import ImagePair, Sample, by_file, read_samples
-from evaluation.noise_models import REAL, fake_noise
+from evaluation.noise_metrics import METRICS, REAL, Comparison, Evidence, Reference, measure
+from evaluation.noise_models import fake_noise
 from models.noise_models import NoiseModel
 from utils.workers import in_threads
 
-EXAMPLE_SIDE = 160  # pixels of the pictures of noise
-WHITE_NOISE_TERMS = ", ".join(f"{name}/{scale}" for name, scale in metrics.WHITE_NOISE.items())
-
-
-class Description(NamedTuple):
-    """What the distances and the plots need of one noise."""
-
-    counts: np.ndarray  # (511,) pixels of each grey-level difference
-    autocorrelation: np.ndarray  # (3, 9, 9)
-    spectrum: np.ndarray  # (3, 32) dB
-    channels: np.ndarray  # (3, 3)
-    level_sums: np.ndarray  # (3, 3, 16)
-
-    @property
-    def levels(self) -> np.ndarray:
-        """Return the noise level function, (2, 3, 16)."""
-        return metrics.noise_level_function(self.level_sums)
-
-
-def describe(noise: np.ndarray, clean_uint8: np.ndarray) -> Description:
-    """Describe noise in whole grey levels, (H, W, 3)."""
-    return Description(
-        metrics.count_levels(noise),
-        metrics.autocorrelation(noise),
-        metrics.spectrum(noise),
-        metrics.channel_correlation(noise),
-        metrics.noise_level_sums(noise, clean_uint8),
-    )
-
-
-class Reference:
-    """The real noise of an image pair, (H, W, 3) uint8 each, and its description, which all fakes share."""
-
-    def __init__(self, clean: np.ndarray, noisy: np.ndarray):
-        self.clean = clean
-        self.noise = metrics.noise_of(noisy, clean)
-        self.description = describe(self.noise, self.clean)
-
-
-class Comparison:
-    """Fake noise beside the real one, as every metric takes it: (H, W, 3) each, in grey levels.
-
-    `free` is the fake neither clipped nor rounded; `clipped` and `rounded` are of an image that is one or both.
-    """
-
-    def __init__(self, reference: Reference, fake_noise: np.ndarray):
-        image = np.clip(reference.clean + fake_noise, 0, 255)
-        self.real, self.free, self.clipped = reference.noise, fake_noise, image - reference.clean
-        self.rounded = metrics.noise_of(np.rint(image).astype(np.uint8), reference.clean)
-        self.described, self.made = reference.description, describe(self.rounded, reference.clean)
-
-
-class Metric(NamedTuple):
-    """A metric of the evaluation: its function, and how the report treats it.
-
-    ranked: the best model is marked; best: its value for the truth; tabulated: it has columns in report and CSV file.
-    """
-
-    measure: Callable[[Comparison], float]
-    definition: str
-    ranked: bool = True
-    best: float = 0
-    tabulated: bool = True
-
-
-# kld and kld_naflow, which drop empty bins, are no divergences: a fake without noise can score below a perfect one.
-METRICS = {
-    "kld": Metric(
-        lambda fake: metrics.kld(fake.real, fake.rounded),
-        "KL(real || fake) in nats, 66 bins, empty ones dropped (NeCA's protocol); clipped and rounded. No true "
-        "divergence: it can be negative, and nothing is ranked by it",
-        ranked=False,
-    ),
-    "kld_naflow": Metric(
-        lambda fake: metrics.kld_naflow(fake.real, fake.clipped),
-        "the same with 256 bins on [-1, 1]; clipped, not rounded (except for images that are rounded anyway, which fit "
-        "its bins worse). Not ranked either",
-        ranked=False,
-    ),
-    "kld_flow": Metric(
-        lambda fake: metrics.kld_flow(fake.real, fake.free),
-        "the same with bins of 4 grey levels and add-one smoothing; neither clipped nor rounded",
-    ),
-    "kld_exact": Metric(
-        lambda fake: metrics.kld_exact(fake.real, fake.rounded),
-        "the same with a bin for every grey-level difference and add-one smoothing; clipped and rounded",
-    ),
-    "akld": Metric(
-        lambda fake: metrics.akld(fake.real, fake.clipped),
-        "DANet's KL divergence of local variances; clipped, not rounded. The mean over L draws is AKLD at that L; "
-        "two draws of one process score .04 to .08: see the floor's row",
-    ),
-    "acf": Metric(
-        lambda fake: metrics.acf_distance(fake.described.autocorrelation, fake.made.autocorrelation),
-        "RMS difference of autocorrelation over lags up to 4 pixels",
-    ),
-    "psd": Metric(
-        lambda fake: metrics.psd_distance(fake.described.spectrum, fake.made.spectrum),
-        "RMS difference of the radially averaged power spectra in dB; 32 rings, floored at the power of rounding, 1/12",
-    ),
-    "xcorr": Metric(
-        lambda fake: metrics.xcorr_distance(fake.described.channels, fake.made.channels),
-        "largest difference of channel correlations",
-    ),
-    "nlf": Metric(
-        lambda fake: metrics.nlf_distance(fake.described.levels, fake.made.levels),
-        "mean relative difference of the noise's std by clean intensity, 16 bins of at least 500 pixels; the real std "
-        "counts as at least that of rounding, 0.29",
-    ),
-    "std": Metric(
-        lambda fake: metrics.std(fake.real, fake.rounded), "standard deviation, fake over real; best is 1", best=1
-    ),
-    "bias": Metric(
-        lambda fake: metrics.bias(fake.real, fake.rounded), "largest difference of a channel's mean, grey levels"
-    ),
-    "nlf_mean": Metric(
-        lambda fake: metrics.nlf_mean_distance(fake.described.levels, fake.made.levels),
-        "mean difference of the noise's mean by clean intensity, grey levels",
-        tabulated=False,
-    ),
-}
-SCORE = (
-    f"structure-aware score: mean of {WHITE_NOISE_TERMS}; 0 is the truth, 1 white Gaussian noise of the true std. "
-    "Models are sorted by it"
-)
 COLUMNS = ("image", "camera", "iso", "model", "draw", *(name for name in METRICS if METRICS[name].tabulated))
-
-
-def measure(fake: Comparison) -> dict[str, float]:
-    """Measure fake noise by all of `METRICS`, and by the score that sums them up."""
-    values = {name: metric.measure(fake) for name, metric in METRICS.items()}
-    return values | {"score": metrics.structure_score(values)}
-
-
-@dataclass
-class Evidence:
-    """Sums over images that the plots are drawn from, of one noise at one ISO."""
-
-    images: int = 0
-    counts: np.ndarray = field(default_factory=lambda: np.zeros(511, np.int64))
-    autocorrelation: np.ndarray = field(default_factory=lambda: np.zeros((9, 9)))  # channels' mean
-    spectrum: np.ndarray = field(default_factory=lambda: np.zeros(metrics.spectrum_frequencies().shape))  # same, dB
-    level_sums: np.ndarray = field(default_factory=lambda: np.zeros((3, 3, 16)))
-    example: np.ndarray | None = None  # the first image's noise, its middle, (h, w, 3) in grey levels
-
-    def add(self, description: Description, noise: np.ndarray) -> None:
-        """Add one image's noise, (H, W, 3) in whole grey levels, and its description."""
-        self.images += 1
-        self.counts += description.counts
-        self.autocorrelation += description.autocorrelation.mean(axis=0)
-        self.spectrum += description.spectrum.mean(axis=0)
-        self.level_sums += description.level_sums
-        if self.example is None:
-            top, left = (max(0, side - EXAMPLE_SIDE) // 2 for side in noise.shape[:2])
-            self.example = noise[top : top + EXAMPLE_SIDE, left : left + EXAMPLE_SIDE].copy()
 
 
 @dataclass

@@ -14,13 +14,14 @@ from torch import Tensor
 from data.crop import Box
 from data.pairs import ImagePair, Sample, by_file, find_pairs, read_samples
 from data.sidd import parse_scene
+from evaluation.noise_metrics import REAL
 from models.fitting import FITTED, Fit, fit_noise, fitted_model
 from models.generator import load_neca
 from models.noise_models import Gaussian, Images, NecaS, NecaW, NoiseModel, constant, estimated_gain, true_std
 from models.pretrained import MissingWeightsError
+from utils.command import printable
 from utils.image import png_size, read_image
 from utils.randomness import evenly_spaced
-from utils.report import printable
 
 DESCRIPTIONS = {
     "NeCA-W": "the generator, with the gain that GENet estimates from the real noisy image",
@@ -31,16 +32,10 @@ DESCRIPTIONS = {
     "real": "real noise of another frame of the same scene: the floor that no model can get below",
 }
 MODEL_NAMES = tuple(DESCRIPTIONS)
-REAL = "real noise"  # what the fakes are compared with; the model called `real` is another frame of it
 
 
 class AbsentError(ValueError):
     """Something that a model needs is not there. What is there and damaged raises a plain ValueError."""
-
-
-def shown_name(model: str) -> str:
-    """Return what tables and plots call a model: `real` beside the real noise itself would confuse."""
-    return "real (floor)" if model == "real" else model
 
 
 @dataclass(frozen=True, eq=False)

@@ -1,7 +1,6 @@
 """Write down an evaluation of noise models: report.md, report.html, results.csv, results.json and the pictures."""
 
 import math
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -9,8 +8,10 @@ import numpy as np
 import pandas as pd
 
 from data.splits import published_split
-from evaluation.noise import COLUMNS, METRICS, REAL, SCORE, WHITE_NOISE_TERMS, Evidence, Results
-from evaluation.noise_models import DESCRIPTIONS, shown_name
+from evaluation.noise import COLUMNS, Results
+from evaluation.noise_metrics import METRICS, REAL, SCORE, WHITE_NOISE_TERMS
+from evaluation.noise_models import DESCRIPTIONS
+from evaluation.noise_pictures import draw_pictures, shown_name
 from evaluation.report import (
     Statistics,
     appendix,
@@ -21,10 +22,7 @@ from evaluation.report import (
     write_csv,
     write_pages,
 )
-from metrics import noise_level_function, spectrum_frequencies
-from metrics.structure import NLF_BINS
 from utils import charts
-from utils.charts import magnified_noise, panel
 from utils.files import write_json
 from utils.image import write_image
 from utils.report import Picture, Sections, Table
@@ -35,8 +33,6 @@ COMPARED = ("score", "kld_exact", "akld", "acf", "xcorr", "nlf")
 # A fake whose std is further off than this is not ranked in anything: one without noise has little bias.
 STD_RANGE = (0.5, 2.0)
 SHOWN_DIGITS = 3  # models that look equal to the reader are equally good
-PANEL_STD = 40  # grey levels to which the real noise of the panel is magnified
-LABEL = 24  # letters of a name above its noise
 CAPTIONS = {
     "scores": "Structure-aware score of the ranked models with the spread between images (one standard deviation).",
     "noises": "Noise of one image per ISO, its middle, around grey; all noises of a row magnified alike.",
@@ -196,42 +192,3 @@ def draw_scores(summary: Summary) -> np.ndarray:
         intervals[shown_name(name)] = (mean, mean - spread, mean + spread)
     ranked = {shown_name(name): intervals[shown_name(name)] for name in summary if is_ranked(summary[name])}
     return charts.scores([REAL, *intervals], ranked or intervals)
-
-
-def draw_pictures(evidence: dict[tuple[int, str], Evidence], models: list[str]) -> dict[str, np.ndarray]:
-    """Draw the plots: -> {name: (H, W, 3) uint8}. The real noise comes first in each."""
-    isos, names = sorted({iso for iso, _ in evidence}), (REAL, *models)
-
-    def by_iso(value: Callable[[Evidence], np.ndarray]) -> charts.Curves:
-        return {
-            f"ISO {iso}": {shown_name(name): value(evidence[iso, name]) for name in names if (iso, name) in evidence}
-            for iso in isos
-        }
-
-    maps = {}
-    for name in names:
-        parts = [part for (_, noise), part in evidence.items() if noise == name]
-        maps[shown_name(name)] = sum(part.autocorrelation for part in parts) / sum(part.images for part in parts)
-    intensity = (np.arange(NLF_BINS) + 0.5) * (256 / NLF_BINS)
-    levels = by_iso(lambda part: noise_level_function(part.level_sums)[1])
-    return {
-        "autocorrelation": charts.autocorrelation_maps(maps),
-        "spectra": charts.spectra(spectrum_frequencies(), by_iso(lambda part: part.spectrum / part.images)),
-        "noise_levels": charts.noise_level_functions(intensity, levels),
-        "histograms": charts.histograms(by_iso(lambda part: part.counts)),
-        "noises": _noise_panel(evidence, isos, models),
-    }
-
-
-def _noise_panel(evidence: dict[tuple[int, str], Evidence], isos: list[int], models: list[str]) -> np.ndarray:
-    rows = []
-    for iso in [isos[index] for index in sorted({0, len(isos) // 2, len(isos) - 1})]:
-        factor = max(1, round(PANEL_STD / max(evidence[iso, REAL].example.std(), 1)))
-        tiles = []
-        for name in (REAL, *models):
-            if (iso, name) in evidence:
-                label = f"ISO {iso}, x{factor}" if name == REAL else ""
-                noise = magnified_noise(evidence[iso, name].example, factor)
-                tiles.append((f"{label}\n{shown_name(name)[:LABEL]}", noise))
-        rows.append(tiles)
-    return panel(rows)

@@ -7,7 +7,7 @@ import metrics
 from data.demo.scenes import DemoOptions, DemoScene
 from data.pairs import read_files
 from data.sidd import find_frames
-from evaluation.noise import Comparison, Reference, measure
+from evaluation.noise_metrics import Comparison, Reference, measure
 from metrics import noise_of, structure_score
 from tests.conftest import SHARED
 

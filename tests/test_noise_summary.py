@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from data.pairs import find_pairs, read_pair
-from evaluation.noise import METRICS, Comparison, Reference, measure
+from evaluation.noise_metrics import METRICS, Comparison, Reference, measure
 from evaluation.noise_report import RANKED, best_models, is_ranked, summarise_models, summary_table
 from evaluation.report import differences
 from tests.noisy_set import make_set

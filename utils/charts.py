@@ -12,7 +12,7 @@ from typing import Any
 import cv2
 import numpy as np
 
-from utils.report import printable
+from utils.command import printable
 
 CHANNELS = ["red", "green", "blue"]
 INTENSITY, LEVEL = "clean intensity (grey levels)", "noise std (grey levels)"

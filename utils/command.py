@@ -64,3 +64,8 @@ def blame(way_out: str) -> Iterator[None]:
     except ValueError as error:
         change = "change " if way_out.startswith("--") else ""
         raise _Blamed(f"{error}; {change}{way_out}") from error
+
+
+def printable(text: str) -> str:
+    """Make text one line: no control or invisible characters, and none of a file name's undecodable bytes."""
+    return "".join(c if c.isprintable() else " " if c.isspace() else "\ufffd" for c in str(text)).strip()

@@ -13,6 +13,7 @@ from urllib.parse import quote
 import jinja2
 import pandas as pd
 
+from utils.command import printable
 from utils.image import png_size
 
 TEMPLATE = Path(__file__).with_name("report.html.j2")
@@ -69,11 +70,6 @@ class Picture:
 
 
 Sections = dict[str, list[str | Table | Picture]]  # heading -> paragraphs, tables, pictures; "": before any heading
-
-
-def printable(text: str) -> str:
-    """Make text one line: no control or invisible characters, and none of a file name's undecodable bytes."""
-    return "".join(c if c.isprintable() else " " if c.isspace() else "\ufffd" for c in str(text)).strip()
 
 
 def to_html(title: str, sections: Sections) -> str:
