@@ -137,11 +137,11 @@ def fit_training_images(path: Path, reader: Reader, most: int, num_workers: int)
         numbers.setdefault((pair.scene.camera, pair.scene.iso), []).append(number)
     chosen = {group: evenly_spaced(of, most) for group, of in sorted(numbers.items())}
     found = fit_noise(chosen, lambda number: [(reader.name(number), *reader.pair(number))], num_workers)
-    fits: dict[str, dict[int, Fit]] = {}
+    by_camera: dict[str, dict[int, Fit]] = {}
     for (camera, iso), fit in found.items():
-        fits.setdefault(camera, {})[iso] = fit
-    save_fits(path, made_of, fits)
-    return fits
+        by_camera.setdefault(camera, {})[iso] = fit
+    save_fits(path, made_of, by_camera)
+    return by_camera
 
 
 class MixedNoise:
