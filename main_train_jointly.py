@@ -55,13 +55,14 @@ def train_camera(args: argparse.Namespace, fixed: dict, device: torch.device) ->
             schedule = Schedule(steps_per_epoch(len(train_pairs), args.batch_size), **schedule_options(args))
 
     # Model.
-    networks = build_networks(configs, args.init_type, args.seed)
+    with blame("--patch_size, --pd_stride or --E_nb"):
+        networks = build_networks(configs, args.init_type, args.seed)
     if args.use_pretrained and not has_state(folder):
         names = {letter: getattr(args, f"checkpoint_{letter}_name") for letter in networks}
         begin_from(networks, names, Path("pretrain") / args.cam_name, log)
     if args.verbose:
         log.info(describe(networks))
-    model = JointModel(networks, options, args.seed, device, precision_of(args), (rank(), world_size()))
+    model = JointModel(networks, options, args.seed, device, precision_of(args), rank(), world_size())
 
     # Run.
     recorded = vars(args) | {"training images": pairs_fingerprint(train_pairs), "sampling": SAMPLING}

@@ -48,7 +48,7 @@ def initialise(network: nn.Module, init_type: str = "normal") -> nn.Module:
         "orthogonal": lambda weight: nn.init.orthogonal_(weight, gain=0.02),
     }
     if init_type not in fill:
-        raise ValueError(f"--init_type {init_type!r}, expected one of {', '.join(INIT_TYPES)}")
+        raise ValueError(f"initial weights {init_type!r}, expected one of {', '.join(INIT_TYPES)}")
     for module in network.modules():
         if isinstance(module, (nn.Conv2d, nn.ConvTranspose2d, nn.Linear)):
             fill[init_type](module.weight)

@@ -342,7 +342,9 @@ def load_neca(
         folder: The checkpoints' folder or, with `camera`, one of cameras such as `pretrain` or `saves`.
         camera: The camera's name within the folder.
         device: Where to compute.
-        tile: As in NoiseGenerator, like dtype and channels_last.
+        tile: As in NoiseGenerator.
+        dtype: As in NoiseGenerator.
+        channels_last: As in NoiseGenerator.
         networks: Letters of the networks that are needed. Without them, as many as there are: a folder that lacks
             GENet (E) gives a generator that cannot estimate gains, NCNet (G2) alone one for NeCA-S only.
 

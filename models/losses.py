@@ -10,7 +10,7 @@ GAN_MODES = ("wgangp", "lsgan", "vanilla")
 
 
 def global_noise_level(noise: Tensor) -> Tensor:
-    """Unbiased standard deviation of each sample's noise: (N, C, H, W) -> (N, 1, 1, 1)."""
+    """Measure the unbiased standard deviation of each sample's noise: (N, C, H, W) -> (N, 1, 1, 1)."""
     return noise.std(dim=(1, 2, 3), keepdim=True)
 
 
@@ -56,10 +56,10 @@ def _label_loss(score: Tensor, label: float, gan_mode: str) -> Tensor:
 
 
 def gradient_penalty(critic: Callable[[Tensor], Tensor], real: Tensor, fake: Tensor, mixing: Tensor) -> Tensor:
-    """Two-sided penalty on the critic's gradient norm between real and fake (Gulrajani et al. 2017, Eq. 3) -> scalar.
+    """Penalise a critic's gradient norm on both sides of 1 between real and fake noise: -> scalar.
 
-    `mixing` (N, 1, 1, 1) in [0, 1] weighs real against fake. The norm is over the flattened sample, without an
-    epsilon inside the root.
+    Source: Gulrajani et al. 2017, Eq. 3. `mixing` (N, 1, 1, 1) in [0, 1] weighs real against fake. The norm is over the
+    flattened sample, without an epsilon inside the root.
     """
     mixed = (real * mixing + fake * (1 - mixing)).requires_grad_()
     (gradient,) = torch.autograd.grad(critic(mixed).sum(), mixed, create_graph=True)

@@ -7,11 +7,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from models.model_joint import LR_DECAY_GAMMA
 from models.networks import network_checkpoint
-from models.optimise import PUBLISHED, Precision, Update, averaged_copy, follow
+from models.optimise import PUBLISHED, Precision, Update, averaged_copy, decayed, ema_update
 
-# `--arch` and the letter that a network of this kind has as its key; the classes are in `models.networks`.
+# Architectures and the letter that a network of this kind has as its key; the classes are in `models.networks`.
 ARCHITECTURES = {"dncnn": "G3"}
 # mse: the paper's and the joint training's.
 LOSSES = {"mse": F.mse_loss, "l1": F.l1_loss}
@@ -31,8 +30,8 @@ class DenoiserOptions:
 class DenoiserModel:
     """A denoiser with its optimiser, and the training step.
 
-    `letter` is the network's key in files; it moves to `device`. `process_count` is that of processes with equal shares
-    of every batch.
+    `letter` is the network's key in files; it moves to `device`. The `world_size` processes have equal shares of
+    every batch.
     """
 
     def __init__(
@@ -42,14 +41,14 @@ class DenoiserModel:
         options: DenoiserOptions,
         device: torch.device | str = "cpu",
         precision: Precision = PUBLISHED,
-        process_count: int = 1,
+        world_size: int = 1,
     ):
         self.letter = letter
         self.options = options
         self.device = torch.device(device)
         self.precision = precision
         self.network = network.to(self.device)
-        if process_count > 1 and self.device.type == "cuda":  # PyTorch has no such layers for the CPU
+        if world_size > 1 and self.device.type == "cuda":  # PyTorch has no such layers for the CPU
             self.network = nn.SyncBatchNorm.convert_sync_batchnorm(self.network)
         self.average = averaged_copy(self.network) if options.ema else None
         precision.prepare(self.network)
@@ -63,9 +62,9 @@ class DenoiserModel:
         self.optimizer.param_groups[0]["lr"] = self.learning_rate(epoch)
         # rec: the denoiser restores the clean image.
         loss = LOSSES[self.options.loss](self.precision.forward(self.network, noisy), clean)
-        self.update(loss)
+        self.update.backward_and_step(loss)
         if self.average:
-            follow(self.average, self.network, self.options.ema, step)
+            ema_update(self.average, self.network, self.options.ema, step)
         return {"rec": loss.detach()}
 
     def to_float(self, image_uint8: Tensor) -> Tensor:
@@ -73,8 +72,8 @@ class DenoiserModel:
         return image_uint8.to(self.device, non_blocking=True).float().div_(255)
 
     def learning_rate(self, epoch: int) -> float:
-        """Learning rate in an epoch (from 1): a tenth after each milestone that has been completed."""
-        return self.options.lr * LR_DECAY_GAMMA ** sum(milestone < epoch for milestone in self.options.lr_decay)
+        """Return the learning rate in an epoch (from 1)."""
+        return decayed(self.options.lr, self.options.lr_decay, epoch)
 
     @torch.inference_mode()
     def denoise(self, noisy: Tensor, averaged: bool = False) -> Tensor:
@@ -90,7 +89,7 @@ class DenoiserModel:
         return {name: network_checkpoint(network, epoch) for name, network in files.items()}
 
     def state_dict(self) -> dict[str, Any]:
-        """All that a resumed run needs: weights and optimiser (the learning rate follows from the epoch)."""
+        """Return all that a resumed run needs: weights and optimiser (the learning rate follows from the epoch)."""
         return {
             "network": self.network.state_dict(),
             "optimizers": {self.letter: self.optimizer.state_dict()},

@@ -11,11 +11,10 @@ from torch import Tensor, nn
 from models import losses
 from models.neca import Synthesis, correlate, synthesize_w
 from models.networks import GENERATORS, LETTERS, network_checkpoint
-from models.optimise import PUBLISHED, Precision, Update, averaged_copy, follow
+from models.optimise import PUBLISHED, Precision, Update, averaged_copy, decayed, ema_update
 
 GENERATOR_SIDE = (*GENERATORS, "G3")  # in the order of their updates
 CRITICS = ("D1", "D2")
-LR_DECAY_GAMMA = 0.1
 
 
 @dataclass(frozen=True)
@@ -40,7 +39,10 @@ class JointOptions:
 
     @property
     def adversarial_every(self) -> int:
-        """Steps between adversarial terms: a Wasserstein critic learns five times as often (Arjovsky et al. 2017)."""
+        """Return the steps between adversarial terms.
+
+        A Wasserstein critic learns five times as often as the generators (Arjovsky et al. 2017).
+        """
         return self.adv_every or (5 if self.gan_mode == "wgangp" else 1)
 
 
@@ -71,7 +73,7 @@ class JointModel:
     """Six networks with their optimisers, and the training step of NeCA.
 
     `networks` maps the letters E, G1, G2, G3, D1, D2 to modules, which move to `device`; all randomness of the steps
-    follows from `seed`. `process` is (rank, count) of processes with equal shares of every batch.
+    follows from `seed`. The `world_size` processes have equal shares of every batch.
     """
 
     def __init__(
@@ -81,15 +83,16 @@ class JointModel:
         seed: int = 0,
         device: torch.device | str = "cpu",
         precision: Precision = PUBLISHED,
-        process: tuple[int, int] = (0, 1),
+        rank: int = 0,
+        world_size: int = 1,
     ):
         self.networks = {letter: networks[letter].to(device) for letter in LETTERS}
         self.options = options
         self.seed = seed
         self.device = torch.device(device)
         self.precision = precision
-        self.process = process
-        if process[1] > 1 and self.device.type == "cuda":  # PyTorch has no such layers for the CPU
+        self.rank, self.world_size = rank, world_size
+        if world_size > 1 and self.device.type == "cuda":  # PyTorch has no such layers for the CPU
             self.networks["G3"] = nn.SyncBatchNorm.convert_sync_batchnorm(self.networks["G3"])
         self.averages = {letter: averaged_copy(self.networks[letter]) for letter in (GENERATORS if options.ema else ())}
         for network in self.networks.values():
@@ -104,13 +107,14 @@ class JointModel:
         ]
 
     def train_batch(self, batch: dict[str, Any], step: int, epoch: int) -> dict[str, Tensor]:
-        """Update all networks on this process's share of a batch, clean and noisy (N, 3, P, P) uint8 -> its losses."""
+        """Update all networks on this rank's share of a batch, clean and noisy (N, 3, P, P) uint8 -> its losses."""
         clean, noisy = (self.to_float(batch[name]) for name in ("clean", "noisy"))
-        rank, count = self.process
         share = len(clean)
-        whole = torch.Size((share * count, *clean.shape[1:]))
+        whole = torch.Size((share * self.world_size, *clean.shape[1:]))
         drawn = draw_step(whole, self.options.pd_stride, self.seed, step, self.device)
-        return self.training_step(clean, noisy, drawn.part(slice(rank * share, (rank + 1) * share)), step, epoch)
+        return self.training_step(
+            clean, noisy, drawn.part(slice(self.rank * share, (self.rank + 1) * share)), step, epoch
+        )
 
     def to_float(self, image_uint8: Tensor) -> Tensor:
         """Move an image to the device, uint8 -> float in [0, 1]."""
@@ -133,13 +137,13 @@ class JointModel:
         reals = {"D1": noise, "D2": losses.pixel_shuffle_down(noise, self.options.pd_stride, drawn.phase)}
         values |= self._critic_step(reals, fakes, drawn.mixing)
         for letter, average in self.averages.items():
-            follow(average, self.networks[letter], self.options.ema, step)
+            ema_update(average, self.networks[letter], self.options.ema, step)
         return {name: value.detach() for name, value in values.items()}
 
     def learning_rate(self, letter: str, epoch: int) -> float:
-        """Learning rate of a network in an epoch (from 1): a tenth after each milestone that has been completed."""
+        """Return a network's learning rate in an epoch (from 1)."""
         milestones = self.options.lr_decay_2 if letter == "G3" else self.options.lr_decay_1
-        return self.options.lr[letter] * LR_DECAY_GAMMA ** sum(milestone < epoch for milestone in milestones)
+        return decayed(self.options.lr[letter], milestones, epoch)
 
     def _generator_step(self, clean, noisy, noise, drawn, step, epoch):
         """Update E, G1, G2 and G3 -> (losses, detached fakes for the critics)."""
@@ -174,7 +178,7 @@ class JointModel:
                     self._forward(letter, fakes[letter]), options.gan_mode
                 )
                 self.networks[letter].requires_grad_(True)
-        self.updates[0](sum(options.lambdas[name] * value for name, value in values.items()))
+        self.updates[0].backward_and_step(sum(options.lambdas[name] * value for name, value in values.items()))
         return values, {letter: fake.detach() for letter, fake in fakes.items()}
 
     def _critic_step(self, reals, fakes, mixing):
@@ -193,9 +197,9 @@ class JointModel:
                 values["gp"] = values["gp"] + losses.gradient_penalty(critic, real, fake, mixing[letter])
         distance = values["D_real"] + values["D_fake"]
         if mode == "wgangp":
-            self.updates[1](distance + self.options.lambdas["gp"] * values["gp"])
+            self.updates[1].backward_and_step(distance + self.options.lambdas["gp"] * values["gp"])
         else:
-            self.updates[1](0.5 * distance)
+            self.updates[1].backward_and_step(0.5 * distance)
         return values
 
     def _forward(self, letter, *inputs):
@@ -225,7 +229,7 @@ class JointModel:
         return {name: network_checkpoint(network, epoch) for name, network in files.items()}
 
     def state_dict(self) -> dict[str, Any]:
-        """All that a resumed run needs of the model: weights and optimisers (learning rates follow from the epoch)."""
+        """Return all that a resumed run needs: weights and optimisers (learning rates follow from the epoch)."""
         return {
             "networks": {letter: network.state_dict() for letter, network in self.networks.items()},
             "optimizers": {letter: optimizer.state_dict() for letter, optimizer in self.optimizers.items()},

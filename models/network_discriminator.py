@@ -20,7 +20,7 @@ class Discriminator(nn.Module):
         if last_size < 1:
             raise ValueError(
                 f"a critic that halves its input {halvings} times cannot take {patch_size} pixels, expected at least "
-                f"{2**halvings}; change --patch_size or --pd_stride"
+                f"{2**halvings}"
             )
         self.config = {"patch_size": patch_size, "halvings": halvings, "in_nc": in_nc, "nc": nc, "act_mode": act_mode}
         layers = [nn.Sequential(conv(in_nc, nc, 7))]

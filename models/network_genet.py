@@ -14,7 +14,7 @@ class GENet(nn.Module):
     def __init__(self, in_nc: int = 3, out_nc: int = 1, nc: int = 96, nb: int = 5, act_mode: str = "R"):
         super().__init__()
         if nb < 2:
-            raise ValueError(f"GENet with {nb} layers, expected at least 2 (--E_nb)")
+            raise ValueError(f"GENet with {nb} layers, expected at least 2")
         self.config = {"in_nc": in_nc, "out_nc": out_nc, "nc": nc, "nb": nb, "act_mode": act_mode}
         layers = [nn.Sequential(conv(in_nc, nc, 7), *activation(act_mode, nc))]
         layers += [nn.Sequential(conv(nc, nc, 3), *activation(act_mode, nc)) for _ in range(nb - 2)]

@@ -41,7 +41,7 @@ def build_networks(configs: dict[str, dict[str, Any]], init_type: str, seed: int
 
 
 def describe(networks: dict[str, nn.Module]) -> str:
-    """Layers and parameter counts, for `--verbose`."""
+    """Return a text of the networks' layers and numbers of parameters."""
     counts = {letter: sum(weights.numel() for weights in network.parameters()) for letter, network in networks.items()}
     return "\n".join(
         f"{letter}: {PAPER_NAMES[letter]}, {counts[letter]:,} parameters\n{network}"

@@ -42,15 +42,21 @@ class Precision:
         except RuntimeError as error:
             if self.compile and "_inductor" in type(error).__module__:
                 reason = str(error).strip().splitlines()[0]
-                raise ValueError(f"--compile: nothing can be compiled here ({reason}); leave the option out") from None
+                raise ValueError(f"nothing can be compiled here ({reason}); train without compiling") from None
             raise
 
 
 PUBLISHED = Precision()
+LR_DECAY_GAMMA = 0.1
+
+
+def decayed(lr: float, milestones: tuple[int, ...], epoch: int) -> float:
+    """Return the learning rate in an epoch (from 1): a tenth after each milestone that has been completed."""
+    return lr * LR_DECAY_GAMMA ** sum(milestone < epoch for milestone in milestones)
 
 
 class Update:
-    """Backpropagates a loss and lets the optimisers of some networks step.
+    """The optimisers of some networks, which step together.
 
     Gradients are filled with zeros, not dropped: the published results were made with PyTorch 1.13, where Adam keeps
     moving NCNet on its momentum in the four steps between its gradients. Several processes (`torch.distributed`) take
@@ -62,7 +68,7 @@ class Update:
         self.optimizers = optimizers
         self.scaler = torch.amp.GradScaler(device.type, enabled=amp == "fp16")
 
-    def __call__(self, loss: Tensor) -> None:
+    def backward_and_step(self, loss: Tensor) -> None:
         """Backpropagate a loss, and let the optimisers of the networks that it has reached step."""
         for optimizer in self.optimizers.values():
             optimizer.zero_grad(set_to_none=False)
@@ -109,8 +115,8 @@ def averaged_copy(network: nn.Module) -> nn.Module:
 
 
 @torch.no_grad()
-def follow(average: nn.Module, network: nn.Module, decay: float, step: int) -> None:
-    """Let an average follow the weights, faster in the first steps (from 1): their start is no weight to remember."""
+def ema_update(average: nn.Module, network: nn.Module, decay: float, step: int) -> None:
+    """Move an average towards the weights, faster in the first steps (from 1): the start is no weight to remember."""
     decay = min(decay, (1 + step) / (10 + step))
     weights = network.state_dict()
     for key, tensor in average.state_dict().items():

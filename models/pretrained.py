@@ -136,8 +136,8 @@ def find_checkpoint_folder(folder: str | Path, camera: str | None, letters: tupl
     files = ", ".join(f"checkpoint_{letter}.pth" for letter in letters)
     raise MissingWeightsError(
         f"camera {camera} has no weights ({files}) in {', '.join(map(str, places))}; cameras with weights there: "
-        f"{', '.join(cameras) or 'none'}; change --cam_name or --pretrain_dir, train with main_train_jointly.py, or "
-        f"put the authors' released files into {places[0]}"
+        f"{', '.join(cameras) or 'none'}; train with "
+        f"main_train_jointly.py, or put the authors' released files into {places[0]}"
     )
 
 

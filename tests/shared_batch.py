@@ -15,11 +15,11 @@ from utils.distributed import is_main, process_group, rank, share_of, world_size
 BATCH, STEPS = 4, 6
 
 
-def train(process: tuple[int, int], share: slice) -> dict[str, torch.Tensor]:
+def train(share: slice) -> dict[str, torch.Tensor]:
     """Train in float64 on all losses -> all weights. The denoiser has no BatchNorm, whose batch would be the share."""
     configs = CONFIGS | {"G3": CONFIGS["G3"] | {"act_mode": "R"}}
     networks = {letter: network.double() for letter, network in build_networks(configs, "kaiming", 0).items()}
-    model = JointModel(networks, JointOptions(joint_start_epoch=1, adv_every=2), process=process)
+    model = JointModel(networks, JointOptions(joint_start_epoch=1, adv_every=2), world_size=world_size())
     for step in range(1, STEPS + 1):
         clean, noisy, z = tiny_batch(step, BATCH)
         generator = torch.Generator().manual_seed(step)
@@ -34,7 +34,7 @@ def main() -> None:
     with process_group(torch.device("cpu")):
         if fail and rank() == 1:
             raise ValueError("the second process has its reasons")
-        weights = train((rank(), world_size()), share_of(BATCH))
+        weights = train(share_of(BATCH))
         if is_main():
             torch.save(weights, path)
 

@@ -46,10 +46,10 @@ def test_two_processes_with_half_the_batch_each_give_the_weights_of_one_with_the
     code, output = run("tests/shared_batch.py", tmp_path / "weights.pt", own=True)
     assert code == 0, output
     shared = torch.load(tmp_path / "weights.pt", weights_only=True)
-    alone = train((0, 1), slice(0, BATCH))
+    alone = train(slice(0, BATCH))
     largest = max(float((shared[name] - alone[name]).abs().max()) for name in alone)
     assert largest < 1e-9
-    half = train((0, 1), slice(0, BATCH // 2))
+    half = train(slice(0, BATCH // 2))
     assert max(float((half[name] - alone[name]).abs().max()) for name in alone) > 1e-5, "the batch's size must matter"
 
 

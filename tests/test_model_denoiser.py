@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 
 from models import DenoiserModel, DenoiserOptions, DnCNN, build_networks, load_network
-from models.optimise import follow
+from models.optimise import ema_update
 from utils.checkpoints import save_checkpoint
 
 CONFIG = {"nc": 4, "nb": 4}
@@ -118,7 +118,7 @@ def test_average_follows_the_weights_and_is_what_averaged_denoising_takes():
     expected = copy.deepcopy(model.network).eval()
     for step, batch in enumerate(batches(3), start=1):
         model.train_batch(batch, step, 1)
-        follow(expected, model.network, 0.7, step)
+        ema_update(expected, model.network, 0.7, step)
     noisy = torch.rand(1, 3, 16, 16)
     with torch.no_grad():
         assert torch.equal(model.denoise(noisy, averaged=True), expected(noisy))

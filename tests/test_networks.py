@@ -95,8 +95,8 @@ def test_critics_take_every_patch_size_they_can_be_built_for(patch_size, stride)
 
 
 @pytest.mark.parametrize("patch_size, stride", [(24, 3), (32, 8)])
-def test_patches_too_small_for_the_critics_name_the_two_options(patch_size, stride):
-    with pytest.raises(ValueError, match=r"--patch_size.*--pd_stride"):
+def test_patches_too_small_for_the_critics_are_refused(patch_size, stride):
+    with pytest.raises(ValueError, match=r"halves its input \d times cannot take \d+ pixels, expected at least"):
         default_networks("--patch_size", str(patch_size), "--pd_stride", str(stride))
 
 

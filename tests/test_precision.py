@@ -79,7 +79,7 @@ def test_overflowing_gradients_of_fp16_skip_the_step_and_lower_the_scale():
     update = model.updates[0]
     before = {key: tensor.clone() for key, tensor in model.networks["E"].state_dict().items()}
     scale = update.scaler.get_scale()
-    update(model.networks["E"](torch.rand(2, 3, 8, 8)).sum() * 1e38)
+    update.backward_and_step(model.networks["E"](torch.rand(2, 3, 8, 8)).sum() * 1e38)
     assert update.scaler.get_scale() == scale / 2
     assert_same(model.networks["E"].state_dict(), before)
 
@@ -91,7 +91,7 @@ def test_fused_updates_are_the_runs_choice_and_not_the_states(fused):
     update = Update({"E": after}, "fp16", torch.device("cpu"))
     update.load({"E": before.state_dict()}, update.scaler.state_dict())
     assert after.param_groups[0]["fused"] is fused
-    update(parameters[1].sum() * 1e-3)
+    update.backward_and_step(parameters[1].sum() * 1e-3)
     assert (parameters[1] < 1).all()
 
 
