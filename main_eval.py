@@ -7,7 +7,7 @@ from pathlib import Path
 from data.benchmarks.dnd import find_dnd
 from data.benchmarks.sidd import read_benchmark
 from data.pairs import find_pairs
-from data.splits import read_list
+from data.splits import read_list, select_scenes
 from evaluation import denoising_report
 from evaluation.denoisers import make_denoiser
 from evaluation.denoising import (
@@ -23,7 +23,6 @@ from evaluation.denoising import (
 from evaluation.noise import evaluate
 from evaluation.noise_models import MODEL_NAMES, ModelChoice, find_fakes, make_noise_models, split_name
 from evaluation.noise_report import remarks_on, write_report
-from evaluation.noise_setup import choose_scenes
 from evaluation.report import check_apart, provenance
 from evaluation.submission import UPLOAD, BlockSubmission, DndSubmission
 from options.evaluate import check_image_options, check_submission_files, evaluate_parser
@@ -49,7 +48,9 @@ def judge_noise(args: argparse.Namespace) -> None:
     folder = Path(args.output_dir or Path("saves") / "evaluation" / args.cam_name)
 
     # Images and models.
-    scenes, chosen, training = choose_scenes(args)
+    with blame("--data_dir, --cam_name, --data_prep_dir, --split or --scene_list"):
+        listed = read_list(args.scene_list) if args.scene_list else None
+        scenes, chosen, training = select_scenes(args.data_dir, args.cam_name, args.data_prep_dir, args.split, listed)
     pairs = evenly_spaced(find_pairs([scenes[name] for name in chosen]), args.max_images)
     with blame("--output_dir"):
         check_apart(folder, [args.data_dir, *(split_name(given)[1] for given in args.fake_dir)])
@@ -101,7 +102,15 @@ def judge_denoisers(args: argparse.Namespace) -> None:
             images = images_of_blocks(Path(args.noisy_blocks), Path(args.gt_blocks), args.max_images)
         described, title = f"{images.count} blocks of {args.noisy_blocks}", f"Denoisers, {VALIDATION}"
     else:
-        folders = scenes_of_cameras(args, cameras)
+        names: dict[str, list[str] | None] = dict.fromkeys(cameras)
+        if args.scene_list:
+            with blame("--scene_list or --cam_name"):
+                names |= sort_by_camera(read_list(args.scene_list), cameras)
+        with blame("--data_dir, --cam_name, --data_prep_dir, --split or --scene_list"):
+            folders = []
+            for camera, listed in names.items():
+                found, chosen, _ = select_scenes(args.data_dir, camera, args.data_prep_dir, args.split, listed)
+                folders += [found[name] for name in chosen]
         with blame("--data_dir"):
             pairs = evenly_spaced(find_pairs(folders), args.max_images)
         images, scenes = images_of_scenes(pairs), len({pair.folder for pair in pairs})
@@ -138,19 +147,6 @@ def judge_denoisers(args: argparse.Namespace) -> None:
     remarks = denoising_report.remarks_on(described, cameras) + notes
     table = denoising_report.write_report(folder, results, runs, pgap_of, title, remarks, origin, args.html)
     log.info("\n%s\n\nwritten: %s", to_terminal(table), folder / ("report.html" if args.html else "report.md"))
-
-
-def scenes_of_cameras(args: argparse.Namespace, cameras: list[str]) -> list[Path]:
-    """Find the folders of the scenes to denoise, camera by camera."""
-    listed: dict[str, list[str] | None] = dict.fromkeys(cameras)
-    if args.scene_list:
-        with blame("--scene_list or --cam_name"):
-            listed |= sort_by_camera(read_list(args.scene_list), cameras)
-    folders = []
-    for camera, names in listed.items():
-        found, chosen, _ = choose_scenes(argparse.Namespace(**vars(args) | {"cam_name": camera}), names)
-        folders += [found[name] for name in chosen]
-    return folders
 
 
 def make_submission(args: argparse.Namespace) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import torch
 
-from evaluation.noise_setup import choose_scenes
+from data.splits import read_list, select_scenes
 from models import GENERATORS, load_neca, load_network, network_checkpoint
 from models.pretrained import find_checkpoint_folder, find_checkpoints, hash_weights
 from options.inference import export_parser, gains_options
@@ -70,7 +70,9 @@ def make_bank(args: argparse.Namespace) -> None:
     if args.keep_bank:
         bank = read_bank(path)
     else:
-        scenes, chosen, _ = choose_scenes(args)
+        with blame("--data_dir, --cam_name, --data_prep_dir, --split or --scene_list"):
+            listed = read_list(args.scene_list) if args.scene_list else None
+            scenes, chosen, _ = select_scenes(args.data_dir, args.cam_name, args.data_prep_dir, args.split, listed)
         genet = hash_weights({"E": generator.files["E"]})
         folders = [scenes[name] for name in chosen]
         bank = measure_scenes(generator, folders, args.cam_name, genet, args.max_images, args.num_workers)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from data.sidd import parse_scene
+from data.sidd import find_scenes, parse_scene
 from utils.files import atomic_path
 
 PUBLISHED = Path(__file__).parent.parent / "data_preparation" / "published_scenes.csv"
@@ -66,6 +66,28 @@ def choose_scenes(
     if unlisted and needed:
         log.warning("%d scenes are in neither %s nor %s and not used, such as %s", len(unlisted), *paths, unlisted[0])
     return split
+
+
+def select_scenes(
+    data_dir: str | Path, camera: str, lists_dir: str | Path, split: str, listed: list[str] | None = None
+) -> tuple[dict[str, Path], list[str], list[str]]:
+    """Select the scenes of a camera to judge on.
+
+    split: "train", "test" or "all" of the camera's scenes; `listed` names replace it. Returns the folders of all the
+    camera's scenes by name, the names selected, and those left that train. Raises ValueError when a selected scene is
+    not there, and as `find_scenes` and `choose_scenes`.
+    """
+    folders = {folder.name: folder for folder in find_scenes(data_dir, camera)}
+    needed = () if listed is not None or split == "all" else (split,)
+    train, test = choose_scenes(camera, folders, lists_dir, needed=needed)
+    selected = listed if listed is not None else {"train": train, "test": test, "all": sorted(folders)}[split]
+    if not selected:
+        raise ValueError(f"camera {camera}: no {split} scenes known; write {camera}_{split}.txt into {lists_dir}")
+    missing = [name for name in selected if name not in folders]
+    if missing:
+        count = f"{len(missing)} of {len(selected)} are missing"
+        raise ValueError(f"{data_dir}: has no scene {missing[0]} of camera {camera} ({count})")
+    return folders, selected, [name for name in train if name in folders and name not in selected]
 
 
 def _those_there(camera: str, published: Split, scenes: set[str], needed: Collection[str], log) -> Split:

@@ -97,7 +97,7 @@ def add_seed_option(parser: argparse.ArgumentParser) -> None:
 def add_scene_options(
     parser, split: str, purpose: str, max_images: int, max_images_help: str, several: bool = False
 ) -> None:
-    """Which scenes of a data set to take, `evaluation.noise_setup.choose_scenes`.
+    """Which scenes of a data set to take, `data.splits.select_scenes`.
 
     purpose: what for, for the help; several: --cam_name takes one or more cameras, into a list.
     """

@@ -249,7 +249,7 @@ def test_curves_are_drawn_from_a_kept_bank(data, weights, tmp_path):
     [
         ("--data_dir nowhere", ["nowhere: no such folder", "--data_dir"]),
         ("--cam_name XX", ["camera XX has no weights"]),
-        ("--data_prep_dir nowhere", ["no scene lists", "--split all"]),
+        ("--data_prep_dir nowhere", ["no scene lists", "--data_prep_dir"]),
         ("--keep_bank", ["--keep_bank", "--plot"]),
         ("--keep_bank --plot x.png", ["gains.json", "main_export.py gains"]),
         ("--plot x.pdf", ["--plot x.pdf", ".png"]),

@@ -51,7 +51,6 @@ def test_commands_define_no_classes_and_stay_short():
 
 # Files below the commands that still take a Namespace, or say the name of an option. This list only ever shrinks.
 KNOW_OPTIONS = {
-    "evaluation/noise_setup.py",
     "models/pretrained.py",
 }
 FRAME = "utils/command.py"  # the frame of the commands, which gives advice of its own
