@@ -59,7 +59,8 @@ def train_camera(args: argparse.Namespace, fixed: dict, device: torch.device) ->
         networks = build_networks(configs, args.init_type, args.seed)
     if args.use_pretrained and not has_state(folder):
         names = {letter: getattr(args, f"checkpoint_{letter}_name") for letter in networks}
-        begin_from(networks, names, Path("pretrain") / args.cam_name, log)
+        with blame("--checkpoint_*_name or --cam_name, or give the sizes of the checkpoint, such as --G2_nc"):
+            begin_from(networks, names, Path("pretrain") / args.cam_name, log)
     if args.verbose:
         log.info(describe(networks))
     model = JointModel(networks, options, args.seed, device, precision_of(args), rank(), world_size())

@@ -160,11 +160,11 @@ def begin_from(networks: dict[str, nn.Module], names: dict[str, str], folder: Pa
         candidates = (Path(name), folder / name, folder / f"checkpoint_{name}")
         paths[letter] = next((path for path in candidates if path.is_file()), None)
         if not paths[letter] and name != f"{letter}.pth":
-            raise ValueError(f"--checkpoint_{letter}_name {name}: no such file, nor in {folder}")
+            raise ValueError(f"checkpoint of {letter}: {name} is no file, nor in {folder}")
     if not any(paths.values()):
         raise ValueError(
-            f"--use_pretrained: none of {', '.join(names.values())} is there, nor in {folder} (also with checkpoint_ "
-            "before the name); change --checkpoint_*_name or --cam_name"
+            f"none of the checkpoints {', '.join(names.values())} is there, nor in {folder}, with or without "
+            "checkpoint_ before the name"
         )
     for letter, path in paths.items():
         if path is None:
@@ -174,9 +174,6 @@ def begin_from(networks: dict[str, nn.Module], names: dict[str, str], folder: Pa
         for name, value in content.get("config", {}).items():
             if networks[letter].config.get(name) != value:
                 here = networks[letter].config.get(name)
-                raise ValueError(
-                    f"{path}: its {letter} was built with {name} {value}, not {here}; change --{letter}_{name} to it "
-                    f"(patch_size, halvings: --patch_size, --pd_stride)"
-                )
+                raise ValueError(f"{path}: was built with {letter}_{name} {value}, not {here}")
         networks[letter].load_state_dict(fitting_weights(letter, networks[letter], content, path))
         log.info("%s begins from %s", letter, path)

@@ -264,7 +264,7 @@ def test_bad_checkpoint_is_named_and_runs_no_code(root, capsys, write):
 def test_pretrained_network_of_another_kind_names_the_option(root, capsys):
     main_train_jointly.main(command(root, "--epochs", "2", "--G2_final_act", "exp", save="first"))
     given = root / "first" / CAMERA / "models" / "checkpoint_G2_00000002.pth"
-    assert "--G2_final_act" in refuse(root, capsys, "--use_pretrained", "--checkpoint_G2_name", str(given))
+    assert "G2_final_act" in refuse(root, capsys, "--use_pretrained", "--checkpoint_G2_name", str(given))
 
 
 def test_state_that_does_not_fit_is_named(root, capsys):

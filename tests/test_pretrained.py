@@ -224,7 +224,7 @@ def test_networks_begin_from_their_files_and_those_without_one_afresh(tmp_path, 
 def test_named_checkpoint_that_is_absent_is_no_fresh_beginning(tmp_path):
     save_tiny(tmp_path, "E")
     networks = tiny_networks()
-    with pytest.raises(ValueError, match=r"--checkpoint_G2_name typo\.pth"):
+    with pytest.raises(ValueError, match=r"checkpoint of G2: typo\.pth is no file"):
         begin_from(networks, {"E": "E.pth", "G2": "typo.pth"}, tmp_path, logging.getLogger())
 
 
