@@ -59,9 +59,9 @@ def test_a_gradient_penalty_counts_its_double_backward():
     network, real, fake = net(), torch.rand(2, 3, 8, 8), torch.rand(2, 3, 8, 8)
     work = lambda: gradient_penalty(network, real, fake, torch.rand(2, 1, 1, 1)).backward()  # noqa: E731
     # Scores, their gradient by the images, and of this gradient that by the weights; through the convolution also that
-    # by the gradient that came in, which for the last layer is constant. The zeros that PyTorch would send back through
-    # the scores from the activation to the convolution are left out.
-    assert count_flops(work) == 4 * CONV + 3 * LINEAR
+    # by the gradient that came in, which for the last layer is constant. PyTorch also sends back zeros, the second
+    # derivative of the activation, through the convolution of the scores, to its weights and to the images.
+    assert count_flops(work) == 4 * CONV + 3 * LINEAR + 2 * CONV
 
 
 def test_ratios_are_those_of_the_same_round():

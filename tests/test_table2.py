@@ -64,7 +64,7 @@ def test_dry_run_prints_commands_that_the_parsers_take(arguments, capsys):
 
 def test_scores_stand_beside_the_papers():
     table = table2.paper_beside_ours({"real": {"psnr": {"mean": 37.126}, "ssim": {"mean": 0.9344}}})
-    assert table.rows == [["real", "37.12 / 0.934", "37.13 / 0.934"]]
+    assert table.frame.loc["real"].tolist() == ["37.12 / 0.934", "37.13 / 0.934"]
 
 
 @pytest.mark.parametrize("recipe", ["--seed 7", "--source=real", "'--nc 3", "--name x"])
