@@ -28,8 +28,9 @@ FINAL_ACTIVATIONS = {"Tanh": nn.Tanh, "Sigmoid": nn.Sigmoid, "exp": Exp, "linear
 class NCNet(nn.Module):
     """Give uncorrelated noise its neighbouring correlation: (N, 3, H, W) -> (N, 3, H, W), H and W multiples of 8.
 
-    A U-Net of four levels; the residual `+ noise` is outside (paper, neighbouring correlation). Two quirks are
-    published behaviour: the first convolution has ReLU whatever `act_mode`, the second always pads with zeros.
+    A U-Net of four levels; the residual `+ noise` is outside (paper, neighbouring correlation). Quirks of the
+    published code: the first convolution has ReLU whatever `act_mode`; the second, and one before a pixel shuffle, pads
+    with zeros whatever `padding_mode`.
     """
 
     def __init__(
@@ -102,7 +103,7 @@ def _up(in_nc: int, out_nc: int, act_mode: str, mode: str, padding_mode: str) ->
     if mode == "convtranspose":
         return nn.Sequential(nn.ConvTranspose2d(in_nc, out_nc, 2, stride=2))
     if mode == "pixelshuffle":
-        return nn.Sequential(conv(in_nc, 4 * out_nc, 3, padding_mode=padding_mode), nn.PixelShuffle(2))
+        return nn.Sequential(conv(in_nc, 4 * out_nc, 3), nn.PixelShuffle(2))
     layers: list[nn.Module] = [nn.Upsample(scale_factor=2, mode="nearest")]
     if mode == "upsampling_conv":
         layers += [conv(in_nc, out_nc, 3, padding_mode=padding_mode), *activation(act_mode, out_nc)]
