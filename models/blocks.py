@@ -38,7 +38,8 @@ def initialise(network: nn.Module, init_type: str = "normal") -> nn.Module:
     """Fill a network's weights in place and return it.
 
     Convolution and linear weights: `normal` N(0, 0.02) (published), `xavier` normal with gain 0.02, `kaiming` normal
-    over fan_in, `orthogonal` with gain 0.02; biases 0. Norm layers: weight N(1, 0.02), bias 0.
+    over fan_in, `orthogonal` with gain 0.02; biases 0. BatchNorm: weight N(1, 0.02), bias 0;
+    InstanceNorm stays at weight 1, bias 0 (published).
     Raises ValueError for another name.
     """
     fill = {
@@ -53,7 +54,7 @@ def initialise(network: nn.Module, init_type: str = "normal") -> nn.Module:
         if isinstance(module, (nn.Conv2d, nn.ConvTranspose2d, nn.Linear)):
             fill[init_type](module.weight)
             nn.init.zeros_(module.bias)
-        elif isinstance(module, (nn.BatchNorm2d, nn.InstanceNorm2d)):
+        elif isinstance(module, nn.BatchNorm2d):
             nn.init.normal_(module.weight, 1.0, 0.02)
             nn.init.zeros_(module.bias)
     return network

@@ -123,6 +123,15 @@ def test_initial_weights_have_the_named_spread_and_no_bias(init_type):
     assert not layer.bias.any()
 
 
+def test_instance_norm_begins_at_1_and_batch_norm_near_it():
+    norms = torch.nn.InstanceNorm2d(500, affine=True), torch.nn.BatchNorm2d(500)
+    torch.manual_seed(0)
+    initialise(torch.nn.Sequential(*norms))
+    assert (norms[0].weight == 1).all()
+    assert norms[1].weight.std().item() == pytest.approx(0.02, rel=0.2)
+    assert not any(norm.bias.any() for norm in norms)
+
+
 def test_weights_of_a_network_depend_on_the_seed_and_not_on_the_others():
     configs = network_configs(train_jointly_parser().parse_args(["--G2_nc", "2", "--D1_nc", "2", "--D2_nc", "2"]))
     alone = build_networks({"G2": configs["G2"]}, "normal", 3)["G2"].state_dict()
