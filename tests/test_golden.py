@@ -29,7 +29,7 @@ def pytest_generate_tests(metafunc):
     if "path" not in metafunc.fixturenames:
         return
     folder = metafunc.config.getoption("--golden")
-    files = sorted(Path(folder or SHARED / "golden").glob("*.npz"))
+    files = sorted(Path(folder or SHARED / "golden").glob("**/*.npz"))
     if not files and folder:
         raise pytest.UsageError(f"--golden {folder}: no .npz files there")
     reason = "no golden vectors: ../shared/golden is absent and --golden was not given"
@@ -136,6 +136,32 @@ def check_ncnet_variants(vectors, stem, dtype):
     return actual
 
 
+def check_ncnet_padding(vectors, stem, dtype):
+    noise = torch.as_tensor(vectors["input"]).to(dtype)
+    actual = {}
+    for name in set(vectors) - {"input"}:
+        down, up, padding = name.split(".")
+        network = NCNet(nc=8, downsample_mode=down, upsample_mode=up, padding_mode=padding)
+        actual[name] = fill(network, dtype)(noise)
+    return actual
+
+
+def check_genet_acts(vectors, stem, dtype):
+    noisy = image(vectors["noisy"], dtype)
+    modes = [name.partition(".")[2] for name in vectors if name != "noisy"]
+    return {f"gain.{mode}": fill(GENet(nc=8, nb=4, act_mode=mode), dtype)(noisy) for mode in modes}
+
+
+def check_one_channel(vectors, stem, dtype):
+    sizes = {"in_nc": 1, "out_nc": 1, "nc": 8}
+    genet, npnet, ncnet, dncnn = (fill(network(**sizes), dtype) for network in (GENet, NPNet, NCNet, DnCNN))
+    clean, noisy = (image(vectors[name], dtype) for name in ("clean", "noisy"))
+    gain = genet(noisy)
+    made = synthesize_w(npnet, ncnet, clean, gain, torch.as_tensor(vectors["z"]).to(dtype))
+    maps = {name: getattr(made, name) for name in ("noise_level", "sdnu", "sdnc")}
+    return {"gain": gain, "denoised": dncnn(noisy)} | maps
+
+
 def check_statistics(vectors, stem, dtype):
     noise = image(vectors["noisy"], dtype) - image(vectors["clean"], dtype)
     actual = {"global_noise_level": global_noise_level(noise), "local_noise_level": local_noise_level(noise)}
@@ -178,6 +204,9 @@ def check_train(vectors, stem, dtype):
 CHECKS = {
     "networks": check_networks,
     "ncnet_variants": check_ncnet_variants,
+    "ncnet_padding": check_ncnet_padding,
+    "genet_acts": check_genet_acts,
+    "one_channel": check_one_channel,
     "statistics": check_statistics,
     "metrics": check_metrics,
     "train": check_train,
