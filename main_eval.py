@@ -65,7 +65,8 @@ def judge_noise(args: argparse.Namespace) -> None:
     )
     with blame("--fake_dir"):
         fakes = find_fakes(args.fake_dir, pairs)
-    candidates = make_noise_models(choice, pairs, fakes, device)
+    with blame("--pretrain_dir, --data_dir or --models"):
+        candidates = make_noise_models(choice, pairs, fakes, device)
     with blame("--output_dir"):
         claim_folder(folder)
     for remark in candidates.remarks:

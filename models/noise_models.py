@@ -189,7 +189,8 @@ class Heteroscedastic(NoiseModel):
 class Coloured(NoiseModel):
     """Heteroscedastic noise of stationary in place of white noise: Gaussian, of variance 1, with measured correlations.
 
-    mean, std: (3, 256) as for `Heteroscedastic`; kernel: (3, 3, K, K) from `models.fitting.colouring_kernel`, K odd.
+    mean, std: (3, 256) as for `Heteroscedastic`; kernel: (3, 3, K, K), K odd, from
+    `models.noise_statistics.colouring_kernel`.
     """
 
     mean: Tensor

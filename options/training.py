@@ -78,7 +78,7 @@ def add_data_options(group, batch_size: int) -> None:
 
 
 def add_precision_options(group) -> None:
-    """How a training computes, `models.precision.Precision`."""
+    """How a training computes, `models.optimise.Precision`."""
     group.add_argument(
         "--amp",
         choices=tuple(AMP),
