@@ -21,7 +21,7 @@ from evaluation.denoising import (
     sort_by_camera,
 )
 from evaluation.noise import evaluate
-from evaluation.noise_models import MODEL_NAMES, ModelChoice, find_fakes, make_noise_models, split_name
+from evaluation.noise_models import JUDGED, ModelChoice, find_fakes, make_noise_models, split_name
 from evaluation.noise_report import remarks_on, write_report
 from evaluation.report import check_apart, provenance
 from evaluation.submission import UPLOAD, BlockSubmission, DndSubmission
@@ -36,7 +36,7 @@ from utils.runtime import choose_device
 
 def main(arguments: list[str] | None = None) -> None:
     """Run the command that the arguments name."""
-    args = evaluate_parser(MODEL_NAMES).parse_args(arguments)
+    args = evaluate_parser(tuple(JUDGED)).parse_args(arguments)
     {"noise": judge_noise, "denoise": judge_denoisers, "submit": make_submission}[args.command](args)
 
 

@@ -72,7 +72,7 @@ class TrainingData:
         Args:
             sets: pairs to learn from; an epoch goes through the first set. Others are for the sources of a mixture.
             mixture: shares of the sources, and the number of the set that each takes its images of.
-            test_images: test on so many images, evenly spaced; 0: on all.
+            test_images: number of images to test on, evenly spaced; 0: all.
             train: False if only tests are wanted; the other images are not cached then.
 
         Raises:

@@ -87,17 +87,18 @@ METRICS = {
     ),
     "kld_naflow": Metric(
         lambda fake: metrics.kld_naflow(fake.real, fake.clipped),
-        "the same with 256 bins on [-1, 1]; clipped, not rounded (except for images that are rounded anyway, which fit "
+        "KL(real || fake) with 256 bins on [-1, 1], empty ones dropped; clipped, not rounded (except for images that are "
+        "rounded anyway, which fit "
         "its bins worse). Not ranked either",
         ranked=False,
     ),
     "kld_flow": Metric(
         lambda fake: metrics.kld_flow(fake.real, fake.free),
-        "the same with bins of 4 grey levels and add-one smoothing; neither clipped nor rounded",
+        "KL(real || fake) with bins of 4 grey levels and add-one smoothing; neither clipped nor rounded",
     ),
     "kld_exact": Metric(
         lambda fake: metrics.kld_exact(fake.real, fake.rounded),
-        "the same with a bin for every grey-level difference and add-one smoothing; clipped and rounded",
+        "KL(real || fake) with a bin for every grey-level difference and add-one smoothing; clipped and rounded",
     ),
     "akld": Metric(
         lambda fake: metrics.akld(fake.real, fake.clipped),

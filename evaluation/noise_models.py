@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -22,16 +23,6 @@ from models.pretrained import MissingWeightsError
 from utils.command import printable
 from utils.image import png_size, read_image
 from utils.randomness import evenly_spaced
-
-DESCRIPTIONS = {
-    "NeCA-W": "the generator, with the gain that GENet estimates from the real noisy image",
-    "NeCA-S": "the generator's signal-independent noise; before NCNet it has the real noise's std, or the level that "
-    "was asked for",
-    **{kind.name: kind.description for kind in FITTED.values()},
-    "AWGN-image": "white Gaussian noise with the true std of this very image",
-    "real": "real noise of another frame of the same scene: the floor that no model can get below",
-}
-MODEL_NAMES = tuple(DESCRIPTIONS)
 
 
 class AbsentError(ValueError):
@@ -68,7 +59,7 @@ class FromFolder(NoiseModel):
 class ModelChoice:
     """Which noise models to make and what of.
 
-    names: of MODEL_NAMES; None: all that can be had. noise_level: of NeCA-S in grey levels; None: each image's true
+    names: of JUDGED; None: all that can be had. noise_level: of NeCA-S in grey levels; None: each image's true
     std. training: scenes that the Gaussian references are fitted on, `fit_images` crops of each ISO (0: all), with
     `num_workers` threads.
     """
@@ -91,48 +82,13 @@ class NoiseModels:
     remarks: list[str] = field(default_factory=list)
 
 
-def make_noise_models(
-    choice: ModelChoice, pairs: list[ImagePair], fakes: Sequence[NoiseModel], device: torch.device
-) -> NoiseModels:
-    """Make the noise models for images of a camera; fakes: others to compare with them, such as `find_fakes` gives.
-
-    Unless they were asked for by name, models that lack something are left out, and a remark says why. Raises
-    ValueError for them otherwise, and always for what is damaged.
-    """
-    found = NoiseModels()
-    wanted = choice.names or MODEL_NAMES
-
-    def attempt(names: list[str], build: Callable[[list[str]], list[NoiseModel]]) -> None:
-        names = [name for name in names if name in wanted]
-        if not names:
-            return
-        try:
-            found.models.extend(build(names))
-        except (AbsentError, MissingWeightsError) as error:
-            if choice.names:
-                raise
-            found.remarks.append(f"Without {', '.join(names)}: {error}.")
-
-    attempt(["NeCA-W"], lambda names: [_neca_w(choice, device, found.weights)])
-    attempt(["NeCA-S"], lambda names: [_neca_s(choice, device, found.weights)])
-    attempt([kind.name for kind in FITTED.values()], lambda names: _fitted(choice, names, found.remarks))
-    attempt(["AWGN-image"], lambda names: [Gaussian(true_std, name="AWGN-image")])
-    attempt(["real"], lambda names: [_other_frame(pairs)])
-    found.models.extend(fakes)
-    if not found.models:
-        raise ValueError("no noise model can be had: " + " ".join(found.remarks))
-    return found
-
-
-def _neca_w(choice: ModelChoice, device: torch.device, weights: dict[str, str]) -> NoiseModel:
+def _neca_w(choice: ModelChoice, pairs: list[ImagePair], device: torch.device) -> NoiseModel:
     generator = load_neca(choice.pretrain_dir, choice.camera, device, networks=("E", "G1", "G2"))
-    weights |= _hashes(generator.files)
     return NecaW(generator, estimated_gain(generator), name="NeCA-W")
 
 
-def _neca_s(choice: ModelChoice, device: torch.device, weights: dict[str, str]) -> NoiseModel:
+def _neca_s(choice: ModelChoice, pairs: list[ImagePair], device: torch.device) -> NoiseModel:
     generator = load_neca(choice.pretrain_dir, choice.camera, device, networks=("G2",))
-    weights |= _hashes(generator.files)
     level = true_std if choice.noise_level is None else constant(choice.noise_level / 255)
     return NecaS(generator, level, name="NeCA-S")
 
@@ -163,10 +119,67 @@ def fit_on_scenes(folders: Sequence[Path], images_per_iso: int, num_workers: int
     return fit_noise({iso: by_file(of) for iso, of in pairs.items()}, read, num_workers), counts
 
 
-def _other_frame(pairs: list[ImagePair]) -> NoiseModel:
+def _other_frame(choice: ModelChoice, pairs: list[ImagePair], device: torch.device) -> NoiseModel:
     if not any(pair.other for pair in pairs):
         raise AbsentError("no scene to evaluate on has a second frame, whose noise it takes")
     return OtherFrame(name="real")
+
+
+class JudgedModel(NamedTuple):
+    """A noise model that an evaluation knows by name: what it is, and how it is made; None: fitted with others."""
+
+    description: str
+    make: Callable[[ModelChoice, list[ImagePair], torch.device], NoiseModel] | None
+
+
+# In the order of reports. To add a model, write its class and a line here; a fitted one has its line in `FITTED`.
+JUDGED = {
+    "NeCA-W": JudgedModel("the generator, with the gain that GENet estimates from the real noisy image", _neca_w),
+    "NeCA-S": JudgedModel(
+        "the generator's signal-independent noise; before NCNet it has the real noise's std, or the level that was "
+        "asked for",
+        _neca_s,
+    ),
+    **{kind.name: JudgedModel(kind.description, None) for kind in FITTED.values()},
+    "AWGN-image": JudgedModel(
+        "white Gaussian noise with the true std of this very image",
+        lambda choice, pairs, device: Gaussian(true_std, name="AWGN-image"),
+    ),
+    "real": JudgedModel(
+        "real noise of another frame of the same scene: the floor that no model can get below", _other_frame
+    ),
+}
+
+
+def make_noise_models(
+    choice: ModelChoice, pairs: list[ImagePair], fakes: Sequence[NoiseModel], device: torch.device
+) -> NoiseModels:
+    """Make the noise models for images of a camera; fakes: others to compare with them, such as `find_fakes` gives.
+
+    Unless they were asked for by name, models that lack something are left out, and a remark says why. Raises
+    ValueError for them otherwise, and always for what is damaged.
+    """
+    found = NoiseModels()
+    wanted = choice.names or JUDGED
+    fitted = [name for name in JUDGED if name in wanted and JUDGED[name].make is None]
+    for name in [name for name in JUDGED if name in wanted and name not in fitted[1:]]:
+        together = fitted if name in fitted else [name]  # one fit serves all that are fitted
+        try:
+            if name in fitted:
+                found.models.extend(_fitted(choice, fitted, found.remarks))
+            else:
+                found.models.append(JUDGED[name].make(choice, pairs, device))
+        except (AbsentError, MissingWeightsError) as error:
+            if choice.names:
+                raise
+            found.remarks.append(f"Without {', '.join(together)}: {error}.")
+    for model in found.models:
+        if isinstance(model, NecaW | NecaS):
+            found.weights |= _hashes(model.generator.files)
+    found.models.extend(fakes)
+    if not found.models:
+        raise ValueError("no noise model can be had: " + " ".join(found.remarks))
+    return found
 
 
 def split_name(given: str) -> tuple[str, str]:
@@ -189,7 +202,7 @@ def find_fakes(given: Sequence[str], pairs: list[ImagePair]) -> list[NoiseModel]
         name, folder = split_name(words)
         if not os.path.isdir(folder):
             raise ValueError(f"{words}: {folder or 'nothing'} is no folder; expected DIR or NAME=DIR")
-        if not printable(name).strip() or name in (*MODEL_NAMES, REAL) or printable(name) in found:
+        if not printable(name).strip() or name in (*JUDGED, REAL) or printable(name) in found:
             raise ValueError(f"{words}: {name!r} cannot be its name or is taken; expected another, as NAME=DIR")
         found[printable(name)] = _from_folder(printable(name), Path(folder), pairs)
     return list(found.values())

@@ -10,7 +10,7 @@ import pandas as pd
 from data.splits import published_split
 from evaluation.noise import COLUMNS, Results
 from evaluation.noise_metrics import METRICS, REAL, SCORE, WHITE_NOISE_TERMS
-from evaluation.noise_models import DESCRIPTIONS
+from evaluation.noise_models import JUDGED
 from evaluation.noise_pictures import draw_pictures, shown_name
 from evaluation.report import (
     Statistics,
@@ -78,7 +78,9 @@ def write_report(
     sections["Spread and differences"] = [_spread_table(summary)]
     if any(found.values()):
         sections["Spread and differences"].append(difference_table(found, list(summary), reference, "model", "worse"))
-    described = [[name, DESCRIPTIONS.get(name, "fake images from a folder")] for name in summary]
+    described = [
+        [name, JUDGED[name].description if name in JUDGED else "fake images from a folder"] for name in summary
+    ]
     sections["Models"] = [Table.from_rows(["model", "what it is"], described)]
     write_pages(folder, title, sections | appendix(definitions, origin), html)
     return table

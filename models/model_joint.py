@@ -101,10 +101,10 @@ class JointModel:
             letter: precision.adam(network, options.lr[letter], options.betas)
             for letter, network in self.networks.items()
         }
-        self.updates = [
+        self.generator_update, self.critic_update = (
             Update({letter: self.optimizers[letter] for letter in letters}, precision.amp, self.device)
             for letters in (GENERATOR_SIDE, CRITICS)
-        ]
+        )
 
     def train_batch(self, batch: dict[str, Any], step: int, epoch: int) -> dict[str, Tensor]:
         """Update all networks on this rank's share of a batch, clean and noisy (N, 3, P, P) uint8 -> its losses."""
@@ -178,7 +178,7 @@ class JointModel:
                     self._forward(letter, fakes[letter]), options.gan_mode
                 )
                 self.networks[letter].requires_grad_(True)
-        self.updates[0].backward_and_step(sum(options.lambdas[name] * value for name, value in values.items()))
+        self.generator_update.backward_and_step(sum(options.lambdas[name] * value for name, value in values.items()))
         return values, {letter: fake.detach() for letter, fake in fakes.items()}
 
     def _critic_step(self, reals, fakes, mixing):
@@ -197,9 +197,9 @@ class JointModel:
                 values["gp"] = values["gp"] + losses.gradient_penalty(critic, real, fake, mixing[letter])
         distance = values["D_real"] + values["D_fake"]
         if mode == "wgangp":
-            self.updates[1].backward_and_step(distance + self.options.lambdas["gp"] * values["gp"])
+            self.critic_update.backward_and_step(distance + self.options.lambdas["gp"] * values["gp"])
         else:
-            self.updates[1].backward_and_step(0.5 * distance)
+            self.critic_update.backward_and_step(0.5 * distance)
         return values
 
     def _forward(self, letter, *inputs):
@@ -234,7 +234,7 @@ class JointModel:
             "networks": {letter: network.state_dict() for letter, network in self.networks.items()},
             "optimizers": {letter: optimizer.state_dict() for letter, optimizer in self.optimizers.items()},
             "averages": {letter: network.state_dict() for letter, network in self.averages.items()},
-            "scalers": [update.scaler.state_dict() for update in self.updates],
+            "scalers": [update.scaler.state_dict() for update in (self.generator_update, self.critic_update)],
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
@@ -243,5 +243,7 @@ class JointModel:
             average.load_state_dict(state["averages"][letter])
         for letter in LETTERS:
             self.networks[letter].load_state_dict(state["networks"][letter])
-        for update, scaler in zip(self.updates, state.get("scalers", [{}, {}])):  # older states have none
+        for update, scaler in zip(
+            (self.generator_update, self.critic_update), state.get("scalers", [{}, {}])
+        ):  # older states have none
             update.load(state["optimizers"], scaler)

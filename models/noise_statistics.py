@@ -15,7 +15,7 @@ MAX_LAG = 8  # pixels; ten SIDD scenes' noise: .41 to .47 at lag 1, at most .06 
 GREY_LEVELS = np.arange(256)  # clean 8-bit values
 THRESHOLDS = torch.arange(255, dtype=torch.float64) + 0.5  # where rounding goes on to the next 8-bit value
 ROUNDS = 150  # of the fixed point
-# A level's moments are taken over a box of levels about it, the smallest with so many pixels: a std good to 2 %.
+# A level's moments are taken over a box of levels about it, the smallest that holds this many: a std good to 2 %.
 FEWEST_PIXELS = 1000
 WIDEST = 4  # levels to either side; one that needs more has the noise of the nearest that does not
 

@@ -25,7 +25,7 @@ def crop_parser() -> Parser:
         "--threshold",
         type=natural_int,
         default=800,
-        help="an image is cut if both its sides exceed so many pixels, and kept whole otherwise",
+        help="an image is cut if both its sides exceed this many pixels, and kept whole otherwise",
     )
     parser.add_argument(
         "--num_workers", type=natural_int, default=4, help="processes that cut; 0 works without any of its own"

@@ -12,14 +12,15 @@ from options.training import add_data_options, add_precision_options, add_run_op
 
 WIDTHS = {"E": 96, "G1": 96, "G2": 64, "D1": 64, "D2": 64, "G3": 64}
 ACTIVATIONS = {"E": "R", "G2": "R", "D1": "L", "D2": "L", "G3": "BR"}
+DEFAULTS = JointOptions()  # the published ones
 LAMBDAS = {
-    "reg": (1, "noise level near the gain"),
-    "std1": (50, "gain equal to the global noise level"),
-    "std2": (10, "noise level equal to the local one"),
-    "adv1": (0.1, "correlated noise fools D1"),
-    "adv2": (0.1, "uncorrelated noise fools D2"),
-    "gp": (10, "gradient penalty of the critics"),
-    "rec": (1, "denoiser restores the clean image"),
+    "reg": "noise level near the gain",
+    "std1": "gain equal to the global noise level",
+    "std2": "noise level equal to the local one",
+    "adv1": "correlated noise fools D1",
+    "adv2": "uncorrelated noise fools D2",
+    "gp": "gradient penalty of the critics",
+    "rec": "denoiser restores the clean image",
 }
 
 
@@ -56,7 +57,9 @@ def _add_run_options(group) -> None:
 
 def _add_data_options(group) -> None:
     add_data_options(group, batch_size=8)
-    group.add_argument("--pd_stride", type=positive_int, default=3, help="stride of the pixel-shuffle down-sampling")
+    group.add_argument(
+        "--pd_stride", type=positive_int, default=DEFAULTS.pd_stride, help="stride of the pixel-shuffle down-sampling"
+    )
 
 
 def _add_network_options(group) -> None:
@@ -82,8 +85,13 @@ def _add_network_options(group) -> None:
 
 
 def _add_optimisation_options(group) -> None:
-    group.add_argument("--gan_mode", choices=GAN_MODES, default="wgangp", help="adversarial loss")
-    group.add_argument("--joint_start_epoch", type=natural_int, default=50, help="first epoch that trains the denoiser")
+    group.add_argument("--gan_mode", choices=GAN_MODES, default=DEFAULTS.gan_mode, help="adversarial loss")
+    group.add_argument(
+        "--joint_start_epoch",
+        type=natural_int,
+        default=DEFAULTS.joint_start_epoch,
+        help="first epoch that trains the denoiser",
+    )
     group.add_argument(
         "--separate_train",
         "--seperate_train",
@@ -92,20 +100,25 @@ def _add_optimisation_options(group) -> None:
         help="the denoiser's loss does not reach the generators",
     )
     for letter in LETTERS:
-        default = 0.001 if letter == "G3" else 0.0001
-        group.add_argument(f"--lr_{letter}", type=non_negative_float, default=default, help="learning rate (Adam)")
+        group.add_argument(
+            f"--lr_{letter}", type=non_negative_float, default=DEFAULTS.lr[letter], help="learning rate (Adam)"
+        )
     group.add_argument(
         "--lr_decay_1",
         type=positive_int,
         nargs="+",
-        default=[1000000],
+        default=list(DEFAULTS.lr_decay_1),
         help="epochs after which all but G3 decay by 10",
     )
     group.add_argument(
-        "--lr_decay_2", type=positive_int, nargs="+", default=[100], help="epochs after which G3 decays by 10"
+        "--lr_decay_2",
+        type=positive_int,
+        nargs="+",
+        default=list(DEFAULTS.lr_decay_2),
+        help="epochs after which G3 decays by 10",
     )
-    group.add_argument("--beta1", type=non_negative_float, default=0.5, help="Adam")
-    group.add_argument("--beta2", type=non_negative_float, default=0.9, help="Adam")
+    group.add_argument("--beta1", type=non_negative_float, default=DEFAULTS.betas[0], help="Adam")
+    group.add_argument("--beta2", type=non_negative_float, default=DEFAULTS.betas[1], help="Adam")
     group.add_argument(
         "--adv_every",
         type=positive_int,
@@ -118,8 +131,10 @@ def _add_optimisation_options(group) -> None:
         default=0.0,
         help="decay of a moving average of E, G1 and G2, saved to models/ema/ and tested too; 0: none (published)",
     )
-    for name, (default, meaning) in LAMBDAS.items():
-        group.add_argument(f"--lambda_{name}", type=non_negative_float, default=default, help=f"weight: {meaning}")
+    for name, meaning in LAMBDAS.items():
+        group.add_argument(
+            f"--lambda_{name}", type=non_negative_float, default=DEFAULTS.lambdas[name], help=f"weight: {meaning}"
+        )
 
 
 def joint_options(args: argparse.Namespace) -> JointOptions:

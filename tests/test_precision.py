@@ -76,7 +76,7 @@ def test_networks_compute_in_the_chosen_format_and_the_gradient_penalty_in_float
 
 def test_overflowing_gradients_of_fp16_skip_the_step_and_lower_the_scale():
     model, _ = steps(Precision(amp="fp16"), 1)
-    update = model.updates[0]
+    update = model.generator_update
     before = {key: tensor.clone() for key, tensor in model.networks["E"].state_dict().items()}
     scale = update.scaler.get_scale()
     update.backward_and_step(model.networks["E"](torch.rand(2, 3, 8, 8)).sum() * 1e38)
