@@ -87,9 +87,8 @@ METRICS = {
     ),
     "kld_naflow": Metric(
         lambda fake: metrics.kld_naflow(fake.real, fake.clipped),
-        "KL(real || fake) with 256 bins on [-1, 1], empty ones dropped; clipped, not rounded (except for images that are "
-        "rounded anyway, which fit "
-        "its bins worse). Not ranked either",
+        "KL(real || fake) with 256 bins on [-1, 1], empty ones dropped; clipped, not rounded (except for images that "
+        "are rounded anyway, which fit its bins worse). Not ranked either",
         ranked=False,
     ),
     "kld_flow": Metric(
