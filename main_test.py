@@ -5,7 +5,7 @@ from pathlib import Path
 from tqdm import tqdm
 
 from data.folders import find_named_pairs, require_noisy
-from evaluation.quick_test import run_pair
+from evaluation.quick_test import EXPECTED_GAIN, run_pair
 from models import load_neca
 from options.inference import needed_networks, quick_test_parser, without_effect
 from utils.command import blame, run_command
@@ -41,7 +41,8 @@ def main(arguments: list[str] | None = None) -> None:
     noise_level = args.noise_level if args.NeCA_type == "S" else None
     for pair in tqdm(pairs, desc="quick test", unit="image", disable=None if len(pairs) > 1 else True):
         for line in run_pair(pair, generator, Path(args.dir_test_save), args.seed, args.gain, noise_level):
-            log.info(line)
+            is_warning = line.endswith(EXPECTED_GAIN)
+            log.info(f"{line}; are these weights of its camera? Or give --gain" if is_warning else line)
 
 
 if __name__ == "__main__":

@@ -42,22 +42,22 @@ def parse_scene(name: str) -> Scene:
 def find_scenes(root: str | Path, camera: str | None = None) -> list[Path]:
     """List the scene folders of a data set, of one camera or of all, sorted by name.
 
-    They lie in `root` or, as in SIDD's archive, in its sub-folder Data; other folders are ignored. Raises
-    ValueError when there is no such folder, no scene in it or none of this camera, and when a scene is there twice.
+    They lie in one of the `_scene_places`; other folders are ignored. Raises ValueError when there is no such folder,
+    no scene in it or none of this camera, and when a scene is there twice.
     """
     root = Path(root)
     if not root.is_dir():
         raise ValueError(f"{root}: {'not a folder' if root.exists() else 'no such folder'}")
-    folders = [folder for folder in (root, root / "Data") if folder.is_dir()]
     scenes = sorted(
-        (path for folder in folders for path in folder.iterdir() if SCENE_FORM.fullmatch(path.name) and path.is_dir()),
+        (path for place in _scene_places(root) for path in _named_as_scenes(place) if path.is_dir()),
         key=lambda path: path.name,
     )
     if not scenes:
-        raise ValueError(f"{root}: no scene folders, expected some such as {EXAMPLE_SCENE} in it or in its Data/")
+        places = "in it, in its Data/ or in the Data/ of a folder in it"
+        raise ValueError(f"{root}: no scene folders, expected some such as {EXAMPLE_SCENE} {places}")
     for one, other in pairwise(scenes):
         if one.name == other.name:
-            raise ValueError(f"{one} and {other} are the same scene; remove one of them")
+            raise ValueError(f"{one} and {other} are the same scene; remove one of them, or give a folder with one")
     if camera is None:
         return scenes
     cameras = sorted({parse_scene(path.name).camera for path in scenes})
@@ -66,14 +66,27 @@ def find_scenes(root: str | Path, camera: str | None = None) -> list[Path]:
     return [path for path in scenes if parse_scene(path.name).camera == camera]
 
 
+def _scene_places(root: Path) -> list[Path]:
+    """List where the scenes of a data set lie: in its folder and in Data/ there, as in SIDD's archives.
+
+    If neither holds a scene: in Data/ of the folders there, SIDD_Medium_Srgb or SIDD_Small_sRGB_Only for instance.
+    """
+    near = [place for place in (root, root / "Data") if place.is_dir()]
+    return near if any(map(_named_as_scenes, near)) else [*near, *sorted(root.glob("*/Data"))]
+
+
+def _named_as_scenes(folder: Path) -> list[Path]:
+    return [path for path in folder.iterdir() if SCENE_FORM.fullmatch(path.name)]
+
+
 def find_misnamed(root: str | Path) -> list[str]:
     """Name, in one line each, what looks like a scene of a data set and is none: `find_scenes` passes over it.
 
     That is a scene's name without a folder (a file, a broken link), and a folder of SRGB images of another name.
     """
     problems = []
-    for folder in (Path(root), Path(root) / "Data"):
-        for path in sorted(folder.iterdir()) if folder.is_dir() else []:
+    for folder in _scene_places(Path(root)):
+        for path in sorted(folder.iterdir()):
             if SCENE_FORM.fullmatch(path.name):
                 if not path.is_dir():
                     problems.append(f"{path}: no folder, though named as a scene")

@@ -13,6 +13,7 @@ from utils.charts import magnified_noise, panel
 from utils.image import to_uint8, write_image
 
 PANEL_TILE = 512  # pixels of a panel's tile: larger images show their middle, smaller ones are enlarged
+EXPECTED_GAIN = "expected above 0 and up to 1"  # at the end of the warning about another one
 PANEL_STD = 40  # grey levels to which the panel magnifies the noise
 
 # Alignment
@@ -31,19 +32,22 @@ def run_pair(
     """Synthesise one image's noise, compare it with the real noise, write all files: -> the lines to print.
 
     target: folder of the files. noise_level: that of NeCA-S; without it the noise is NeCA-W's of `gain`, by default
-    the gain of the noisy image.
+    the gain of the noisy image, whatever GENet makes of it (published).
     """
     clean, noisy = pair.read()
     lines = [str(pair.clean)]
     # Gain: the noisy image's, or the chosen one.
-    if noise_level is None:
-        gain = generator.estimate_gain(noisy) if gain is None else gain
-        title = f"NeCA-W, gain {gain:.4f}"
-        lines.append(f"  gain {gain:.4f}, {255 * gain:.2f} grey levels")
+    if noise_level is not None:
+        strength, title = {"noise_level": noise_level}, f"NeCA-S, level {noise_level:g}"
     else:
-        gain, title = None, f"NeCA-S, level {noise_level:g}"
+        strength = {"gain_of": noisy} if gain is None else {"gain": gain}
+        shown = generator.estimate_gain(noisy) if gain is None else gain
+        title = f"NeCA-W, gain {shown:.4f}"
+        lines.append(f"  gain {shown:.4f}, {255 * shown:.2f} grey levels")
+        if gain is None and not 0 < shown <= 1:
+            lines.append(f"  warning: {pair.noisy}: GENet gives the gain {shown:.4g}, {EXPECTED_GAIN}")
     # Synthesise.
-    synthesis = generator.synthesize(clean, gain, noise_level=noise_level, seed=seed, key=pair.name, maps=True)
+    synthesis = generator.synthesize(clean, **strength, seed=seed, key=pair.name, maps=True)
     images = output_images(synthesis, "W" if noise_level is None else "S")
     # Compare.
     if noisy is not None:

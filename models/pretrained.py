@@ -22,6 +22,15 @@ PAPER_SIZES = {
 CHANNELS = {"E": {"in_nc": 3, "out_nc": 1}, "D1": {"in_nc": 3}, "D2": {"in_nc": 3}}
 CHANNELS |= {letter: {"in_nc": 3, "out_nc": 3} for letter in ("G1", "G2", "G3")}
 
+# The authors' released files, by camera (their README): a folder each with checkpoint_{E,G1,G2}.pth.
+RELEASED = {
+    "G4": "https://drive.google.com/drive/folders/1oqhax1aESnqIx6q4jVqp_7XuoloGlJuk",
+    "GP": "https://drive.google.com/drive/folders/1L2lzAMmzUT1flYWdkmTtGnPAWBirGvAr",
+    "IP": "https://drive.google.com/drive/folders/1jouUbKfSz9vpvChuY5J-gvWN4JLkYs3H",
+    "N6": "https://drive.google.com/drive/folders/1I7TEWZ2HnEVjAvE24wwYGBQvElqqdEH4",
+    "S6": "https://drive.google.com/drive/folders/1HgHNluBdvky5HHB-fvRDelfBRv9gebcT",
+}
+
 
 class MissingWeightsError(ValueError):
     """Weights are not there at all; those that are there and damaged raise a plain ValueError."""
@@ -134,10 +143,12 @@ def find_checkpoint_folder(folder: str | Path, camera: str | None, letters: tupl
         if find_checkpoints(place, letters) or find_checkpoints(place / "models", letters)
     ]
     files = ", ".join(f"checkpoint_{letter}.pth" for letter in letters)
+    ways = ["train with main_train_jointly.py"]
+    if camera in RELEASED:
+        ways.insert(0, f"download the authors' files from {RELEASED[camera]} into {places[0]}/")
     raise MissingWeightsError(
         f"camera {camera} has no weights ({files}) in {', '.join(map(str, places))}; cameras with weights there: "
-        f"{', '.join(cameras) or 'none'}; train with "
-        f"main_train_jointly.py, or put the authors' released files into {places[0]}"
+        f"{', '.join(cameras) or 'none'}; {', or '.join(ways)}"
     )
 
 

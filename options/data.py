@@ -12,7 +12,8 @@ def crop_parser() -> Parser:
     parser.add_argument(
         "--source",
         default="./Datasets/SIDD_Medium_Srgb_Parts/",
-        help="folder of the scene folders, or of Data/ with them; read only",
+        help="folder of the scene folders, of Data/ with them, or of an unpacked archive such as SIDD_Medium_Srgb/; "
+        "read only",
     )
     parser.add_argument(
         "--target",

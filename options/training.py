@@ -89,7 +89,8 @@ def add_precision_options(group) -> None:
     group.add_argument(
         "--tf32",
         action="store_true",
-        help="float32 products of ten bits on NVIDIA's tensor cores; without effect on a CPU",
+        help="float32 products with ten-bit factors on NVIDIA's tensor cores; without effect on a CPU. PyTorch 1.13 "
+        "used TF32 in cuDNN's convolutions by default, so the published numbers were very probably made with it",
     )
     group.add_argument(
         "--channels_last", action="store_true", help="keep a pixel's channels together: for tensor cores; same numbers"

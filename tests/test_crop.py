@@ -162,10 +162,11 @@ def test_threads_write_the_same_files_as_one(root, num_workers):
     assert contents(root / "target") == contents(root / "other")
 
 
-def test_the_source_may_have_a_data_folder_other_suffixes_and_no_instance_in_the_names(root):
+@pytest.mark.parametrize("place", ["Data", "SIDD_Small_sRGB_Only/Data"])
+def test_the_source_may_have_a_data_folder_other_suffixes_and_no_instance_in_the_names(root, place):
     run(root)
     for path in list((root / "source").rglob("*.PNG")):
-        scene = root / "small" / "Data" / path.parent.name
+        scene = root / "small" / place / path.parent.name
         scene.mkdir(parents=True, exist_ok=True)
         path.rename(scene / f"{path.stem[5:]}.png")
     assert run(root, source=root / "small", target=root / "other") == 0

@@ -92,6 +92,11 @@ def test_values_that_do_not_go_together_are_named(words, named):
         network_configs(args)
 
 
+def test_help_of_tf32_says_what_the_published_numbers_were_made_with():
+    described = next(action.help for action in train_jointly_parser()._actions if action.dest == "tf32")
+    assert "PyTorch 1.13" in described and "published numbers" in described
+
+
 def test_every_option_has_help():
     for action in train_jointly_parser()._actions:
         assert action.help, action.option_strings

@@ -1,11 +1,13 @@
 """Which pairs there are in scenes, what is cut of them, and what an evaluation reads."""
 
+import shutil
+
 import numpy as np
 import pytest
 
 from data.crop import PUBLISHED_CROPS, CropJob, crop_pair
 from data.pairs import by_file, find_pairs, read_samples
-from data.sidd import find_crops
+from data.sidd import find_crops, find_scenes
 from options.data import crop_parser
 from tests.noisy_set import make_set
 from utils.image import read_image, write_image
@@ -46,6 +48,19 @@ def test_uncropped_frames_give_the_same_samples_as_their_crops(tmp_path):
     cut, read = (samples_of([folder], with_other=True) for folder in (parts, crops))
     assert [sample.pair.name for sample in cut] == [sample.pair.name for sample in read]
     assert len(cut) == 2 * len(PUBLISHED_CROPS.boxes(810, 1000)) == len(find_crops(crops))
+    for one, other in zip(cut, read):
+        for name in ("clean", "noisy", "other_noise"):
+            assert np.array_equal(getattr(one, name), getattr(other, name))
+
+
+def test_frames_of_sidd_small_without_the_instance_in_their_names_train_as_those_of_sidd_medium(tmp_path):
+    medium, small = (tmp_path / place / SCENE for place in ("Data", "below/SIDD_Small_sRGB_Only/Data"))
+    write_frames(medium, (40, 50))
+    small.mkdir(parents=True)
+    for path in medium.iterdir():
+        shutil.copy(path, small / path.name.removeprefix("0001_"))
+    cut, read = (samples_of(find_scenes(root), with_other=True) for root in (tmp_path, tmp_path / "below"))
+    assert len(cut) == len(read) == 2
     for one, other in zip(cut, read):
         for name in ("clean", "noisy", "other_noise"):
             assert np.array_equal(getattr(one, name), getattr(other, name))

@@ -10,6 +10,7 @@ import torch
 
 from models import NETWORK_CLASSES, load_generators, load_network, network_checkpoint
 from models.pretrained import begin_from, find_checkpoint_folder, find_checkpoints
+from tests.conftest import ROOT
 from tests.tiny import tiny_networks
 from utils.checkpoints import save_checkpoint
 
@@ -200,8 +201,33 @@ def test_camera_without_weights_is_told_where_to_get_them_and_which_others_are_t
     message = str(error.value)
     for part in ("camera IP", f"{tmp_path}/IP, {tmp_path}/IP/models, {tmp_path};", "T3;"):
         assert part in message
-    for part in ("main_train_jointly.py", "released", "checkpoint_E.pth, checkpoint_G1.pth, checkpoint_G2.pth"):
+    for part in ("main_train_jointly.py", "checkpoint_E.pth, checkpoint_G1.pth, checkpoint_G2.pth"):
         assert part in message
+
+
+# As the authors' README has them; so does ../shared/spec/reference.md.
+FOLDERS = {
+    "IP": "1jouUbKfSz9vpvChuY5J-gvWN4JLkYs3H",
+    "G4": "1oqhax1aESnqIx6q4jVqp_7XuoloGlJuk",
+    "GP": "1L2lzAMmzUT1flYWdkmTtGnPAWBirGvAr",
+    "N6": "1I7TEWZ2HnEVjAvE24wwYGBQvElqqdEH4",
+    "S6": "1HgHNluBdvky5HHB-fvRDelfBRv9gebcT",
+}
+
+
+@pytest.mark.parametrize("camera", FOLDERS)
+def test_authors_files_are_linked_where_a_user_looks_for_them(tmp_path, camera):
+    address = f"https://drive.google.com/drive/folders/{FOLDERS[camera]}"
+    with pytest.raises(ValueError, match=rf"{address} into {tmp_path}/{camera}/"):
+        find_checkpoint_folder(tmp_path, camera)
+    for page in ("README.md", "pretrain/README.md"):
+        assert f"[{camera}]({address})" in (ROOT / page).read_text()
+
+
+def test_camera_of_ones_own_is_told_to_train():
+    with pytest.raises(ValueError) as error:
+        find_checkpoint_folder("absent", "XY")
+    assert "drive.google.com" not in str(error.value)
 
 
 # --- a run that begins from given weights ---

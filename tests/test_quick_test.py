@@ -103,6 +103,23 @@ def test_neca_w_writes_the_noise_of_the_papers_equations(root):
         assert np.count_nonzero(difference) < difference.size / 1000
 
 
+@pytest.mark.parametrize("gain", [-0.3, 0.0, 1.5])
+@torch.inference_mode()
+def test_gain_that_is_none_is_computed_with_all_the_same_and_warned_about(root, capsys, gain):
+    genet = camera_networks()["E"]
+    genet.linear[0][0].weight.zero_()
+    genet.linear[0][0].bias.fill_(gain)
+    save_checkpoint(root / "pretrain" / "ZZ" / "checkpoint_E.pth", network_checkpoint(genet, 1))
+    add_pair(root, height=64, width=80)
+    run(root)
+    warnings = [line for line in capsys.readouterr().out.splitlines() if "warning" in line]
+    assert len(warnings) == 1
+    assert str(root / "imgs" / "noisy.png") in warnings[0] and "--gain" in warnings[0]
+    sdnu = NETWORKS["G1"](to_tensor(scene(64, 80)), torch.full((1, 1, 1, 1), gain)) * white_noise(0, "", 64, 80)[None]
+    difference = read_image(root / "saves" / "sdnu_noise.png").astype(int) - rounded(sdnu + 0.5)
+    assert np.abs(difference).max() <= 1
+
+
 @torch.inference_mode()
 def test_neca_s_writes_noise_of_the_level_asked_for_without_a_noisy_image(root):
     add_pair(root, height=64, width=80)

@@ -64,8 +64,8 @@ def test_another_name_is_an_error_that_names_it_and_the_form(name):
 # --- scenes ---
 
 
-@pytest.mark.parametrize("data", ["", "Data"])
-def test_scenes_are_found_with_and_without_a_data_folder_in_the_order_of_their_names(tmp_path, data):
+@pytest.mark.parametrize("data", ["", "Data", "SIDD_Medium_Srgb/Data", "SIDD_Small_sRGB_Only/Data"])
+def test_scenes_are_found_where_archives_have_them_in_the_order_of_their_names(tmp_path, data):
     for name in reversed(NAMES):
         (tmp_path / data / name).mkdir(parents=True)
     assert find_scenes(tmp_path) == [tmp_path / data / name for name in NAMES]
@@ -105,6 +105,19 @@ def test_a_scene_that_is_there_twice_is_an_error_that_names_both(tmp_path):
     for folder in (tmp_path, tmp_path / "Data"):
         (folder / NAMES[0]).mkdir(parents=True)
     with pytest.raises(ValueError, match=one_line(NAMES[0], f"Data/{NAMES[0]}", "same scene")):
+        find_scenes(tmp_path)
+
+
+def test_scenes_of_the_folder_itself_hide_those_of_archives_in_it(tmp_path):
+    for folder in (tmp_path / "Data", tmp_path / "SIDD_Small_sRGB_Only" / "Data"):
+        (folder / NAMES[0]).mkdir(parents=True)
+    assert find_scenes(tmp_path) == [tmp_path / "Data" / NAMES[0]]
+
+
+def test_two_archives_with_one_scene_are_an_error_that_names_both(tmp_path):
+    for archive in ("SIDD_Medium_Srgb", "SIDD_Small_sRGB_Only"):
+        (tmp_path / archive / "Data" / NAMES[0]).mkdir(parents=True)
+    with pytest.raises(ValueError, match=one_line("SIDD_Medium_Srgb", "SIDD_Small_sRGB_Only", "same scene")):
         find_scenes(tmp_path)
 
 
