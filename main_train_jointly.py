@@ -13,7 +13,7 @@ from evaluation.during_training import measure_joint
 from models.model_joint import JointModel
 from models.network_ncnet import UNET_STRIDE
 from models.networks import GENERATORS, build_networks, describe
-from models.pretrained import begin_from
+from models.pretrained import begin_from, require_unmixed
 from options.train_jointly import joint_options, network_configs, train_jointly_parser
 from options.training import batch_settings, fixed_options, precision_of, schedule_options
 from synthesis.gains import write_run_banks
@@ -57,10 +57,20 @@ def train_camera(args: argparse.Namespace, fixed: dict, device: torch.device) ->
     # Model.
     with blame("--patch_size, --pd_stride or --E_nb"):
         networks = build_networks(configs, args.init_type, args.seed)
+    begin_epoch = None
     if args.use_pretrained and not has_state(folder):
         names = {letter: getattr(args, f"checkpoint_{letter}_name") for letter in networks}
         with blame("--checkpoint_*_name or --cam_name, or give the sizes of the checkpoint, such as --G2_nc"):
-            begin_from(networks, names, Path("pretrain") / args.cam_name, log)
+            begin_epoch = begin_from(networks, names, [folder / "models", Path("pretrain") / args.cam_name], log)
+        log.info("going on after epoch %d, that of the checkpoints", begin_epoch)
+    begin = (begin_epoch or 0) * schedule.steps_per_epoch
+    if args.train:
+        with blame("--dir_save, or continue from them with --use_pretrained and --checkpoint_*_name"):
+            require_unmixed(folder, begin_epoch)
+        if begin >= schedule.last_step:
+            raise ValueError(
+                f"nothing to train after epoch {begin_epoch}, step {begin}; ask for more --epochs or --steps"
+            )
     if args.verbose:
         log.info(describe(networks))
     model = JointModel(networks, options, args.seed, device, precision_of(args), rank(), world_size())
@@ -84,8 +94,8 @@ def train_camera(args: argparse.Namespace, fixed: dict, device: torch.device) ->
     # Train.
     try:
         if not args.train:
-            test_only(model, test, schedule, run)
-        elif train(model, batches_after, test, schedule, run, best) and is_main():
+            test_only(model, test, schedule, run, begin)
+        elif train(model, batches_after, test, schedule, run, best, begin) and is_main():
             write_run_banks(run.models, scenes[0], args.cam_name, device, args.num_workers, log)
     finally:
         run.close()

@@ -2,6 +2,8 @@
 
 import hashlib
 import logging
+import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +13,7 @@ from torch import Tensor, nn
 from models.network_dncnn import dncnn_config
 from models.networks import GENERATORS, HALVINGS, NETWORK_CLASSES, PAPER_NAMES
 from utils.checkpoints import load_checkpoint, numbered_files
+from utils.run import STATE_PREFIX, has_state
 
 # Sizes that the constructors have no default for; a released file, which has no `config`, has the paper's.
 PAPER_SIZES = {
@@ -106,16 +109,18 @@ def load_generators(folder: str | Path, letters: tuple[str, ...] = GENERATORS) -
 def find_checkpoints(folder: str | Path, letters: tuple[str, ...]) -> dict[str, Path]:
     """Find the files of these networks in a folder: -> {letter: path}, empty when one is missing.
 
-    `checkpoint_<letter>.pth` comes first; networks without one take `checkpoint_<letter>_<epoch>.pth` of the newest
-    epoch that all of them have: a run that was killed while saving has a newer epoch of some networks only.
+    `checkpoint_<letter>.pth` comes first, except in a run, which may have begun from it; networks without one take
+    `checkpoint_<letter>_<epoch>.pth` of the newest epoch that all of them have: a run that was killed while saving has
+    a newer epoch of some networks only.
     """
     folder = Path(folder)
     found = {letter: folder / f"checkpoint_{letter}.pth" for letter in letters}
-    numbered = {
-        letter: {int(file.stem.rpartition("_")[2]): file for file in numbered_files(folder, f"checkpoint_{letter}_")}
-        for letter, path in found.items()
-        if not path.is_file()
-    }
+    is_run = bool(numbered_files(folder, STATE_PREFIX))
+    numbered = {}
+    for letter, path in found.items():
+        files = {int(file.stem.rpartition("_")[2]): file for file in numbered_files(folder, f"checkpoint_{letter}_")}
+        if not path.is_file() or (is_run and files):
+            numbered[letter] = files
     if numbered:
         common = set.intersection(*(set(files) for files in numbered.values()))
         if not common:
@@ -160,23 +165,47 @@ def hash_weights(files: dict[str, Path]) -> str:
     return total.hexdigest()
 
 
-def begin_from(networks: dict[str, nn.Module], names: dict[str, str], folder: Path, log: logging.Logger) -> None:
-    """Fill networks in place from given checkpoints; one without a file keeps its weights, and the log says so.
+def require_unmixed(folder: Path, begins_after: int | None) -> None:
+    """Refuse to begin a run among networks that it does not go on from, such as those of the published code.
 
-    A name is a path, or a file of `folder`, there also with `checkpoint_` before it. Raises ValueError when there is
-    no file at all, one that was asked for by another name than `<letter>.pth` is absent, or one does not fit.
+    begins_after: epoch of the checkpoints that it begins from, None if it begins afresh. Raise ValueError that names a
+    network in the run's folder which would be taken for one of the run.
     """
-    paths = {}
+    if has_state(folder):
+        return
+    others = []
+    for path in sorted((folder / "models").glob("checkpoint_*.pth")):
+        number = re.search(r"_(\d+)$", path.stem)
+        if begins_after is None or (number and int(number[1]) > begins_after):
+            others.append(path)
+    steps = {load_checkpoint(path).get("step") for path in others}
+    if None in steps or len(steps) > 1:  # files of one step are what a kill in the first save leaves
+        later = "" if begins_after is None else f" of later epochs than {begins_after}, where this run begins,"
+        raise ValueError(f"{folder}: holds networks{later} such as {others[-1].name}, but no training state to resume")
+
+
+def begin_from(
+    networks: dict[str, nn.Module], names: dict[str, str], folders: Sequence[Path], log: logging.Logger
+) -> int:
+    """Fill networks in place from given checkpoints, and return the epoch that these were saved in; 0: none says it.
+
+    A name is that of a file in one of `folders`, the first that has it, there also with `checkpoint_` before it, or a
+    path. A network without a file keeps its weights, and the log says so. Of several epochs the last one counts.
+    Raises ValueError when there is no file at all, one that was asked for by another name than `<letter>.pth` is
+    absent, or one does not fit.
+    """
+    paths, searched = {}, " and ".join(map(str, folders))
     for letter, name in names.items():
-        candidates = (Path(name), folder / name, folder / f"checkpoint_{name}")
-        paths[letter] = next((path for path in candidates if path.is_file()), None)
+        candidates = [folder / file for folder in folders for file in (name, f"checkpoint_{name}")]
+        paths[letter] = next((path for path in (*candidates, Path(name)) if path.is_file()), None)
         if not paths[letter] and name != f"{letter}.pth":
-            raise ValueError(f"checkpoint of {letter}: {name} is no file, nor in {folder}")
+            raise ValueError(f"checkpoint of {letter}: {name} is in neither {searched}, nor is it a path")
     if not any(paths.values()):
         raise ValueError(
-            f"none of the checkpoints {', '.join(names.values())} is there, nor in {folder}, with or without "
-            "checkpoint_ before the name"
+            f"none of the checkpoints {', '.join(names.values())} is in {searched}, with or without checkpoint_ before "
+            "the name, or a path"
         )
+    epoch = 0
     for letter, path in paths.items():
         if path is None:
             log.info("%s begins afresh: no checkpoint %s", letter, names[letter])
@@ -187,4 +216,7 @@ def begin_from(networks: dict[str, nn.Module], names: dict[str, str], folder: Pa
                 here = networks[letter].config.get(name)
                 raise ValueError(f"{path}: was built with {letter}_{name} {value}, not {here}")
         networks[letter].load_state_dict(fitting_weights(letter, networks[letter], content, path))
-        log.info("%s begins from %s", letter, path)
+        saved_in = content.get("epoch")
+        epoch = max(epoch, saved_in if isinstance(saved_in, int) else 0)
+        log.info("%s begins from %s, epoch %s", letter, path, saved_in)
+    return epoch

@@ -45,13 +45,14 @@ def _add_run_options(group) -> None:
     group.add_argument(
         "--use_pretrained",
         action="store_true",
-        help="begin from given checkpoints (see --checkpoint_*_name); networks without one begin afresh",
+        help="go on from given checkpoints (see --checkpoint_*_name) at their epoch; networks without one begin afresh",
     )
     for letter in LETTERS:
         group.add_argument(
             f"--checkpoint_{letter}_name",
             default=f"{letter}.pth",
-            help=f"checkpoint of {letter}: a path, or a name in ./pretrain/<cam_name>/ (checkpoint_ may precede it)",
+            help=f"checkpoint of {letter}: a name in <dir_save>/<cam_name>/models/ or, if it is not there, in "
+            "./pretrain/<cam_name>/ (checkpoint_ may precede it), or a path",
         )
 
 

@@ -157,6 +157,12 @@ def test_file_without_an_epoch_comes_before_those_of_a_run(tmp_path):
     assert find_checkpoints(tmp_path, ("G2",))["G2"] == tmp_path / "checkpoint_G2.pth"
 
 
+def test_file_that_a_run_began_from_does_not_hide_its_own(tmp_path):
+    save_tiny(tmp_path, "G2", "G2_00000005")
+    save_checkpoint(tmp_path / "training_state_0000000010.pth", {})
+    assert find_checkpoints(tmp_path, ("G2",))["G2"] == tmp_path / "checkpoint_G2_00000005.pth"
+
+
 def test_newest_epoch_of_a_run_is_taken(tmp_path):
     save_tiny(tmp_path, "G2_00000005", "G2_00000010", "G2_00000009")
     assert find_checkpoints(tmp_path, ("G2",))["G2"].name == "checkpoint_G2_00000010.pth"
@@ -239,7 +245,7 @@ def test_networks_begin_from_their_files_and_those_without_one_afresh(tmp_path, 
     untouched = {key: value.clone() for key, value in fresh["G2"].state_dict().items()}
     names = {"E": "E.pth", "G1": str(tmp_path / "checkpoint_G1_00000005.pth"), "G2": "G2.pth"}
     with caplog.at_level(logging.INFO):
-        begin_from({letter: fresh[letter] for letter in names}, names, tmp_path, logging.getLogger())
+        begin_from({letter: fresh[letter] for letter in names}, names, [tmp_path], logging.getLogger())
     for letter in ("E", "G1"):
         expected = given[letter].state_dict()
         assert all(torch.equal(value, expected[key]) for key, value in fresh[letter].state_dict().items())
@@ -250,14 +256,28 @@ def test_networks_begin_from_their_files_and_those_without_one_afresh(tmp_path, 
 def test_named_checkpoint_that_is_absent_is_no_fresh_beginning(tmp_path):
     save_tiny(tmp_path, "E")
     networks = tiny_networks()
-    with pytest.raises(ValueError, match=r"checkpoint of G2: typo\.pth is no file"):
-        begin_from(networks, {"E": "E.pth", "G2": "typo.pth"}, tmp_path, logging.getLogger())
+    with pytest.raises(ValueError, match=r"checkpoint of G2: typo\.pth is in neither"):
+        begin_from(networks, {"E": "E.pth", "G2": "typo.pth"}, [tmp_path], logging.getLogger())
+
+
+def test_checkpoints_are_looked_for_in_the_folders_in_their_order_and_then_by_path(tmp_path):
+    for place, epoch in {"run": 30, "released": 20, "elsewhere": 10}.items():
+        for letter in {"run": ["E"], "released": ["E", "G1"], "elsewhere": ["E", "G1", "G2"]}[place]:
+            content = network_checkpoint(tiny_networks(seed=epoch, dtype=torch.float32)[letter], epoch)
+            save_checkpoint(tmp_path / place / f"checkpoint_{letter}.pth", content)
+    networks = tiny_networks(dtype=torch.float32)
+    names = {"E": "E.pth", "G1": "G1.pth", "G2": str(tmp_path / "elsewhere" / "checkpoint_G2.pth")}
+    epoch = begin_from(networks, names, [tmp_path / "run", tmp_path / "released"], logging.getLogger())
+    assert epoch == 30
+    for letter, seed in {"E": 30, "G1": 20, "G2": 10}.items():
+        expected = tiny_networks(seed=seed, dtype=torch.float32)[letter].state_dict()
+        assert all(torch.equal(value, expected[key]) for key, value in networks[letter].state_dict().items())
 
 
 def test_given_checkpoint_of_other_sizes_is_refused(tmp_path):
     save_checkpoint(tmp_path / "E.pth", released("E"))
     with pytest.raises(ValueError, match=r"E\.pth: no checkpoint of GENet"):
-        begin_from(tiny_networks(), {"E": "E.pth"}, tmp_path, logging.getLogger())
+        begin_from(tiny_networks(), {"E": "E.pth"}, [tmp_path], logging.getLogger())
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 import json
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -18,6 +19,7 @@ from models.pretrained import load_generators
 from synthesis.gains import read_bank
 from tests.camera import CAMERA, command, make_camera
 from tests.conftest import ROOT
+from tests.refusal import refused
 from utils import checkpoints
 from utils.image import read_image
 
@@ -352,13 +354,77 @@ def test_odd_lines_in_the_metrics_do_not_stop_a_resume(root, line):
     assert [row["step"] for row in rows(root, "test")] == [4, 8]
 
 
-def test_use_pretrained_begins_from_the_given_networks(root):
+def as_published(root: Path, save: str, epoch: int) -> None:
+    """Turn the networks of a run's newest epoch into files of the published code, and all else of the run away."""
+    newest = {letter: checkpoints.numbered_files(models(root, save), f"checkpoint_{letter}_")[-1] for letter in LETTERS}
+    contents = {letter: checkpoints.load_checkpoint(path)["model_state_dict"] for letter, path in newest.items()}
+    shutil.rmtree(root / save)
+    for letter, content in contents.items():
+        path = models(root, save) / f"checkpoint_{letter}_{epoch:08d}.pth"
+        checkpoints.save_checkpoint(path, {"epoch": epoch, "model_state_dict": content})
+
+
+def names_of(epoch: int) -> list[str]:
+    return [word for x in LETTERS for word in (f"--checkpoint_{x}_name", f"checkpoint_{x}_{epoch:08d}.pth")]
+
+
+def test_use_pretrained_begins_from_the_given_networks_after_their_epoch(root):
     train(root, "--epochs", "2", save="first")
     given = models(root, "first") / "checkpoint_G2_00000002.pth"
-    train(root, "--steps", "1", "--use_pretrained", "--checkpoint_G2_name", str(given), "--lr_G2", "0")
+    train(root, "--steps", "5", "--use_pretrained", "--checkpoint_G2_name", str(given), "--lr_G2", "0")
     first, second = weights(root, "first"), weights(root)
     assert torch.equal(second["G2.encoders.0.0.weight"], first["G2.encoders.0.0.weight"])
     assert not torch.equal(second["E.model.0.0.weight"], first["E.model.0.0.weight"])
+    assert [(row["epoch"], row["step"]) for row in rows(root, "train")] == [(3, 5)]  # epochs of two steps
+
+
+def test_run_of_the_published_code_goes_on_where_its_joint_epochs_and_rate_decays_are(root, capsys):
+    train(root, "--epochs", "2")
+    as_published(root, "saves", epoch=60)
+    before = {path: path.read_bytes() for path in models(root).iterdir()}
+    more = ("--use_pretrained", *names_of(60), "--joint_start_epoch", "61", "--lr_decay_1", "60")
+    train(root, *more, "--epochs", "61", "--lr_E", "1e-4")
+    assert "going on after epoch 60" in capsys.readouterr().out
+    assert [(row["epoch"], row["step"], "rec" in row) for row in rows(root, "train")] == [
+        (61, 121, True),
+        (61, 122, True),
+    ]
+    assert all(path.read_bytes() == content for path, content in before.items())
+    old, new = (
+        checkpoints.load_checkpoint(models(root) / f"checkpoint_E_{epoch:08d}.pth")["model_state_dict"]
+        for epoch in (60, 61)
+    )
+    change = max(float((new[key] - old[key]).abs().max()) for key in old)
+    assert 0 < change < 2.1e-5  # two steps of Adam at a tenth of 1e-4
+    train(root, *more, "--epochs", "62", "--lr_E", "1e-4")  # and it resumes as any other run
+    assert rows(root, "train")[-1]["epoch"] == 62
+
+
+def test_checkpoints_beyond_the_last_epoch_are_refused(root, capsys):
+    train(root, "--epochs", "2")
+    as_published(root, "saves", epoch=60)
+    message = refused(
+        capsys, main_train_jointly.main, command(root, "--use_pretrained", *names_of(60), "--epochs", "60")
+    )
+    assert "epoch 60" in message and "--epochs" in message
+
+
+@pytest.mark.parametrize("given", [[], ["--use_pretrained"]])
+def test_networks_of_another_training_in_the_runs_folder_are_never_mixed_with_its_own(root, capsys, given):
+    train(root, "--epochs", "2")
+    as_published(root, "saves", epoch=60)
+    before = sorted(path for path in (root / "saves").rglob("*") if path.is_file())
+    train(root, "--epochs", "2", save="other")
+    for letter in LETTERS if given else ():
+        given = [
+            *given,
+            f"--checkpoint_{letter}_name",
+            str(models(root, "other") / f"checkpoint_{letter}_00000002.pth"),
+        ]
+    message = refused(capsys, main_train_jointly.main, command(root, *given, "--epochs", "80"))
+    for part in ("checkpoint_G3_00000060.pth", "--use_pretrained", "--dir_save"):
+        assert part in message
+    assert sorted(path for path in (root / "saves").rglob("*") if path.is_file()) == before
 
 
 @pytest.mark.parametrize("steps", ["5", "60"])

@@ -157,7 +157,7 @@ class Run(NullRun):
 
     def begin(self, step: int) -> None:
         """Drop what a killed run has recorded beyond `step`, where this one continues."""
-        if step == 0:
+        if not has_state(self.folder):
             shutil.rmtree(self.models / "best", ignore_errors=True)  # of a run whose states somebody has deleted
         if self._metrics_file.exists():
             kept = [json.dumps(row) + "\n" for row in self._rows() if row["step"] <= step]

@@ -100,6 +100,7 @@ def train(
     schedule: Schedule,
     run: NullRun,
     best: Best | None = None,
+    begin: int = 0,
 ) -> bool:
     """Train until `schedule.last_step`, or until Ctrl-C, SIGTERM or SIGHUP, and tell if the run is complete.
 
@@ -113,13 +114,15 @@ def train(
         schedule: when to log, to test and to stop.
         run: the folder that it all goes to.
         best: by which value of a test the best networks are kept, if they are.
+        begin: step after which a new run begins, where the model's weights are those of an earlier training.
     """
-    step = load_state(model, run)
-    if step:
+    resumed = load_state(model, run)
+    step = resumed or begin
+    if resumed:
         run.log.info("resuming after step %d", step)
     run.begin(step)
     window = LossWindow()
-    if step and schedule.tests_at(step) and not run.recorded("test", step):  # stopped before or in a test
+    if resumed and schedule.tests_at(step) and not run.recorded("test", step):  # stopped before or in a test
         measure(model, test, schedule, run, step, best)
     if step >= schedule.last_step:
         run.log.info("complete: %d steps are done; ask for more epochs or steps to go on", step)
@@ -167,9 +170,9 @@ def measure(
     run.metrics("test", step, epoch, values)
 
 
-def test_only(model: Trainable, test: Test, schedule: Schedule, run: NullRun) -> None:
-    """Test the run's newest checkpoint."""
-    measure(model, test, schedule, run, load_state(model, run))
+def test_only(model: Trainable, test: Test, schedule: Schedule, run: NullRun, begin: int = 0) -> None:
+    """Test the run's newest checkpoint, or a model as it is: that of the step `begin`."""
+    measure(model, test, schedule, run, load_state(model, run) or begin)
 
 
 def load_state(model: Trainable, run: NullRun) -> int:
