@@ -77,6 +77,7 @@ def train_camera(args: argparse.Namespace, fixed: dict, device: torch.device) ->
 
     # Run.
     recorded = vars(args) | {"training images": pairs_fingerprint(train_pairs), "sampling": SAMPLING}
+    # Runs older than this record name neither their images nor their sampling, which was by patch.
     fixed |= {"training images": ("", None), "sampling": ("", "by patch")}
     with blame("--dir_save"):
         run = open_run(folder, recorded, fixed, log, args.use_tb)

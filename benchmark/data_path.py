@@ -97,7 +97,7 @@ def batches_of(patches: PatchDataset) -> Iterator[dict]:
 
 
 class CropResult(NamedTuple):
-    """What a set of crops gave: a row of the table, and ratios."""
+    """Measured rates of a set of crops: a row of the table, and ratios."""
 
     row: dict[str, float]
     ratios: dict[str, Spread]

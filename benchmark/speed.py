@@ -57,7 +57,7 @@ QUICK = Sizes(16, 1, 2, (801, 1664), 2, (256,), 4)  # two frames make sixteen cr
 
 
 class Settings(NamedTuple):
-    """What every part of the benchmark is given."""
+    """Settings that every part of the benchmark shares."""
 
     sizes: Sizes
     rounds: int

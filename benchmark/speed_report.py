@@ -35,7 +35,7 @@ class Comparison(NamedTuple):
 
 
 class Found(NamedTuple):
-    """What a part of the benchmark found."""
+    """Findings of one part of the benchmark."""
 
     ratios: dict[str, Spread]
     rows: list[Comparison]

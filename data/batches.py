@@ -1,7 +1,8 @@
 """Batches of training patches and whole test images. They travel as uint8 and become float on the device.
 
 The randomness of a step follows from (seed, step) alone, and an epoch's order from (seed, epoch): batches depend
-neither on workers nor on what was drawn before, and a resumed run gets what an uninterrupted one gets.
+neither on workers nor on what was drawn before, and a resumed run gets what an uninterrupted one gets. Steps and epochs
+count from 0 here, as indices do; the training loop and the models count those done, from 1.
 """
 
 import signal
@@ -22,6 +23,8 @@ from data.pairs import Reader
 SAMPLING = "by step"
 # Kinds of randomness, so that none shares its numbers with another: (seed, epoch or step, kind).
 ORDER, PATCHES, MIXTURE = 1, 2, 3
+# Modes of `dihedral`: the symmetries of a square. The two low bits are quarter turns.
+DIHEDRAL, TURNS, FLIP = 8, 0b011, 0b100
 
 
 class PatchDataset(Dataset):
@@ -43,7 +46,7 @@ class PatchDataset(Dataset):
         random = np.random.default_rng((self.seed, step, PATCHES))
         room = self.reader.boxes[indices, 2:] - self.patch_size
         corners = random.integers(0, room, endpoint=True)  # (N, 2)
-        modes = random.integers(0, 8, len(indices)) if self.augment else np.zeros(len(indices), int)
+        modes = random.integers(0, DIHEDRAL, len(indices)) if self.augment else np.zeros(len(indices), int)
         indices, corners, modes = (drawn[self.share] for drawn in (indices, corners, modes))
         patches = np.empty((len(indices), self.patch_size, self.patch_size, 6), np.uint8)
         self.reader.fill(patches, indices, corners)
@@ -62,7 +65,7 @@ class BatchSampler:
         self.batch_size = batch_size
         self.shuffle = shuffle
         self.seed = seed
-        self.first_step = first_step  # from 0
+        self.first_step = first_step
         self.last_step = last_step  # exclusive
         self.steps_per_epoch = steps_per_epoch(count, batch_size)
 
@@ -92,7 +95,7 @@ def steps_per_epoch(count: int, batch_size: int) -> int:
 
 
 class MixtureDraw(NamedTuple):
-    """What the samples of a batch are made with; of each sample (N,)."""
+    """Random numbers of a batch with several sources, one per sample: (N,)."""
 
     source: np.ndarray  # number of its source
     image: np.ndarray  # in [0, 1): which image it takes of a data set that has no order of its own
@@ -108,7 +111,7 @@ class Mixture:
     seed: int
 
     def draw(self, step: int, count: int) -> MixtureDraw:
-        """Draw for a whole batch; step counts from 0."""
+        """Draw for a whole batch."""
         random = np.random.default_rng((self.seed, step, MIXTURE))
         limits = np.cumsum(self.weights) / sum(self.weights)
         source = np.searchsorted(limits[:-1], random.random(count), side="right")
@@ -233,13 +236,13 @@ def to_device(batch: dict, device: torch.device | str, augment: bool) -> dict:
 
 
 def dihedral(image: np.ndarray, mode: int) -> np.ndarray:
-    """Return one of the 8 flips and rotations of a square: (P, P, C), mode 0..7 -> (P, P, C), a view.
+    """Return one of the 8 flips and rotations of a square: (P, P, C), mode 0 to 7 -> (P, P, C), a view.
 
-    Mode 0 is the identity; bits 0 and 1 are quarter turns, bit 2 a left-right flip before them.
+    Mode 0 is the identity; a mode is a number of quarter turns, plus `FLIP` for a left-right flip before them.
     """
-    if mode & 4:
+    if mode & FLIP:
         image = image[:, ::-1]
-    return np.rot90(image, mode & 3)
+    return np.rot90(image, mode & TURNS)
 
 
 def dihedral_batch(images: Tensor, modes: Tensor) -> Tensor:
@@ -254,4 +257,4 @@ def dihedral_batch(images: Tensor, modes: Tensor) -> Tensor:
 def _dihedral_places(size: int, device: torch.device) -> Tensor:
     """Tell which pixel of a square comes to each place: (8, P * P)."""
     pixels = np.arange(size * size).reshape(size, size, 1)
-    return torch.from_numpy(np.stack([dihedral(pixels, mode).ravel() for mode in range(8)])).to(device)
+    return torch.from_numpy(np.stack([dihedral(pixels, mode).ravel() for mode in range(DIHEDRAL)])).to(device)

@@ -34,7 +34,7 @@ class Box(NamedTuple):
 
 @dataclass(frozen=True)
 class CropSettings:
-    """What determines the crops, in pixels. Raises ValueError for impossible ones."""
+    """Sizes that determine the crops, in pixels. Raises ValueError for impossible ones."""
 
     size: int  # side of a crop
     overlap: int  # pixels that neighbours share
@@ -109,7 +109,7 @@ class CropJob(NamedTuple):
 
 
 class CropResult(NamedTuple):
-    """What became of a job."""
+    """Outcome of a job."""
 
     written: int = 0  # crops, of both images together
     complete: bool = False  # was complete before

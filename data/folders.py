@@ -151,7 +151,7 @@ def plan_scenes(root: Path, names: list[str], draws: int, camera: str, iso: int)
 
 
 def with_partners(jobs: list[ImageJob], folder: str | Path) -> tuple[list[ImageJob], list[str]]:
-    """Find every image's real noisy one, of the same relative name but for the suffix: -> jobs that have one, problems.
+    """Find every image's real noisy one, named alike but for the suffix; return the jobs that have one, and problems.
 
     The very same name comes first. Raises ValueError as `find_images`.
     """

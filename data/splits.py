@@ -1,4 +1,4 @@
-"""Which of a camera's scenes train and which test: lists on the disk, the published split, an 80/20 split by ISO."""
+"""Split of a camera's scenes into training and test: lists on the disk, the published split, or 80/20 by ISO."""
 
 import logging
 from collections import defaultdict

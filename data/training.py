@@ -20,7 +20,7 @@ from utils.randomness import evenly_spaced
 
 @dataclass(frozen=True)
 class BatchSettings:
-    """How batches are made of the pairs, and how they are read."""
+    """Settings of how pairs are read and batches made of them."""
 
     patch_size: int
     batch_size: int  # of all ranks

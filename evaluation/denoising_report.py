@@ -200,7 +200,7 @@ def _perfect(rows: pd.DataFrame) -> list[str]:
 
 
 def draw_quality(summary: Summary, noisy: str, classic: list[str]) -> np.ndarray:
-    """Draw PSNR and SSIM of a summary: -> (H, W, 3) uint8. `noisy` is the name of the noisy image's row."""
+    """Draw PSNR and SSIM of a summary: (H, W, 3) uint8. `noisy` is the name of the noisy image's row."""
     groups = {
         title: {name: (values[metric]["mean"], values[metric]["over_seeds"]) for name, values in summary.items()}
         for metric, title in TITLES.items()
@@ -209,7 +209,7 @@ def draw_quality(summary: Summary, noisy: str, classic: list[str]) -> np.ndarray
 
 
 def draw_examples(examples: list[Example], names: list[str]) -> np.ndarray:
-    """Draw images before and after, denoisers in the order of `names`: -> (H, W, 3) uint8."""
+    """Draw images before and after, denoisers in the order of `names`: (H, W, 3) uint8."""
     rows = []
     for example in examples:
         image, detail = example.image, example.image.clean[example.window]

@@ -17,6 +17,7 @@ from evaluation.noise_pictures import draw_pictures
 from metrics import noise_of
 from models.model_denoiser import DenoiserModel
 from models.model_joint import JointModel
+from models.optimise import to_float
 from utils.charts import magnified_noise, panel
 from utils.image import to_uint8
 from utils.randomness import seed_from
@@ -58,7 +59,7 @@ def measure_denoiser(model: DenoiserModel, loader: DataLoader) -> Found:
         tiles, row = [("clean", clean), ("noisy", noisy)], {}
         for averaged in (False, True) if model.average else (False,):
             suffix = "_ema" * averaged
-            denoised = to_uint8(_to_hwc(model.denoise(model.to_float(batch["noisy"]), averaged)))
+            denoised = to_uint8(_to_hwc(model.denoise(to_float(batch["noisy"], model.device), averaged)))
             row |= {f"psnr{suffix}": metrics.psnr(denoised, clean), f"ssim{suffix}": metrics.ssim(denoised, clean)}
             tiles.append(("denoised, averaged weights" if averaged else "denoised", denoised))
         if number == 0:
@@ -91,7 +92,7 @@ def _to_hwc(image: torch.Tensor) -> np.ndarray:
 def _measure_image(model: JointModel, batch: dict, z: torch.Tensor) -> tuple[dict[str, float], tuple, dict]:
     """Return an image's metrics, the images of its panel (of the averaged weights, if any), and all fake images."""
     clean, noisy = (_to_hwc(batch[name]) for name in ("clean", "noisy"))
-    images = model.to_float(batch["clean"]), model.to_float(batch["noisy"])
+    images = to_float(batch["clean"], model.device), to_float(batch["noisy"], model.device)
     denoised = to_uint8(_to_hwc(model.denoise(images[1])))
     row, fakes = {"psnr": metrics.psnr(denoised, clean)}, {}
     for averaged in (False, True) if model.averages else (False,):

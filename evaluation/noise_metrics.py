@@ -17,7 +17,7 @@ WHITE_NOISE_TERMS = ", ".join(f"{name}/{scale}" for name, scale in metrics.WHITE
 
 
 class Description(NamedTuple):
-    """What the distances and the plots need of one noise."""
+    """Statistics of one noise that the distances and the plots need."""
 
     counts: np.ndarray  # (511,) pixels of each grey-level difference
     autocorrelation: np.ndarray  # (3, 9, 9)

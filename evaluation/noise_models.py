@@ -57,7 +57,7 @@ class FromFolder(NoiseModel):
 
 @dataclass(frozen=True)
 class ModelChoice:
-    """Which noise models to make and what of.
+    """Choice of the noise models to make, and what they are made from.
 
     names: of JUDGED; None: all that can be had. noise_level: of NeCA-S in grey levels; None: each image's true
     std. training: scenes that the Gaussian references are fitted on, `fit_images` crops of each ISO (0: all), with

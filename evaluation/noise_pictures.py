@@ -20,7 +20,7 @@ def shown_name(model: str) -> str:
 
 
 def draw_pictures(evidence: dict[tuple[int, str], Evidence], models: list[str]) -> dict[str, np.ndarray]:
-    """Draw the plots: -> {name: (H, W, 3) uint8}. The real noise comes first in each."""
+    """Draw the plots: {name: (H, W, 3) uint8}. The real noise comes first in each."""
     isos, names = sorted({iso for iso, _ in evidence}), (REAL, *models)
 
     def by_iso(value: Callable[[Evidence], np.ndarray]) -> charts.Curves:

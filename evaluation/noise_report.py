@@ -187,7 +187,7 @@ def _number(value: float) -> str:
 
 
 def draw_scores(summary: Summary) -> np.ndarray:
-    """Draw the scores of a summary's ranked models: -> (H, W, 3) uint8."""
+    """Draw the scores of a summary's ranked models: (H, W, 3) uint8."""
     intervals = {}
     for name, values in summary.items():
         mean, spread = values["score"]["mean"], np.nan_to_num(values["score"]["over_images"])

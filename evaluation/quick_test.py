@@ -29,7 +29,7 @@ SHARE, STANDARD_ERRORS = 0.55, 3
 def run_pair(
     pair: NamedPair, generator: NoiseGenerator, target: Path, seed: int, gain: float | None, noise_level: float | None
 ) -> list[str]:
-    """Synthesise one image's noise, compare it with the real noise, write all files: -> the lines to print.
+    """Synthesise one image's noise, compare it with the real noise and write all files; return the lines to print.
 
     target: folder of the files. noise_level: that of NeCA-S; without it the noise is NeCA-W's of `gain`, by default
     the gain of the noisy image, whatever GENet makes of it (published).
@@ -67,7 +67,7 @@ def run_pair(
 
 
 def output_images(synthesis: Synthesis, neca_type: str) -> dict[str, np.ndarray]:
-    """Name the images that the quick test writes: -> {"fake_noisy": (H, W, 3) uint8, ...}; noises lie around mid-grey.
+    """Name the images that the quick test writes: {"fake_noisy": (H, W, 3) uint8, ...}; noises lie around mid-grey.
 
     `synthesis` holds (H, W, 3) arrays in [0, 1] units.
     """
@@ -96,7 +96,7 @@ def noise_statistics(noise: np.ndarray) -> NoiseStatistics:
 def draw_panel(
     clean: np.ndarray, noisy: np.ndarray | None, fake: np.ndarray, uncorrelated: np.ndarray, title: str
 ) -> np.ndarray:
-    """Draw the quick test's panel, each noise below its image, all magnified alike: -> (H', W', 3) uint8.
+    """Draw the quick test's panel, each noise below its image, all magnified alike: (H', W', 3) uint8.
 
     clean, noisy, fake: (H, W, 3) uint8; uncorrelated: the noise before NCNet, (H, W, 3) in [0, 1] units; title: what
     made the fake image.
@@ -149,7 +149,7 @@ ALIGNED = Shift(0, 0, 0.0, 0.0, 0.0)
 
 
 def best_shift(noisy_uint8: np.ndarray, clean_uint8: np.ndarray) -> Shift:
-    """Compare the nine shifts by up to one pixel: (H, W, 3), (H, W, 3) uint8 -> the best one.
+    """Compare the nine shifts by up to one pixel: (H, W, 3), (H, W, 3) uint8; return the best one.
 
     Each shift's MSE is taken over the pixels that all of them have, after removing each channel's mean difference:
     real noise is not zero-mean, and an offset on a ramp looks like a shift. Images too small to tell count as aligned.

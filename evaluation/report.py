@@ -1,4 +1,4 @@
-"""What the reports of all evaluations share: summaries, differences with intervals, provenance, files."""
+"""Parts that the reports of all evaluations share: summaries, differences with intervals, provenance, files."""
 
 import csv
 import io
@@ -22,11 +22,11 @@ RESAMPLES = 10_000
 CONFIDENCE = 0.95
 PACKAGES = ("torch", "numpy", "scipy", "opencv-python", "opencv-python-headless", "scikit-image", "matplotlib", "bm3d")
 
-Statistics = dict[str, dict[str, float]]  # metric -> name of the statistic -> value
+Statistics = dict[str, dict[str, float]]  # by metric and name of the statistic
 
 
 def summarise(rows: pd.DataFrame, metrics: Sequence[str], repeats: str) -> Statistics:
-    """Average the rows of one model: -> {metric: {"mean", "median", "over_images", "over_<repeats>s"}}.
+    """Average the rows of one model: {metric: {"mean", "median", "over_images", "over_<repeats>s"}}.
 
     The mean is over images, then over the repeats, which are draws or seeds; the median over all. over_images is the
     standard deviation between images, of the mean over the repeats; the other one that between repeats, of the mean
@@ -42,7 +42,7 @@ def summarise(rows: pd.DataFrame, metrics: Sequence[str], repeats: str) -> Stati
 def differences(
     rows: pd.DataFrame, reference: str, metric: str, seed: int, by: str = "model"
 ) -> dict[str, dict[str, float]]:
-    """Compare means, each model minus `reference`: -> {model: {"difference", "low", "high", "scenes"}}.
+    """Compare means, each model minus `reference`: {model: {"difference", "low", "high", "scenes"}}.
 
     A paired bootstrap with percentile intervals of 95 % (Efron & Tibshirani 1993): whole scenes are drawn again and
     again, since images of one scene are alike, and only images that both models have count. `by` is the column that

@@ -73,7 +73,7 @@ class BlockSubmission:
             self.work.rmdir()
 
     def _denoise(self, num_workers: int, log: logging.Logger) -> list[np.ndarray]:
-        """Denoise the images that are missing: -> for each image a memory map, (blocks, H, W, 3) uint8."""
+        """Denoise the images that are missing; return a memory map for each image, (blocks, H, W, 3) uint8."""
         pending = [image for image, path in enumerate(self.parts) if not self._is_denoised(path)]
         threads = _threads(self.denoiser, num_workers)
         total, left = (count * self.blocks.shape[1] for count in (len(self.parts), len(pending)))
@@ -144,7 +144,7 @@ class DndSubmission:
                 write_dnd_bundle(bundle, self._denoise(image, _threads(self.denoiser, num_workers), bar))
 
     def _denoise(self, image: int, threads: int, bar: tqdm) -> list[np.ndarray]:
-        """Denoise those crops of an image that are missing: -> all of them, (S, S, 3) float32 each."""
+        """Denoise those crops of an image that are missing; return all of them, (S, S, 3) float32 each."""
         source, boxes, paths = self.dnd.images[image], self.dnd.boxes[image], self.crops[image]
         crops = [_read_crop(path, box) for path, box in zip(paths, boxes)]
         pending = [number for number, crop in enumerate(crops) if crop is None]

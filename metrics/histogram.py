@@ -74,7 +74,7 @@ def _smoothed_divergence(*counts: np.ndarray) -> float:
 
 
 def count_levels(noise: np.ndarray) -> np.ndarray:
-    """Count whole grey levels -> (511,) pixels of each difference -255..255; nothing is sorted."""
+    """Count the pixels of each difference -255..255 of whole grey levels, (511,); nothing is sorted."""
     if not np.issubdtype(noise.dtype, np.integer) or noise.size == 0:
         raise ValueError(f"expected integer noise in grey levels, got {noise.dtype} of shape {noise.shape}")
     if noise.min() < -255 or noise.max() > 255:

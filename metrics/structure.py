@@ -1,4 +1,4 @@
-"""How noise is arranged: between neighbours, channels and intensities. What no histogram of noise can see.
+"""Structure of noise between neighbours, channels and intensities, which no histogram of noise can see.
 
 Every distance comes in two steps, a description of one noise and the distance of two descriptions, so that a real
 noise that many fakes are compared with is described once.
@@ -100,7 +100,7 @@ def _rings(height: int, width: int, rings: int) -> tuple[np.ndarray, np.ndarray]
 
 
 def spectrum_frequencies(rings: int = RINGS) -> np.ndarray:
-    """Middles of the rings of `spectrum`: -> (rings,) cycles per pixel."""
+    """Return the middles of the rings of `spectrum`, (rings,) in cycles per pixel."""
     return (np.arange(rings) + 0.5) / (2 * rings)
 
 
@@ -159,7 +159,7 @@ def _mean_of_known(values: np.ndarray) -> float:
 
 
 def noise_level_sums(noise: np.ndarray, clean_uint8: np.ndarray) -> np.ndarray:
-    """Pixels, sum and sum of squares of the noise by clean intensity: -> (3, C, 16) float64. Sums of images add up."""
+    """Sum up the noise by clean intensity: pixels, sum, sum of squares, (3, C, 16) float64. Sums of images add up."""
     check_noise(noise)
     if clean_uint8.dtype != np.uint8 or clean_uint8.shape != noise.shape:
         raise ValueError(

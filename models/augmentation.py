@@ -71,7 +71,7 @@ class AddCameraNoise(nn.Module):
         return noisy.reshape(images.shape)
 
     def _draw(self, count: int) -> Tensor:
-        """Draw a strength for each sample: -> (count,) float64."""
+        """Draw a strength for each sample: (count,) float64."""
         strengths = torch.tensor(self.strengths, dtype=torch.float64)
         if self.even:
             return torch.lerp(strengths[0], strengths[1], torch.rand(count, dtype=torch.float64))

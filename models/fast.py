@@ -187,8 +187,6 @@ class FoldedJoin(nn.Module):
         self.phases.weight = nn.Parameter(weight.reshape(4 * out_nc, low_nc, 2, 2).to(conv.weight))
 
     def forward(self, low: Tensor, skip: Tensor) -> Tensor:
-        """Join: (N, C, H, W), (N, D, 2 H, 2 W) -> (N, E, 2 H, 2 W)."""
-        """Join: (N, C, H, W), (N, D, 2 H, 2 W) -> (N, E, 2 H, 2 W)."""
         """Join: (N, C', H, W), (N, C, 2 H, 2 W) -> (N, C, 2 H, 2 W)."""
         height, width = low.shape[-2:]
         joined = self.skip(skip)

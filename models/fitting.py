@@ -31,7 +31,7 @@ PairReader = Callable[[Any], Iterable[tuple[Path | str, np.ndarray, np.ndarray]]
 
 @dataclass(frozen=True, eq=False)
 class Fit:
-    """What is known of the noise of some image pairs, in [0, 1] units, before clipping and rounding.
+    """Noise of some image pairs, in [0, 1] units, before clipping and rounding.
 
     std: of all the noise, as if it were white and of mean 0. level_mean, level_std: (3, 256) by channel and clean
     8-bit level. kernel: (3, 3, K, K), the filter that gives white noise the measured correlations.

@@ -38,7 +38,7 @@ NOISY_RANGE = (-1.0, 2.0)  # noise may lead out of [0, 1]; values up to 255 woul
 
 
 def white_noise(seed: int, key: str, height: int, width: int) -> Tensor:
-    """Draw an image's white noise, N(0, 1): -> (3, height, width) float32 on the CPU."""
+    """Draw an image's white noise, N(0, 1): (3, height, width) float32 on the CPU."""
     noise = torch.empty(1, 3, height, width)
     draw_white_noise(noise, seed, [key])
     return noise[0]
@@ -124,7 +124,7 @@ def _spelled(limits: tuple[float, float]) -> str:
 
 
 def per_image(values: Any, count: int, name: str, highest: float) -> Tensor:
-    """One number for all images, or one for each: number, sequence or tensor -> (count, 1, 1, 1) float64.
+    """Spread one number for all images, or one for each, over a batch: (count, 1, 1, 1) float64.
 
     Raises ValueError for another count and for numbers outside [0, highest].
     """
@@ -192,12 +192,12 @@ class NoiseGenerator(nn.Module):
 
     @property
     def dtype(self) -> torch.dtype:
-        """What is computed in."""
+        """Return the number format of the computation."""
         return next(self.ncnet.parameters()).dtype
 
     @property
     def device(self) -> torch.device:
-        """Where the weights are."""
+        """Return the device of the weights."""
         return next(self.ncnet.parameters()).device
 
     @torch.no_grad()
@@ -316,7 +316,7 @@ class NoiseGenerator(nn.Module):
 
     @property
     def _precise(self) -> torch.dtype:
-        """What sums, and the noise itself, are kept in."""
+        """Return the number format of sums, and of the noise itself."""
         return torch.float32 if self.dtype.itemsize < 4 else self.dtype
 
     def to_network(self, part: Tensor, dtype: torch.dtype | None = None) -> Tensor:

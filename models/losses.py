@@ -56,7 +56,7 @@ def _label_loss(score: Tensor, label: float, gan_mode: str) -> Tensor:
 
 
 def gradient_penalty(critic: Callable[[Tensor], Tensor], real: Tensor, fake: Tensor, mixing: Tensor) -> Tensor:
-    """Penalise a critic's gradient norm on both sides of 1 between real and fake noise: -> scalar.
+    """Penalise a critic's gradient norm on both sides of 1 between real and fake noise; return a scalar.
 
     Source: Gulrajani et al. 2017, Eq. 3. `mixing` (N, 1, 1, 1) in [0, 1] weighs real against fake. The norm is over the
     flattened sample, without an epsilon inside the root.

@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from models.networks import network_checkpoint
-from models.optimise import PUBLISHED, Precision, Update, averaged_copy, decayed, ema_update
+from models.optimise import PUBLISHED, Precision, Update, averaged_copy, decayed, ema_update, to_float
 
 # Architectures and the letter that a network of this kind has as its key; the classes are in `models.networks`.
 ARCHITECTURES = {"dncnn": "G3"}
@@ -18,7 +18,7 @@ LOSSES = {"mse": F.mse_loss, "l1": F.l1_loss}
 
 @dataclass(frozen=True)
 class DenoiserOptions:
-    """What a training step depends on; names and defaults as on the command line."""
+    """Settings of a training step; names and defaults as on the command line."""
 
     loss: str = "mse"
     lr: float = 1e-3  # paper
@@ -56,8 +56,8 @@ class DenoiserModel:
         self.update = Update({letter: self.optimizer}, precision.amp, self.device)
 
     def train_batch(self, batch: dict[str, Any], step: int, epoch: int) -> dict[str, Tensor]:
-        """Learn from a batch, clean and noisy (N, 3, P, P) uint8 -> its loss `rec`. Step and epoch count from 1."""
-        clean, noisy = (self.to_float(batch[name]) for name in ("clean", "noisy"))
+        """Learn from a batch, clean and noisy (N, 3, P, P) uint8, from step and epoch 1 on; return the loss `rec`."""
+        clean, noisy = (to_float(batch[name], self.device) for name in ("clean", "noisy"))
         self.network.train()
         self.optimizer.param_groups[0]["lr"] = self.learning_rate(epoch)
         # rec: the denoiser restores the clean image.
@@ -66,10 +66,6 @@ class DenoiserModel:
         if self.average:
             ema_update(self.average, self.network, self.options.ema, step)
         return {"rec": loss.detach()}
-
-    def to_float(self, image_uint8: Tensor) -> Tensor:
-        """Move an image to the device, uint8 -> float in [0, 1]."""
-        return image_uint8.to(self.device, non_blocking=True).float().div_(255)
 
     def learning_rate(self, epoch: int) -> float:
         """Return the learning rate in an epoch (from 1)."""

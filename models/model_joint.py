@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from models import losses
 from models.neca import Synthesis, correlate, synthesize_w
 from models.networks import GENERATORS, LETTERS, network_checkpoint
-from models.optimise import PUBLISHED, Precision, Update, averaged_copy, decayed, ema_update
+from models.optimise import PUBLISHED, Precision, Update, averaged_copy, decayed, ema_update, to_float
 
 GENERATOR_SIDE = (*GENERATORS, "G3")  # in the order of their updates
 CRITICS = ("D1", "D2")
@@ -19,7 +19,7 @@ CRITICS = ("D1", "D2")
 
 @dataclass(frozen=True)
 class JointOptions:
-    """What a training step depends on; names and defaults as on the command line."""
+    """Settings of a training step; names and defaults as on the command line."""
 
     gan_mode: str = "wgangp"
     pd_stride: int = 3
@@ -107,18 +107,14 @@ class JointModel:
         )
 
     def train_batch(self, batch: dict[str, Any], step: int, epoch: int) -> dict[str, Tensor]:
-        """Update all networks on this rank's share of a batch, clean and noisy (N, 3, P, P) uint8 -> its losses."""
-        clean, noisy = (self.to_float(batch[name]) for name in ("clean", "noisy"))
+        """Update all networks on this rank's share of a batch, clean and noisy (N, 3, P, P) uint8, return losses."""
+        clean, noisy = (to_float(batch[name], self.device) for name in ("clean", "noisy"))
         share = len(clean)
         whole = torch.Size((share * self.world_size, *clean.shape[1:]))
         drawn = draw_step(whole, self.options.pd_stride, self.seed, step, self.device)
         return self.training_step(
             clean, noisy, drawn.part(slice(self.rank * share, (self.rank + 1) * share)), step, epoch
         )
-
-    def to_float(self, image_uint8: Tensor) -> Tensor:
-        """Move an image to the device, uint8 -> float in [0, 1]."""
-        return image_uint8.to(self.device, non_blocking=True).float().div_(255)
 
     def training_step(
         self, clean: Tensor, noisy: Tensor, drawn: StepRandomness, step: int, epoch: int
@@ -146,7 +142,7 @@ class JointModel:
         return decayed(self.options.lr[letter], milestones, epoch)
 
     def _generator_step(self, clean, noisy, noise, drawn, step, epoch):
-        """Update E, G1, G2 and G3 -> (losses, detached fakes for the critics)."""
+        """Update E, G1, G2 and G3; return losses, and detached fakes for the critics."""
         options = self.options
         adversarial = step % options.adversarial_every == 0
         joint = epoch >= options.joint_start_epoch
@@ -182,7 +178,7 @@ class JointModel:
         return values, {letter: fake.detach() for letter, fake in fakes.items()}
 
     def _critic_step(self, reals, fakes, mixing):
-        """Update D1 and D2 -> losses, summed over the two."""
+        """Update D1 and D2 and return losses, summed over the two."""
         mode = self.options.gan_mode
         values = dict.fromkeys(("D_real", "D_fake", "gp") if mode == "wgangp" else ("D_real", "D_fake"), 0)
         for letter in CRITICS:

@@ -12,7 +12,7 @@ Network = Callable[..., Tensor]
 
 
 class Synthesis(NamedTuple):
-    """What NeCA makes of a clean image; all (N, 3, H, W), in [0, 1] units, not clipped.
+    """Noise that NeCA makes for a clean image; all (N, 3, H, W), in [0, 1] units, not clipped.
 
     noise_level: NPNet's map, or the constant of NeCA-S; sdnu: the uncorrelated noise (signal-dependent,
     neighbouring-uncorrelated; for NeCA-S signal-independent); sdnc: the neighbouring-correlated noise (NeCA-S: sinc);

@@ -28,7 +28,7 @@ class DnCNN(nn.Module):
 
 
 def dncnn_config(weights: dict[str, Any]) -> dict[str, Any]:
-    """Tell DnCNN's sizes by its weights, for files without `config`: state dict -> constructor arguments.
+    """Tell DnCNN's sizes by its weights, for files without `config`; return its constructor arguments.
 
     Leaky ReLUs cannot be told from ReLUs, which are taken. Without any convolution: no arguments, the paper's sizes.
     """

@@ -28,7 +28,7 @@ HALVINGS = {"D1": 5, "D2": 3}  # 96 -> 3 and 32 -> 4 pixels (published)
 
 
 def build_networks(configs: dict[str, dict[str, Any]], init_type: str, seed: int) -> dict[str, nn.Module]:
-    """Build and initialise networks from their constructor arguments, {letter: arguments} -> {letter: network}.
+    """Build and initialise networks from their constructor arguments, both by letter.
 
     Each network's weights follow from (seed, letter): leaving one out changes none of the others.
     """

@@ -51,7 +51,7 @@ class Images:
 
 @dataclass(frozen=True, eq=False)
 class NoiseModel:
-    """A function of clean images and white noise.
+    """Noise as a function of clean images and white noise.
 
     name: what tables call the model; its random numbers in an evaluation depend on it. margin: rows and columns of
     white noise that it needs beyond an image's. is_random: whether it uses the white noise at all.
@@ -76,7 +76,7 @@ class NoiseModel:
         return noisy.mul_(255).round_().to(torch.uint8) if is_uint8 else noisy
 
     def white_noise(self, height: int, width: int, seed: int, key: str) -> Tensor:
-        """Draw an image's white noise from (seed, key) alone, on the CPU: -> (1, 3, H + margin, W + margin)."""
+        """Draw an image's white noise from (seed, key) alone, on the CPU: (1, 3, H + margin, W + margin)."""
         generator = torch.Generator().manual_seed(seed_from(seed, self.name, key))
         return torch.randn(1, 3, height + self.margin, width + self.margin, generator=generator)
 
@@ -138,7 +138,7 @@ class Neca(NoiseModel):
         return self.generator.synthesize(images.clean, z=white, clip=True, **self._strength(images))
 
     def white_noise(self, height: int, width: int, seed: int, key: str) -> Tensor:
-        """Draw an image's white noise from (seed, key), block by block: -> (1, 3, H, W)."""
+        """Draw an image's white noise from (seed, key), block by block: (1, 3, H, W)."""
         return white_noise(seed, key, height, width)[None]
 
     def _strength(self, images: Images) -> dict[str, Tensor]:

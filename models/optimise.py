@@ -1,4 +1,4 @@
-"""How networks learn: number formats, the backward pass and the optimiser step, moving averages of the weights."""
+"""Learning of networks: number formats, the backward pass and the optimiser step, moving averages of the weights."""
 
 import copy
 from dataclasses import dataclass
@@ -33,7 +33,7 @@ class Precision:
         return torch.optim.Adam(network.parameters(), lr=lr, betas=betas, fused=self.fused_adam or None)
 
     def forward(self, network: nn.Module, *inputs: Tensor) -> Tensor:
-        """Call a network in the chosen format -> its output in the format of the inputs."""
+        """Call a network in the chosen format and return its output in the format of the inputs."""
         try:
             if self.amp is None:
                 return network(*inputs)
@@ -44,6 +44,11 @@ class Precision:
                 reason = str(error).strip().splitlines()[0]
                 raise ValueError(f"nothing can be compiled here ({reason}); train without compiling") from None
             raise
+
+
+def to_float(image_uint8: Tensor, device: torch.device) -> Tensor:
+    """Move an image to the device, in [0, 1]."""
+    return image_uint8.to(device, non_blocking=True).float().div_(255)
 
 
 PUBLISHED = Precision()

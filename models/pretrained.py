@@ -1,6 +1,5 @@
 """Networks from checkpoint files: the authors' released weights, and those of our own training runs."""
 
-import hashlib
 import logging
 import re
 from collections.abc import Sequence
@@ -13,6 +12,7 @@ from torch import Tensor, nn
 from models.network_dncnn import dncnn_config
 from models.networks import GENERATORS, HALVINGS, NETWORK_CLASSES, PAPER_NAMES
 from utils.checkpoints import load_checkpoint, numbered_files
+from utils.files import sha256_of
 from utils.run import STATE_PREFIX, has_state
 
 # Sizes that the constructors have no default for; a released file, which has no `config`, has the paper's.
@@ -40,7 +40,7 @@ class MissingWeightsError(ValueError):
 
 
 def load_network(letter: str, path: str | Path) -> nn.Module:
-    """Build a network from its checkpoint file: -> module on the CPU, float32, in eval mode.
+    """Build a network from its checkpoint file, on the CPU, in float32 and eval mode.
 
     The file is a dict with `model_state_dict` and, if its sizes are not the paper's, `config` (the constructor's
     arguments). Raises ValueError that names the file when it is missing, damaged, holds pickled objects, or is not
@@ -67,7 +67,7 @@ def load_network(letter: str, path: str | Path) -> nn.Module:
 
 
 def fitting_weights(letter: str, network: nn.Module, content: dict[str, Any], path: str | Path) -> dict[str, Tensor]:
-    """Take a network's weights out of a checkpoint's content, in the precision of the network: -> {key: tensor}.
+    """Take a network's weights out of a checkpoint's content, in the precision of the network: {key: tensor}.
 
     Raises ValueError that names the file and the first key that is missing, unexpected, of another shape or not finite.
     """
@@ -92,7 +92,7 @@ def fitting_weights(letter: str, network: nn.Module, content: dict[str, Any], pa
 
 
 def load_generators(folder: str | Path, letters: tuple[str, ...] = GENERATORS) -> dict[str, nn.Module]:
-    """Load the noise generator of a folder, or those of its networks that are needed: -> {letter: network}.
+    """Load the noise generator of a folder, or those of its networks that are needed: {letter: network}.
 
     NeCA-S needs only G2. Raises ValueError as `load_network`, and when the folder lacks one.
     """
@@ -107,7 +107,7 @@ def load_generators(folder: str | Path, letters: tuple[str, ...] = GENERATORS) -
 
 
 def find_checkpoints(folder: str | Path, letters: tuple[str, ...]) -> dict[str, Path]:
-    """Find the files of these networks in a folder: -> {letter: path}, empty when one is missing.
+    """Find the files of these networks in a folder: {letter: path}, empty when one is missing.
 
     `checkpoint_<letter>.pth` comes first, except in a run, which may have begun from it; networks without one take
     `checkpoint_<letter>_<epoch>.pth` of the newest epoch that all of them have: a run that was killed while saving has
@@ -159,10 +159,7 @@ def find_checkpoint_folder(folder: str | Path, camera: str | None, letters: tupl
 
 def hash_weights(files: dict[str, Path]) -> str:
     """Return the SHA-256 over files of weights in the order of their letters, as of `cat E G1 G2 | sha256sum`."""
-    total = hashlib.sha256()
-    for letter in sorted(files):
-        total.update(files[letter].read_bytes())
-    return total.hexdigest()
+    return sha256_of(files[letter] for letter in sorted(files))
 
 
 def require_unmixed(folder: Path, begins_after: int | None) -> None:

@@ -1,4 +1,4 @@
-"""What the option files share: a parser that ends in one clear line, number types, common options."""
+"""Parts that the option files share: a parser that ends in one clear line, number types, common options."""
 
 import argparse
 import math
@@ -76,7 +76,7 @@ def _bounded(text, kind, lowest, expected):
 
 
 def add_device_options(parser: argparse.ArgumentParser) -> None:
-    """Options of `utils.runtime.choose_device`."""
+    """Add the options of `utils.runtime.choose_device`."""
     parser.add_argument(
         "--device", choices=("auto", "cpu", "cuda"), default="auto", help="auto takes CUDA where there is one"
     )
@@ -85,19 +85,19 @@ def add_device_options(parser: argparse.ArgumentParser) -> None:
         type=natural_int,
         nargs="+",
         default=[0],
-        help="CUDA GPU to use; a training takes several, a process each; ignored on the CPU",
+        help="CUDA GPU to use; a training takes several and starts one process for each; ignored on the CPU",
     )
 
 
 def add_seed_option(parser: argparse.ArgumentParser) -> None:
-    """`--seed`, from which all randomness follows."""
+    """Add `--seed`, from which all randomness follows."""
     parser.add_argument("--seed", type=_seed, default=0, help="all randomness follows from it")
 
 
 def add_scene_options(
     parser, split: str, purpose: str, max_images: int, max_images_help: str, several: bool = False
 ) -> None:
-    """Which scenes of a data set to take, `data.splits.select_scenes`.
+    """Add the options that choose scenes of a data set, for `data.splits.select_scenes`.
 
     purpose: what for, for the help; several: --cam_name takes one or more cameras, into a list.
     """
@@ -122,7 +122,7 @@ def add_scene_options(
 
 
 def add_pretrain_option(parser) -> None:
-    """`--pretrain_dir`, of commands that use a camera's generator."""
+    """Add `--pretrain_dir`, for commands that use a camera's generator."""
     parser.add_argument(
         "--pretrain_dir",
         type=given_path,

@@ -1,4 +1,4 @@
-"""What the training commands share: options of a run, its data, and how it computes."""
+"""Options that the training commands share: options of a run, its data, and how it computes."""
 
 import argparse
 from pathlib import Path
@@ -23,7 +23,7 @@ CHANGEABLE = {
 
 
 def add_run_options(group, epochs: int, best: str) -> None:
-    """How long a run lasts, what it keeps, where it computes; best: what `--keep_best` keeps, for the help."""
+    """Add how long a run lasts, what it keeps, where it computes; best: what `--keep_best` keeps, for the help."""
     group.add_argument("--epochs", type=positive_int, default=epochs, help="number of epochs to train for")
     group.add_argument("--steps", type=positive_int, default=None, help="last step, if it comes before --epochs")
     group.add_argument("--test_epoch", type=positive_int, default=1, help="epochs between tests; each saves")
@@ -45,7 +45,7 @@ def add_run_options(group, epochs: int, best: str) -> None:
 
 
 def add_data_options(group, batch_size: int) -> None:
-    """Where the images come from, and how patches are cut out of them."""
+    """Add where the images come from, and how patches are cut out of them."""
     group.add_argument(
         "--train_img_dir",
         default="./Datasets/SIDD_Medium_Crop/",
@@ -78,7 +78,7 @@ def add_data_options(group, batch_size: int) -> None:
 
 
 def add_precision_options(group) -> None:
-    """How a training computes, `models.optimise.Precision`."""
+    """Add how a training computes, `models.optimise.Precision`."""
     group.add_argument(
         "--amp",
         choices=tuple(AMP),
@@ -122,7 +122,7 @@ def batch_settings(args: argparse.Namespace) -> dict[str, Any]:
 
 
 def fixed_options(parser: argparse.ArgumentParser) -> dict[str, tuple[str, Any]]:
-    """Options that a resumed run must not change, {name: (flag, default)}."""
+    """Collect the options that a resumed run must not change, {name: (flag, default)}."""
     return {
         action.dest: (action.option_strings[0], action.default)
         for action in parser._actions

@@ -185,7 +185,7 @@ def bank_note(weights: str | Path, camera: str) -> str:
 
 
 def copy_bank(weights: str | Path, target: str | Path) -> Path | None:
-    """Copy the bank of one folder of weights to another that has a copy of its GENet -> the new bank; None: has none.
+    """Copy the gain bank from one folder of weights to another with the same GENet; return it, None without one.
 
     The copy's GENet may be another file, such as one in half precision; its hash is entered.
     """
@@ -197,7 +197,7 @@ def copy_bank(weights: str | Path, target: str | Path) -> Path | None:
 
 
 def intensity_chart() -> np.ndarray:
-    """Draw all 256 grey levels, each as often: -> (512, 512, 3) uint8, 16 x 16 flat patches in reading order.
+    """Draw all 256 grey levels, each as often: (512, 512, 3) uint8, 16 x 16 flat patches in reading order.
 
     NPNet normalises over the whole image, so a curve belongs to a content; in this one no level has more weight than
     another, and neighbours differ by so little (1 along a row, 16 along a column) that no edge is seen.
@@ -207,7 +207,7 @@ def intensity_chart() -> np.ndarray:
 
 
 def measure_curve(generator: NoiseGenerator, gain: float, seed: int = 0) -> np.ndarray:
-    """Measure the noise's standard deviation by clean intensity and channel: -> (256, 3) in grey levels.
+    """Measure the noise's standard deviation by clean intensity and channel: (256, 3) in grey levels.
 
     The chart is noised and rounded to 8 bit as files are, so the curve falls where noise is clipped: near 0 and 255.
     """

@@ -27,7 +27,7 @@ OF_ONE_FILE = (errno.ENAMETOOLONG, errno.EACCES, errno.EISDIR, errno.ENOTDIR, er
 
 @dataclass(frozen=True)
 class SynthesisSettings:
-    """What a run needs beside its images."""
+    """Settings of a run, beside its images."""
 
     seed: int
     camera: str
@@ -38,7 +38,7 @@ class SynthesisSettings:
 
 @dataclass
 class Summary:
-    """What a run has done. `remarks`: what was changed in reading -> names of the images."""
+    """Result of a run. `remarks`: names of the images by what was changed in reading them."""
 
     written: int = 0
     megapixels: float = 0.0
@@ -141,7 +141,7 @@ def _synthesize(
 
 
 def _noisy(generator: NoiseGenerator, clean: np.ndarray, strength: OutputStrength, seed: int, key: str) -> np.ndarray:
-    """Put noise on (H, W, 3) uint8 or uint16 -> the same type, clipped and rounded."""
+    """Put noise on (H, W, 3) uint8 or uint16; return the same type, clipped and rounded."""
     if strength.gain is not None:
         model = NecaW(generator, constant(strength.gain))
     else:

@@ -1,4 +1,4 @@
-"""How strong the noise of an output is: where its gain (NeCA-W) or noise level (NeCA-S) comes from."""
+"""Strength of the noise of an output: where its gain (NeCA-W) or noise level (NeCA-S) comes from."""
 
 import hashlib
 import random

@@ -32,16 +32,15 @@ from models.noise_models import (
 from synthesis.gains import bank_note, bank_path, read_bank
 from utils.randomness import evenly_spaced
 
-KINDS = ("real", "neca-w", "neca-s", *FITTED)
 Fits = Mapping[str, Mapping[int, Fit]]  # by camera and ISO
 
 
 @dataclass(frozen=True)
 class NoiseChoice:
-    """Which noise a training has.
+    """Choice of the noise that a training has.
 
-    kinds: of `KINDS`, one for each source; "folder" is the noise of the source's own images. pretrain_dir: where the
-    cameras' generators are. from_bank: whether neca-w takes gains from the camera's bank in place of GENet's.
+    kinds: "neca-w", "neca-s" or one of `FITTED` for each source; any other is the noise of the source's own images.
+    pretrain_dir: where the cameras' generators are. from_bank: neca-w takes gains from the camera's bank, not GENet's.
     noise_level, sigma: of neca-s and awgn, an interval in grey levels; None: measured on the training images.
     """
 

@@ -26,7 +26,7 @@ Curves = dict[str, dict[str, np.ndarray]]  # group (such as "ISO 100") -> name -
 
 
 def autocorrelation_maps(maps: dict[str, np.ndarray]) -> np.ndarray:
-    """Draw autocorrelation by lag, without lag (0, 0) where all are 1: name -> (2 L + 1, 2 L + 1), the real one first.
+    """Draw autocorrelation by lag, without lag (0, 0) where all are 1: (2 L + 1, 2 L + 1) by name, the real one first.
 
     Numbers are written into maps of up to 9 x 9 lags.
     """
@@ -54,7 +54,7 @@ def autocorrelation_maps(maps: dict[str, np.ndarray]) -> np.ndarray:
 
 
 def spectra(frequencies: np.ndarray, curves: Curves) -> np.ndarray:
-    """Draw power spectra, a panel for each group: (K,) in cycles per pixel, group -> name -> (K,) in dB."""
+    """Draw power spectra, a panel for each group: (K,) in cycles per pixel, (K,) in dB by group and name."""
     frequencies = np.asarray(frequencies, float).ravel()
     curves = {group: _known(values) for group, values in curves.items()}
     labels = "spatial frequency (cycles per pixel)", "power (dB)"

@@ -45,7 +45,7 @@ class _UnfitError(ValueError):
 
 
 def read_image(path: str | Path) -> np.ndarray:
-    """Read an image file as `read_photo` does and round 16-bit values to 8 bit: path -> (H, W, 3) uint8."""
+    """Read an image file as `read_photo` does and round 16-bit values to 8 bit: (H, W, 3) uint8."""
     pixels = read_photo(path).pixels
     return to_8bit(pixels) if pixels.dtype == np.uint16 else pixels
 
@@ -128,7 +128,7 @@ def _profile_remark(image: Image.Image) -> tuple[str, ...]:
 
 
 def encode_image(image: np.ndarray, suffix: str) -> bytes:
-    """Encode (H, W, 3) uint8 RGB, or uint16 for PNG and TIFF: -> the file's content. JPEG: quality 95, full colour."""
+    """Encode (H, W, 3) uint8 RGB, or uint16 for PNG and TIFF, as the file's content. JPEG: quality 95, full colour."""
     suffix = suffix.lower()
     types = (np.uint8, np.uint16) if suffix in SIXTEEN_BIT else (np.uint8,)
     if image.dtype not in types or image.ndim != 3 or image.shape[2] != 3:

@@ -69,7 +69,7 @@ class Picture:
         return base64.b64encode(self.path.read_bytes()).decode()
 
 
-Sections = dict[str, list[str | Table | Picture]]  # heading -> paragraphs, tables, pictures; "": before any heading
+Sections = dict[str, list[str | Table | Picture]]  # by heading: paragraphs, tables, pictures; "": before any heading
 
 
 def to_html(title: str, sections: Sections) -> str:

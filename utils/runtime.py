@@ -1,4 +1,4 @@
-"""What a command that computes needs around its work: a device, memory, a stop signal."""
+"""Surroundings of a command that computes: a device, memory, a stop signal."""
 
 import ctypes
 import os

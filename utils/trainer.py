@@ -19,7 +19,7 @@ Test = Callable[[], tuple[dict[str, float], dict[str, np.ndarray]]]  # metrics, 
 
 
 class Trainable(Protocol):
-    """What the loop asks of a model."""
+    """A model as the loop needs it."""
 
     def train_batch(self, batch: dict[str, Any], step: int, epoch: int) -> dict[str, Tensor]:
         """Learn from a batch and return its losses as scalars on the device."""
@@ -36,7 +36,7 @@ class Trainable(Protocol):
 
 @dataclass(frozen=True)
 class Schedule:
-    """When to log, to test and to stop; steps and epochs count from 1."""
+    """Steps at which to log, to test and to stop; steps and epochs count from 1, and 0 is a new run."""
 
     steps_per_epoch: int
     epochs: int
@@ -48,7 +48,7 @@ class Schedule:
 
     @property
     def last_step(self) -> int:
-        """The step at which the training is complete."""
+        """Return the step at which the training is complete."""
         steps = self.epochs * self.steps_per_epoch
         return min(steps, self.steps or steps)
 

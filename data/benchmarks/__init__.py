@@ -1,1 +1,1 @@
-"""What the benchmarks of SIDD and DND hand out and take."""
+"""File formats of the SIDD and DND benchmarks: the noisy images they hand out, the submissions they take."""

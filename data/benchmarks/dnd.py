@@ -77,7 +77,7 @@ def read_image(path: str | Path) -> np.ndarray:
 
 
 def read_boxes(folder: str | Path, layout: DndLayout) -> list[list[Box]]:
-    """Read from info.mat where the crops of every image are: -> for each image, for each crop, rows and columns.
+    """Read from info.mat where the crops of every image are: for each image, for each crop, rows and columns.
 
     Raises:
         ValueError: the file is missing or damaged, or does not hold the boxes of this layout.

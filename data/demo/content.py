@@ -41,7 +41,7 @@ REFERENCE_SIDE = 1024  # frames whose shorter side is longer get larger panels, 
 
 
 def compose(height: int, width: int, half: str, rng: np.random.Generator) -> np.ndarray:
-    """Fill a frame with panels and light it unevenly -> (H, W, 3) float32 sRGB in [0, 1].
+    """Fill a frame with panels and light it unevenly: (H, W, 3) float32 sRGB in [0, 1].
 
     `half` is "train" or "test" and chooses the photographs; charts never repeat, as no two scenes share a generator.
     """
@@ -62,7 +62,7 @@ def compose(height: int, width: int, half: str, rng: np.random.Generator) -> np.
 
 
 def photograph_panel(name: str, height: int, width: int, stretch: float, rng: np.random.Generator) -> np.ndarray:
-    """Cut a random part of a photograph, flipped and scaled at random -> (H, W, 3) float32 in [DARK, BRIGHT].
+    """Cut a random part of a photograph, flipped and scaled at random: (H, W, 3) float32 in [DARK, BRIGHT].
 
     Scales from 1/2 to 1 times `stretch` hide the photograph's own noise; what is smaller than the panel is mirrored.
     """
@@ -80,7 +80,7 @@ def photograph_panel(name: str, height: int, width: int, stretch: float, rng: np
 
 @lru_cache(maxsize=len(PHOTOGRAPHS["train"]))
 def _photograph(name: str) -> np.ndarray:
-    """Read one of scikit-image's photographs by its file's name -> (h, w, 3) float32 in [0, 1]."""
+    """Read one of scikit-image's photographs by its file's name: (h, w, 3) float32 in [0, 1]."""
     # From the installed files, not by `skimage.data.*`, which would go to the network for a missing one.
     photograph = read_image(Path(skimage.__file__).parent / "data" / name)
     return photograph * (np.float32(TINTS.get(name, (1, 1, 1))) / 255)
@@ -192,7 +192,7 @@ def dead_leaves(height: int, width: int, rng: np.random.Generator) -> np.ndarray
 
 
 def random_colour(rng: np.random.Generator, darkest: float = 0.2, brightest: float = BRIGHT) -> np.ndarray:
-    """Draw a colour of moderate saturation, one in four grey -> (3,) float32."""
+    """Draw a colour of moderate saturation, one in four grey: (3,) float32."""
     saturation = 0.0 if rng.random() < 0.25 else rng.uniform(0.1, 0.5)
     colour = colorsys.hsv_to_rgb(rng.random(), saturation, rng.uniform(darkest, brightest))
     return np.maximum(colour, DARK).astype(np.float32)

@@ -33,7 +33,7 @@ STATISTICS = ("std", "lag-1 h", "lag-1 v", "lag-2", "lag-(1,1)", "rg", "gb", "rb
 
 @dataclass(frozen=True)
 class DemoOptions:
-    """What determines a data set, to the last bit; `size` is (height, width). Raises ValueError for the impossible."""
+    """Settings that determine a data set to the last bit; `size` is (height, width). Raises ValueError."""
 
     num_scenes: int = 24
     size: tuple[int, int] = (896, 1280)
@@ -137,11 +137,11 @@ class DemoScene:
         return to_raw(content, self.kelvin, EXPOSURE[self.brightness])
 
     def clean(self) -> np.ndarray:
-        """Render the scene without noise -> (H, W, 3) uint8."""
+        """Render the scene without noise: (H, W, 3) uint8."""
         return develop(expose(self.raw, self.iso), self.kelvin)
 
     def noisy(self, draw: int) -> np.ndarray:
-        """Render the scene with the `draw`-th independent noise -> (H, W, 3) uint8. Draws 0 and 1 are on the disk."""
+        """Render the scene with the `draw`-th independent noise: (H, W, 3) uint8. Draws 0 and 1 are on the disk."""
         return develop(expose(self.raw, self.iso, self._random(NOISE_STREAM, draw)), self.kelvin)
 
     def write(self, folder: str | Path) -> None:
@@ -177,7 +177,7 @@ def open_scene(folder: str | Path, name: str) -> DemoScene:
 
 
 def redraw(folder: str | Path, name: str, draw: int) -> np.ndarray:
-    """Take one more noisy picture of a scene in a demo data set -> (H, W, 3) uint8; the known truth.
+    """Take one more noisy picture of a scene in a demo data set, (H, W, 3) uint8; the known truth.
 
     For many draws of one scene keep `open_scene(folder, name)` and call its `noisy`: it renders the light only once.
     """
