@@ -25,6 +25,7 @@ ENCODING = {
     ".webp": (cv2.IMWRITE_WEBP_QUALITY, 101),  # above 100: lossless
 }
 BITS, PHOTOMETRIC, SAMPLE_FORMAT = 258, 262, 339  # TIFF's tags
+EXIF, EXPOSURE_TIME, ISO_SPEED = 0x8769, 33434, 34855  # of EXIF: its directory, and tags in it
 MAX_MEGAPIXELS = 400  # a few bytes can promise any size
 
 Image.MAX_IMAGE_PIXELS = None  # Pillow's own limit; ours is checked whenever a header is read
@@ -82,6 +83,18 @@ def read_photo(path: str | Path, max_megapixels: float = MAX_MEGAPIXELS) -> Phot
             raise ValueError(f"{path}: cannot be read ({error.strerror})") from None
         what = f"{len(content)} bytes; truncated, damaged or another format"
         raise ValueError(f"{path}: not a readable image ({what})") from None
+
+
+def read_exposure(path: str | Path) -> tuple[int | None, int | None]:
+    """Read ISO and shutter, in 1 / seconds, from a photograph's EXIF data; None for what it does not say."""
+    try:
+        with Image.open(path, formats=PHOTO_FORMATS) as header:
+            tags = header.getexif().get_ifd(EXIF)
+        iso, seconds = tags.get(ISO_SPEED), tags.get(EXPOSURE_TIME)
+        iso = iso[0] if isinstance(iso, tuple) else iso  # the standard allows several
+        return int(iso) if iso else None, max(1, round(1 / float(seconds))) if seconds else None
+    except Exception:  # damaged in whatever way: whoever decodes it will say so
+        return None, None
 
 
 def _check_header(image: Image.Image, max_megapixels: float) -> None:

@@ -1,0 +1,297 @@
+"""Pairs of your own camera in SIDD's layout: from bursts, from pairs, or from shots beside a reference of low ISO.
+
+The clean image of a burst is the mean of its N frames, so a frame minus the mean has (N - 1) / N of the noise's
+variance, at every pixel and between any two of them, as frames are independent. It is therefore multiplied by
+sqrt(N / (N - 1)): the noise in the pairs has the camera's own second moments, whatever N is. (Of Gaussian samples the
+deviations are independent of the mean; so is this noise of the grain of sqrt(1 / N) that the clean image keeps.)
+"""
+
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import median, mode
+from typing import NamedTuple
+
+import cv2
+import numpy as np
+import pandas as pd
+
+from data.crop import Box
+from data.folders import FIRST_FRAME, ImageJob, find_images, with_partners
+from data.sidd import SCENE_FORM, parse_scene
+from utils.files import write_text
+from utils.image import png_size, read_exposure, read_photo, write_image
+
+MANIFEST = "pairs.csv"
+COLUMNS = ("scene", "source", "iso", "shutter", "clean", "noisy", "left_out", "state")
+FEWEST_FRAMES = 4  # of a burst, that agree: of fewer nobody can tell which one has moved
+STILL = 0.25  # pixels that a picture may lie beside the others; frames of a tripod differ by .02 in the demo camera's
+LOCATED_SIDE = 2048  # pixels of the middle of a picture that its place is found by
+LOCATED = 0.2  # phase correlation from which a place counts: about 1 with content, below .05 on an even wall
+BLOCK = 16  # pixels: side of the blocks in whose means something that has moved within the picture shows
+CHANGED_BLOCK = (8.0, 3.0)  # a block is another one beyond so many standard deviations, and so many grey levels
+CHANGED_SHARE = 0.002  # of the blocks that may be others
+USUAL_SHUTTER = 100  # 1 / seconds, where the files name none
+
+KINDS = ("GT", "NOISY")
+WHOLE_PIXELS = "whole pixels"  # in the description of a fault that alignment mends
+
+Row = dict[str, str]
+
+
+class Source(NamedTuple):
+    """What a scene is made of. Without `clean` images, `noisy` is a burst."""
+
+    name: str  # the folder of a scene, or the noisy image
+    clean: list[Path]
+    noisy: list[Path]
+    iso: int
+    shutter: int  # 1 / seconds
+    problems: list[str]  # one line for each image that is left out from the start
+
+    def state(self) -> str:
+        """Describe the files by their number, sizes and last change, so that a changed one is noticed."""
+        states = [path.stat() for path in self.clean + self.noisy]
+        size, changed = sum(state.st_size for state in states), max(state.st_mtime_ns for state in states)
+        return f"{len(states)} files, {size} bytes, {changed}"
+
+
+@dataclass(frozen=True)
+class PairSettings:
+    """What determines the pairs of a source."""
+
+    frames: int  # noisy images of a scene; 0: all
+    align: bool  # shift images that have moved by whole pixels, and cut all to what they share
+    exposure_tolerance: float  # of the mean brightness
+
+
+class Picture(NamedTuple):
+    """What is known of an image before it is used."""
+
+    level: float  # mean, in grey levels
+    shift: np.ndarray  # (2,) rows and columns that its content lies below and to the right of the first image's
+    blocks: np.ndarray  # (H / BLOCK, W / BLOCK) means
+
+
+def find_matching(clean: Path, noisy: Path, iso: int | None) -> tuple[list[Source], list[str]]:
+    """List the images of two folders whose names match, a source each, and in one line each what is wrong."""
+    names = find_images(clean).names
+    jobs, problems = with_partners([ImageJob(name, clean / name, ()) for name in names], noisy)
+    return _sources([(str(job.partner), [job.source], [job.partner]) for job in jobs], iso), problems
+
+
+def find_bursts(root: Path, iso: int | None) -> list[Source]:
+    """List the sub-folders of frames, a source each."""
+    return _sources([(str(folder), [], frames) for folder, frames in _folders(root)], iso)
+
+
+def find_shots(root: Path) -> tuple[list[Source], list[str]]:
+    """List the sub-folders of shots by ISO: those of the lowest are clean, each other ISO is a source.
+
+    Returns what is wrong, too, in one line each.
+    """
+    found, problems = [], []
+    for folder, shots in _folders(root):
+        by_iso: dict[int | None, list[Path]] = {}
+        for shot in shots:
+            by_iso.setdefault(read_exposure(shot)[0], []).append(shot)
+        nameless = by_iso.pop(None, [])
+        problems += [f"{shot}: has no ISO in its EXIF data, by which the reference is found" for shot in nameless]
+        if len(by_iso) < 2 and not nameless:
+            problems.append(f"{folder}: all of one ISO, expected a reference of low ISO and shots of a higher one")
+        found += [(str(folder), by_iso[min(by_iso)], by_iso[level]) for level in sorted(by_iso)[1:]]
+    return _sources(found, None), problems
+
+
+def _folders(root: Path) -> list[tuple[Path, list[Path]]]:
+    """List the sub-folders that hold images, with their images in the order of their names."""
+    by_folder: dict[Path, list[Path]] = {}
+    for name in find_images(root).names:
+        by_folder.setdefault((root / name).parent, []).append(root / name)
+    if root in by_folder:
+        raise ValueError(f"{by_folder[root][0]}: expected a folder for each scene, such as {root / 'scene_1'}/")
+    return sorted(by_folder.items())
+
+
+def _sources(found: list[tuple[str, list[Path], list[Path]]], iso: int | None) -> list[Source]:
+    """Read ISO and shutter of the noisy images from their EXIF data; `iso` counts where there is none."""
+    sources = []
+    for name, clean, noisy in found:
+        exposures = {path: read_exposure(path) for path in noisy}
+        levels = {path: exposure[0] or iso for path, exposure in exposures.items()}
+        common = mode(levels.values())
+        if not common:
+            raise ValueError(f"{name}: no ISO in the EXIF data of its images, and no other one given")
+        problems = [
+            f"{path}: ISO {other or 'unknown'}, not {common}" for path, other in levels.items() if other != common
+        ]
+        used = [path for path in noisy if levels[path] == common]
+        shutter = mode(exposures[path][1] or USUAL_SHUTTER for path in used)
+        sources.append(Source(name, clean, used, common, shutter, problems))
+    return sources
+
+
+def name_scenes(sources: list[Source], camera: str, rows: list[Row]) -> list[str]:
+    """Name the scenes as SIDD does: those in the manifest's rows keep their names, others get the next numbers.
+
+    Raises ValueError for a camera code or ISO that SIDD's names have no room for, and for more scenes than that.
+    """
+    known = {(row["source"], row["iso"]): row["scene"] for row in rows}
+    numbers = {row["source"]: int(parse_scene(row["scene"]).scene) for row in rows}
+    instance = max((int(name[:4]) for name in known.values()), default=0)
+    names = []
+    for source in sources:
+        if (source.name, str(source.iso)) in known:
+            names.append(known[source.name, str(source.iso)])
+            continue
+        instance += 1
+        number = numbers.setdefault(source.name, max(numbers.values(), default=0) % 999 + 1)
+        name = f"{instance:04d}_{number:03d}_{camera}_{source.iso:05d}_{source.shutter:05d}_5500_N"
+        if not SCENE_FORM.fullmatch(name):
+            expected = "a camera code of two characters A-Z or 0-9, an ISO up to 99999 and at most 9999 scenes"
+            raise ValueError(f"{name}: not the name of a scene, expected {expected}")
+        names.append(name)
+    return names
+
+
+def read_manifest(folder: Path) -> list[Row]:
+    """Read the rows of scenes that are done, none where there is no manifest yet."""
+    path = folder / MANIFEST
+    if not path.exists():
+        return []
+    rows = pd.read_csv(path, dtype=str, keep_default_na=False)
+    if tuple(rows.columns) != COLUMNS:
+        raise ValueError(f"{path}: not a manifest of pairs, expected the columns {', '.join(COLUMNS)}")
+    return rows.to_dict("records")
+
+
+def write_manifest(folder: Path, rows: Iterable[Row]) -> None:
+    """Write the rows in the order of the scenes, atomically."""
+    table = pd.DataFrame(sorted(rows, key=lambda row: row["scene"]), columns=COLUMNS)
+    write_text(folder / MANIFEST, table.to_csv(index=False))
+
+
+def is_made(row: Row | None, source: Source, folder: Path) -> bool:
+    """Tell whether the scene of a source is complete, and its files are still those it was made of."""
+    if row is None or row["state"] != source.state():
+        return False
+    files = [folder / _file(row["scene"], kind, n) for n in range(len(row["noisy"].splitlines())) for kind in KINDS]
+    return all(png_size(path) for path in files)
+
+
+def _file(scene: str, kind: str, number: int) -> str:
+    return f"{scene}/{scene[:4]}_{kind}_SRGB_{FIRST_FRAME + number:03d}.PNG"
+
+
+def make_scene(source: Source, scene: str, folder: Path, settings: PairSettings) -> Row:
+    """Write the pairs of a source as a scene -> its row of the manifest.
+
+    Raises ValueError that names an image which cannot be read or has another size, and a source of too few images
+    that agree in place and brightness.
+    """
+    paths, count = source.clean + source.noisy, len(source.clean)
+    for path in (folder / scene).glob("*_SRGB_*"):  # made of photographs that have changed since
+        path.unlink()
+    offsets, faults = check_pictures(measure(paths), bool(count), settings)
+    left_out = source.problems + [f"{paths[index]}: {fault}" for index, fault in sorted(faults.items())]
+    clean, noisy = ([i for i in part if i not in faults] for part in (range(count), range(count, len(paths))))
+    fewest = 1 if count else FEWEST_FRAMES
+    if len(noisy) < fewest:
+        because = f" ({left_out[0]})" if left_out else ""
+        raise ValueError(f"{source.name}: {len(noisy)} images to use, expected at least {fewest}{because}")
+
+    averaged = clean or noisy
+    shared = _shared_box(_read(paths[0]).shape, offsets[clean + noisy])
+    mean = np.zeros((shared.height, shared.width, 3), np.float32)
+    for index in averaged:
+        mean += _part(paths[index], shared, offsets[index])
+    mean /= len(averaged)
+    scale = 1 if count else math.sqrt(len(noisy) / (len(noisy) - 1))
+    most = min(settings.frames or len(noisy), len(noisy))
+    chosen = [noisy[i * len(noisy) // most] for i in range(most)]  # evenly spaced
+    clean_levels = np.round(mean)
+    for number, index in enumerate(chosen):
+        noise = np.round(scale * (_part(paths[index], shared, offsets[index]) - mean))
+        for kind, levels in zip(KINDS, (clean_levels, clean_levels + noise)):
+            write_image(folder / _file(scene, kind, number), np.clip(levels, 0, 255).astype(np.uint8))
+    row = {"scene": scene, "source": source.name, "iso": source.iso, "shutter": source.shutter}
+    row["clean"] = paths[averaged[0]].name if len(averaged) == 1 else f"mean of {len(averaged)}"
+    row |= {"noisy": "\n".join(paths[index].name for index in chosen), "left_out": "\n".join(left_out)}
+    return {name: str(value) for name, value in (row | {"state": source.state()}).items()}
+
+
+def measure(paths: list[Path]) -> list[Picture]:
+    """Measure brightness, place and block means of images. Raises ValueError when they differ in size."""
+    pictures: list[Picture] = []
+    first = None
+    for path in paths:
+        grey = _read(path).mean(axis=2)
+        first = grey if first is None else first
+        if grey.shape != first.shape:
+            sizes = ["x".join(map(str, image.shape)) for image in (grey, first)]
+            raise ValueError(f"{path}: {sizes[0]} pixels, but {paths[0].name} has {sizes[1]}")
+        size = [max(1, side // BLOCK) for side in grey.shape[::-1]]
+        blocks = cv2.resize(grey, size, interpolation=cv2.INTER_AREA)
+        pictures.append(Picture(float(grey.mean()), find_shift(first, grey), blocks))
+    return pictures
+
+
+def find_shift(reference: np.ndarray, grey: np.ndarray) -> np.ndarray:
+    """Find by phase correlation how far content has moved: two (H, W) float32 -> rows and columns, (2,).
+
+    Images without content, such as a wall, do not tell: (0, 0).
+    """
+    middle = tuple(slice(max(0, (side - LOCATED_SIDE) // 2), (side + LOCATED_SIDE) // 2) for side in grey.shape)
+    images = [image[middle].copy() for image in (reference, grey)]  # phaseCorrelate writes into its arguments
+    window = cv2.createHanningWindow(images[0].shape[::-1], cv2.CV_32F)
+    (columns, rows), response = cv2.phaseCorrelate(*images, window)
+    return np.array([rows, columns] if response > LOCATED else [0.0, 0.0])
+
+
+def check_pictures(
+    pictures: list[Picture], has_reference: bool, settings: PairSettings
+) -> tuple[np.ndarray, dict[int, str]]:
+    """Find the whole pixels by which images have moved, (N, 2) rows and columns, and why some cannot be used, by index.
+
+    They are compared with the first one, the reference, or else with the median of all.
+    """
+    shifts, levels = np.array([picture.shift for picture in pictures]), [picture.level for picture in pictures]
+    if not has_reference:
+        shifts = shifts - np.median(shifts, axis=0)
+    level = levels[0] if has_reference else median(levels)
+    offsets = np.round(shifts).astype(int)
+    blocks = np.array([picture.blocks for picture in pictures])
+    distance = np.abs(blocks - np.median(blocks, axis=0))
+    spread = 1.4826 * np.median(distance, axis=0)  # of a Gaussian: its standard deviation
+    limit = np.maximum(CHANGED_BLOCK[0] * np.maximum(spread, np.median(spread)), CHANGED_BLOCK[1])
+    changed = (distance > limit).mean(axis=(1, 2))
+
+    faults = {}
+    for index in range(len(pictures)):
+        whole = np.abs(shifts[index] - offsets[index]).max() <= STILL
+        if not whole or (offsets[index].any() and not settings.align):
+            more = f", {WHOLE_PIXELS}" if whole else ""
+            rows, columns = np.round(shifts[index], 1) + 0.0  # no "-0.0"
+            faults[index] = f"moved by {rows:.1f} rows and {columns:.1f} columns{more}"
+        elif abs(levels[index] - level) > settings.exposure_tolerance * level:
+            faults[index] = f"its exposure differs, by {levels[index] / level - 1:+.1%} in brightness"
+        elif not has_reference and not offsets[index].any() and changed[index] > CHANGED_SHARE:
+            faults[index] = f"something moved in {changed[index]:.1%} of the picture"
+    return offsets, faults
+
+
+def _shared_box(shape: tuple[int, ...], offsets: np.ndarray) -> Box:
+    """Find the part of the first image's place that all images show."""
+    first, last = np.maximum(-offsets.min(axis=0), 0), np.array(shape[:2]) - np.maximum(offsets.max(axis=0), 0)
+    return Box(*first, *(last - first))
+
+
+def _part(path: Path, shared: Box, offset: np.ndarray) -> np.ndarray:
+    return Box(shared.top + offset[0], shared.left + offset[1], shared.height, shared.width).of(_read(path))
+
+
+def _read(path: Path) -> np.ndarray:
+    """Read an image -> (H, W, 3) float32 in grey levels, of 16 bits too."""
+    pixels = read_photo(path).pixels
+    return pixels.astype(np.float32) / (257 if pixels.dtype == np.uint16 else 1)

@@ -1,0 +1,309 @@
+"""Pairs of one's own camera, from simulated photographs whose faults and whose noise are known."""
+
+import re
+import shutil
+
+import numpy as np
+import pytest
+
+import main_make_pairs
+from benchmark import bursts
+from data import bursts as data_bursts
+from data.sidd import find_frames, find_scenes, parse_scene
+from metrics import noise_of
+from tests.refusal import refused
+from utils.image import read_exposure, read_image, write_image
+
+SIDE = 160
+
+
+@pytest.fixture(scope="module")
+def boards(tmp_path_factory):
+    """The bursts with planted faults, 3 and 6, in small."""
+    folder = tmp_path_factory.mktemp("bursts")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(bursts, "SIDE", SIDE)
+        for scene in (3, 6):
+            bursts.Burst(scene).write(folder)
+    return folder
+
+
+def words(output, *more):
+    return ["--output_dir", str(output), "--camera_code", "XY", "--num_workers", "0", *map(str, more)]
+
+
+def make(output, *more):
+    return main_make_pairs.main(words(output, *more))
+
+
+def images(scene):
+    """All (clean, noisy) images of a scene."""
+    files, problems = find_frames(scene)
+    assert not problems
+    return [(read_image(clean), read_image(noisy)) for clean, noisy in files]
+
+
+def contents(folder):
+    return {path.relative_to(folder): path.read_bytes() for path in folder.rglob("*.PNG")}
+
+
+def noisy_picture(seed, level=100, std=10, side=SIDE):
+    noise = std * np.random.default_rng(seed).standard_normal((side, side, 3))
+    return np.clip(np.round(level + noise), 0, 255).astype(np.uint8)
+
+
+def texture(seed=0, side=SIDE):
+    return np.random.default_rng(seed).integers(60, 190, (side, side, 3)).astype(np.uint8)
+
+
+def write_burst(folder, pictures, suffix=".png"):
+    for number, picture in enumerate(pictures):
+        write_image(folder / f"{number:02d}{suffix}", picture)
+
+
+def test_every_planted_fault_is_named_and_no_other_frame(boards, tmp_path, capsys):
+    assert make(tmp_path, "--bursts", boards) == 0
+    named = [line for line in capsys.readouterr().out.splitlines() if line.startswith("left out")]
+    assert len(named) == 3
+    expected = {
+        "board_3/IMG_0005": "0.0 rows and 4.0 columns, whole pixels",
+        "board_3/IMG_0008": r"2\.[4-6] rows and -(0\.9|1\.[01]) columns",
+        "board_6/IMG_0010": r"exposure differs, by \+1\d",
+    }
+    for line, (frame, fault) in zip(named, expected.items()):
+        assert re.search(f"{frame}.*{fault}", line)
+
+
+def test_scenes_say_the_cameras_code_iso_and_shutter(boards, tmp_path):
+    make(tmp_path, "--bursts", boards)
+    scenes = [parse_scene(path.name) for path in find_scenes(tmp_path, "XY")]
+    assert [(scene.iso, scene.shutter) for scene in scenes] == [(bursts.ISO[0], 100), (bursts.ISO[1], 100)]
+
+
+def test_noise_of_four_frames_has_the_variance_and_neighbours_of_the_simulators(tmp_path):
+    """A frame minus the mean of four has three quarters of the variance."""
+    burst = bursts.Burst(2)
+    clean = burst.photograph(0).astype(float)
+    frames = [burst.photograph(frame) for frame in range(1, 5)]
+    write_burst(tmp_path / "in" / "a", frames)
+    make(tmp_path / "out", "--bursts", tmp_path / "in", "--iso", 1600, "--frames", 0)
+    pairs = images(find_scenes(tmp_path / "out")[0])
+    ours = np.array([noise_of(noisy, clean) for clean, noisy in pairs])
+    truth = np.array([frame - clean for frame in frames])
+    truth -= truth.mean(axis=0)  # without the noise's bias, which a mean of frames has in it
+    truth *= np.sqrt(4 / 3)
+    for lag in (0, 1, 2):
+        products = [(noise[:, :, lag:] * noise[:, :, : 512 - lag]).mean() for noise in (ours, truth)]
+        assert products[0] == pytest.approx(products[1], rel=0.02, abs=0.3)  # darkness clips some
+    fresh = burst.photograph(99) - clean
+    assert ours.var() == pytest.approx(fresh.var(), rel=0.03)
+
+
+def test_noise_of_the_pairs_is_independent_of_the_clean_images_grain(tmp_path):
+    write_burst(tmp_path / "in" / "a", [noisy_picture(seed) for seed in range(4)])
+    make(tmp_path / "out", "--bursts", tmp_path / "in", "--iso", 100)
+    clean, noisy = images(find_scenes(tmp_path / "out")[0])[0]
+    grain = clean - 100.0
+    assert grain.std() == pytest.approx(10 / 2, rel=0.05)
+    assert abs(np.corrcoef(grain.ravel(), noise_of(noisy, clean).ravel())[0, 1]) < 4 / SIDE / np.sqrt(3)
+
+
+def test_align_uses_frames_that_moved_by_whole_pixels_and_cuts_to_what_all_show(boards, tmp_path):
+    folder = tmp_path / "in"
+    shutil.copytree(boards / "board_3", folder / "board_3")
+    make(tmp_path / "out", "--bursts", folder, "--align", "--frames", 0)
+    (row,) = data_bursts.read_manifest(tmp_path / "out")
+    assert row["clean"] == "mean of 11"
+    assert "IMG_0008" in row["left_out"]
+    pairs = images(find_scenes(tmp_path / "out")[0])
+    assert pairs[0][0].shape == (SIDE, SIDE - 4, 3)
+    stds = [noise_of(noisy, clean).std() for clean, noisy in pairs]
+    assert max(stds) < 1.05 * min(stds)  # an edge that does not fit would show
+
+
+def test_a_shift_of_whole_pixels_is_undone_exactly(tmp_path):
+    scene = texture(side=SIDE + 8)
+    still, moved = scene[4:-4, 4:-4], scene[2:-6, 7:-1]
+    write_burst(tmp_path / "in" / "a", [still, still, moved, still, still])
+    make(tmp_path / "out", "--bursts", tmp_path / "in", "--iso", 100, "--align", "--frames", 0)
+    for clean, noisy in images(find_scenes(tmp_path / "out")[0]):
+        np.testing.assert_array_equal(clean, scene[4:-6, 7:-4])
+        np.testing.assert_array_equal(noisy, clean)
+
+
+def test_what_moves_within_a_picture_is_found(tmp_path, capsys):
+    pictures = [noisy_picture(seed, level=texture() // 4 + 80) for seed in range(6)]
+    pictures[3][48:72, 48:72] = noisy_picture(9, level=160, side=24)
+    write_burst(tmp_path / "in" / "a", pictures)
+    make(tmp_path / "out", "--bursts", tmp_path / "in", "--iso", 100)
+    (named,) = [line for line in capsys.readouterr().out.splitlines() if line.startswith("left out")]
+    assert "03.png: something moved" in named
+
+
+def test_an_even_wall_has_no_place_to_move_from(tmp_path, capsys):
+    write_burst(tmp_path / "in" / "a", [noisy_picture(seed) for seed in range(5)])
+    make(tmp_path / "out", "--bursts", tmp_path / "in", "--iso", 100)
+    assert "left out:" not in capsys.readouterr().out
+
+
+def test_a_second_run_makes_only_what_is_new_or_changed(tmp_path, capsys):
+    for name in ("b", "c"):
+        write_burst(tmp_path / "in" / name, [noisy_picture(seed) for seed in range(4)])
+    make(tmp_path / "out", "--bursts", tmp_path / "in", "--iso", 100)
+    before = contents(tmp_path / "out")
+    write_burst(tmp_path / "in" / "a", [noisy_picture(seed) for seed in range(10, 14)])
+    write_burst(tmp_path / "in" / "c", [noisy_picture(seed) for seed in range(5)])
+    capsys.readouterr()
+    make(tmp_path / "out", "--bursts", tmp_path / "in", "--iso", 100)
+    assert "2 scenes to make, 1 complete before" in capsys.readouterr().out
+    after = contents(tmp_path / "out")
+    assert {path for path in before if after[path] != before[path]} == {
+        p for p in before if p.parent.name[:4] == "0002"
+    }
+    assert {path.parent.name[:8] for path in after.keys() - before.keys()} == {"0003_003"}
+
+
+def test_an_interrupted_run_continues_to_the_same_files(tmp_path, monkeypatch):
+    for name in ("a", "b"):
+        write_burst(tmp_path / "in" / name, [noisy_picture(seed) for seed in range(4)])
+    command = ["--bursts", tmp_path / "in", "--iso", 100]
+    make(tmp_path / "whole", *command)
+
+    def interrupted(path, image):
+        if path.name == "0002_NOISY_SRGB_010.PNG":
+            raise KeyboardInterrupt
+        write_image(path, image)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(data_bursts, "write_image", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            make(tmp_path / "out", *command)
+    make(tmp_path / "out", *command)
+    assert contents(tmp_path / "out") == contents(tmp_path / "whole")
+    manifests = [(tmp_path / name / data_bursts.MANIFEST).read_text() for name in ("out", "whole")]
+    assert manifests[0] == manifests[1]
+
+
+def test_pairs_of_two_folders_keep_their_pixels(tmp_path):
+    clean = texture()
+    noisy = np.clip(clean + noisy_picture(1).astype(int) - 100, 0, 255).astype(np.uint8)
+    write_image(tmp_path / "clean" / "one.png", clean)
+    write_image(tmp_path / "noisy" / "one.tif", noisy)
+    make(tmp_path / "out", "--clean", tmp_path / "clean", "--noisy", tmp_path / "noisy", "--iso", 800)
+    (scene,) = find_scenes(tmp_path / "out")
+    ((written_clean, written_noisy),) = images(scene)
+    np.testing.assert_array_equal(written_clean, clean)
+    np.testing.assert_array_equal(written_noisy, noisy)
+
+
+def test_sixteen_bits_are_averaged_before_they_are_rounded(tmp_path):
+    levels = texture() * np.uint16(257) + 64  # a quarter of a grey level more
+    write_burst(tmp_path / "in" / "a", [levels, levels, levels, levels + 257], ".tif")
+    make(tmp_path / "out", "--bursts", tmp_path / "in", "--iso", 100, "--frames", 0)
+    clean = images(find_scenes(tmp_path / "out")[0])[0][0]
+    np.testing.assert_array_equal(clean, texture())  # .249 + 1 / 4 rounds down; four rounded values would do so, too
+
+
+def test_the_shot_of_lowest_iso_is_the_clean_image_of_every_other(tmp_path):
+    burst, folder = bursts.Burst(1), tmp_path / "in" / "a"
+    for name, iso, frame in (("x", 1600, 1), ("y", 100, 0), ("z", 6400, 2)):
+        bursts.write_photograph(folder / f"{name}.png", burst.photograph(frame), iso, 100)
+    make(tmp_path / "out", "--shots", tmp_path / "in")
+    scenes = find_scenes(tmp_path / "out")
+    assert [(parse_scene(scene.name).scene, parse_scene(scene.name).iso) for scene in scenes] == [
+        ("001", 1600),
+        ("001", 6400),
+    ]
+    for scene in scenes:
+        np.testing.assert_array_equal(images(scene)[0][0], burst.photograph(0))
+
+
+def test_a_noisy_image_that_moved_is_refused_by_name(tmp_path, capsys):
+    write_image(tmp_path / "clean" / "one.png", texture())
+    write_image(tmp_path / "noisy" / "one.png", np.roll(texture(), 3, axis=0))
+    folders = ("--clean", tmp_path / "clean", "--noisy", tmp_path / "noisy", "--iso", 800)
+    assert make(tmp_path / "out", *folders) == 1
+    output = capsys.readouterr()
+    assert "moved by 3.0 rows and 0.0 columns" in output.err
+    assert "--align" in output.out
+    assert make(tmp_path / "aligned", *folders, "--align") == 0
+
+
+def test_jpegs_own_errors_are_pointed_out(tmp_path, capsys):
+    write_burst(tmp_path / "in" / "a", [noisy_picture(seed) for seed in range(4)], ".jpg")
+    make(tmp_path / "out", "--bursts", tmp_path / "in", "--iso", 100)
+    assert "JPEG's own errors count as noise" in capsys.readouterr().out
+
+
+def too_few(folder):
+    (folder / "a" / "03.png").unlink()
+    return "a: 3 images to use, expected at least 4"
+
+
+def of_another_size(folder):
+    write_image(folder / "a" / "02.png", texture(side=SIDE + 2))
+    return r"a/02.png: 162x162 pixels, but 00.png has 160x160"
+
+
+def truncated(folder):
+    path = folder / "a" / "02.png"
+    path.write_bytes(path.read_bytes()[:-100])
+    return "a/02.png: not a readable image"
+
+
+@pytest.mark.parametrize("harm", [too_few, of_another_size, truncated])
+def test_a_bad_burst_is_named_while_the_others_are_done(tmp_path, capsys, harm):
+    for name in ("a", "b"):
+        write_burst(tmp_path / "in" / name, [noisy_picture(seed) for seed in range(4)])
+    message = harm(tmp_path / "in")
+    assert make(tmp_path / "out", "--bursts", tmp_path / "in", "--iso", 100) == 1
+    assert re.search(message, capsys.readouterr().err)
+    assert len(find_scenes(tmp_path / "out")) == 1
+
+
+@pytest.mark.parametrize(
+    "more, message",
+    [
+        (["--bursts", "in"], "in/a: no ISO in the EXIF data.*--iso"),
+        (["--bursts", "in/a", "--iso", "100"], "expected a folder for each scene.*--bursts"),
+        (["--bursts", "nowhere"], "nowhere: no such folder.*--bursts"),
+        (["--bursts", "in", "--iso", "100", "--camera_code", "phone"], "camera code of two characters.*--camera_code"),
+        (["--bursts", "in", "--iso", "100", "--output_dir", "in/out"], "apart from in.*--output_dir"),
+    ],
+)
+def test_bad_input_ends_in_one_line_that_names_the_option(tmp_path, capsys, monkeypatch, more, message):
+    monkeypatch.chdir(tmp_path)
+    write_burst(tmp_path / "in" / "a", [noisy_picture(seed) for seed in range(4)])
+    assert re.search(message, refused(capsys, main_make_pairs.main, words("out", *more)))
+
+
+def test_other_settings_need_another_folder(tmp_path, capsys):
+    write_burst(tmp_path / "in" / "a", [noisy_picture(seed) for seed in range(4)])
+    make(tmp_path / "out", "--bursts", tmp_path / "in", "--iso", 100)
+    changed = words(tmp_path / "out", "--bursts", tmp_path / "in", "--iso", 100, "--frames", 3)
+    assert "was begun with frames 2, not 3 (--frames)" in refused(capsys, main_make_pairs.main, changed)
+
+
+@pytest.mark.parametrize("more", [[], ["--bursts", "a", "--shots", "b"], ["--clean", "a"]])
+def test_exactly_one_kind_of_photographs_is_expected(more, capsys):
+    with pytest.raises(SystemExit):
+        make("out", *more)
+    assert "expected one of --bursts, --shots, or --clean with --noisy" in capsys.readouterr().err
+
+
+def test_exposure_is_read_from_a_photograph_and_absent_from_a_bare_file(tmp_path):
+    bursts.write_photograph(tmp_path / "a.png", texture(), 640, 250)
+    write_image(tmp_path / "b.png", texture())
+    assert read_exposure(tmp_path / "a.png") == (640, 250)
+    assert read_exposure(tmp_path / "b.png") == (None, None)
+
+
+def test_the_judge_gives_the_simulators_own_noise_0_and_white_noise_1(tmp_path, monkeypatch):
+    monkeypatch.setattr(bursts, "PHOTOGRAPHS", [9])
+    burst = bursts.Burst(9, 1600)
+    clean, frame = burst.photograph(0), burst.photograph(5)
+    white = noisy_picture(0, level=clean, std=noise_of(frame, clean).std(), side=bursts.SIDE)
+    for score, image in ((0.0, frame), (1.0, white)):
+        write_image(tmp_path / "board_9.png", image)
+        (row,) = bursts.judge(tmp_path, 1600)
+        assert row["score"] == pytest.approx(score, abs=0.3)
