@@ -18,7 +18,17 @@ from data.sidd import parse_scene
 from evaluation.noise_metrics import REAL
 from models.fitting import FITTED, Fit, fit_noise, fitted_model
 from models.generator import load_neca
-from models.noise_models import Gaussian, Images, NecaS, NecaW, NoiseModel, constant, estimated_gain, true_std
+from models.noise_models import (
+    Gaussian,
+    Images,
+    NecaS,
+    NecaW,
+    NoiseModel,
+    TimesStd,
+    constant,
+    estimated_gain,
+    true_std,
+)
 from models.pretrained import MissingWeightsError
 from utils.command import printable
 from utils.image import png_size, read_image
@@ -102,7 +112,9 @@ def _fitted(choice: ModelChoice, names: list[str], remarks: list[str]) -> list[N
         raise AbsentError(f"there are no scenes of {choice.camera} in the training list that are not evaluated on")
     fits, counts = fit_on_scenes(choice.training, choice.fit_images, choice.num_workers)
     remarks.append(f"{', '.join(names)}: fitted on training crops, {counts}.")
-    return [fitted_model(kind, fits) for kind, of in FITTED.items() if of.name in names]
+    fitted = [fitted_model(kind, fits) for kind in FITTED]
+    models = fitted + [TimesStd(model, name=f"{model.name}{TIMES_STD}") for model in fitted]
+    return sorted((model for model in models if model.name in names), key=lambda model: names.index(model.name))
 
 
 def fit_on_scenes(folders: Sequence[Path], images_per_iso: int, num_workers: int) -> tuple[dict[int, Fit], str]:
@@ -113,8 +125,8 @@ def fit_on_scenes(folders: Sequence[Path], images_per_iso: int, num_workers: int
     pairs = {iso: evenly_spaced(find_pairs(of), images_per_iso) for iso, of in sorted(by_iso.items())}
     counts = ", ".join(f"{len(of)} of ISO {iso} ({len(by_iso[iso])} scenes)" for iso, of in pairs.items())
 
-    def read(pairs: list[ImagePair]) -> list[tuple[Path, np.ndarray, np.ndarray]]:
-        return [(sample.pair.noisy, sample.clean, sample.noisy) for sample in read_samples(pairs)]
+    def read(pairs: list[ImagePair]) -> list[tuple]:
+        return [(sample.pair.noisy, sample.clean, sample.noisy, (0, 0)) for sample in read_samples(pairs)]
 
     return fit_noise({iso: by_file(of) for iso, of in pairs.items()}, read, num_workers), counts
 
@@ -126,27 +138,41 @@ def _other_frame(choice: ModelChoice, pairs: list[ImagePair], device: torch.devi
 
 
 class JudgedModel(NamedTuple):
-    """A noise model that an evaluation knows by name: what it is, and how it is made; None: fitted with others."""
+    """A noise model that an evaluation knows by name: what it is, what it has seen, and how it is made.
+
+    seen: what it knows of the very noisy image that it is compared with. make: None for those fitted together.
+    """
 
     description: str
+    seen: str
     make: Callable[[ModelChoice, list[ImagePair], torch.device], NoiseModel] | None
 
 
+TIMES_STD = " x std"  # ends the name of a fitted model that is scaled to the image
 # In the order of reports. To add a model, write its class and a line here; a fitted one has its line in `FITTED`.
 JUDGED = {
-    "NeCA-W": JudgedModel("the generator, with the gain that GENet estimates from the real noisy image", _neca_w),
+    "NeCA-W": JudgedModel(
+        "the generator, with the gain that GENet estimates from the real noisy image", "gain", _neca_w
+    ),
     "NeCA-S": JudgedModel(
         "the generator's signal-independent noise; before NCNet it has the real noise's std, or the level that was "
         "asked for",
+        "std, unless a level was asked for",
         _neca_s,
     ),
-    **{kind.name: JudgedModel(kind.description, None) for kind in FITTED.values()},
+    **{kind.name: JudgedModel(kind.description, "no", None) for kind in FITTED.values()},
+    **{
+        f"{kind.name}{TIMES_STD}": JudgedModel(f"{kind.name}, scaled to the true std of this very image", "std", None)
+        for key, kind in FITTED.items()
+        if key != "awgn"  # that is AWGN-image
+    },
     "AWGN-image": JudgedModel(
         "white Gaussian noise with the true std of this very image",
+        "std",
         lambda choice, pairs, device: Gaussian(true_std, name="AWGN-image"),
     ),
     "real": JudgedModel(
-        "real noise of another frame of the same scene: the floor that no model can get below", _other_frame
+        "real noise of another frame of the same scene: the floor that no model can get below", "no", _other_frame
     ),
 }
 

@@ -33,6 +33,7 @@ COMPARED = ("score", "kld_exact", "akld", "acf", "xcorr", "nlf")
 # A fake whose std is further off than this is not ranked in anything: one without noise has little bias.
 STD_RANGE = (0.5, 2.0)
 SHOWN_DIGITS = 3  # models that look equal to the reader are equally good
+FROM_FOLDER = "fake images from a folder", "unknown"
 CAPTIONS = {
     "scores": "Structure-aware score of the ranked models with the spread between images (one standard deviation).",
     "noises": "Noise of one image per ISO, its middle, around grey; all noises of a row magnified alike.",
@@ -78,10 +79,8 @@ def write_report(
     sections["Spread and differences"] = [_spread_table(summary)]
     if any(found.values()):
         sections["Spread and differences"].append(difference_table(found, list(summary), reference, "model", "worse"))
-    described = [
-        [name, JUDGED[name].description if name in JUDGED else "fake images from a folder"] for name in summary
-    ]
-    sections["Models"] = [Table.from_rows(["model", "what it is"], described)]
+    described = [[name, *(JUDGED[name][:2] if name in JUDGED else FROM_FOLDER)] for name in summary]
+    sections["Models"] = [Table.from_rows(["model", "what it is", "has seen the noisy image"], described)]
     write_pages(folder, title, sections | appendix(definitions, origin), html)
     return table
 

@@ -11,8 +11,9 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from models.noise_models import Coloured, Gaussian, Heteroscedastic, NoiseModel, PerIso, constant
+from models.noise_models import Coloured, ColouredByPhase, Gaussian, Heteroscedastic, NoiseModel, PerIso, constant
 from models.noise_statistics import (
+    CELL_LAG,
     MAX_LAG,
     NoiseLevels,
     colouring_kernel,
@@ -20,13 +21,16 @@ from models.noise_statistics import (
     lagged_sums,
     level_moments,
     noise_levels,
+    over_phases,
+    phase_covariance,
     white_std,
 )
 from utils.checkpoints import load_checkpoint, save_checkpoint
 from utils.workers import in_threads
 
 Group = TypeVar("Group", bound=Hashable)
-PairReader = Callable[[Any], Iterable[tuple[Path | str, np.ndarray, np.ndarray]]]
+PairReader = Callable[[Any], Iterable[tuple[Path | str, np.ndarray, np.ndarray, tuple[int, int]]]]
+STORED = ("awgn", "mean", "std", "kernel", "phase_kernel")  # names of the fields of a `Fit` in a file
 
 
 @dataclass(frozen=True, eq=False)
@@ -34,13 +38,15 @@ class Fit:
     """Noise of some image pairs, in [0, 1] units, before clipping and rounding.
 
     std: of all the noise, as if it were white and of mean 0. level_mean, level_std: (3, 256) by channel and clean
-    8-bit level. kernel: (3, 3, K, K), the filter that gives white noise the measured correlations.
+    8-bit level. kernel: (3, 3, K, K), the filter that gives white noise the measured correlations; phase_kernel:
+    (12, 12, K, K), the one for `pixel_unshuffle`d white noise, by position in the mosaic.
     """
 
     std: float
     level_mean: Tensor
     level_std: Tensor
     kernel: Tensor
+    phase_kernel: Tensor
 
 
 class FittedKind(NamedTuple):
@@ -57,6 +63,11 @@ FITTED = {
         "Gaussian noise with mean and std by intensity, spatial and channel covariance of the training images of the "
         "ISO",
         lambda fit: Coloured(fit.level_mean, fit.level_std, fit.kernel),
+    ),
+    "coloured-phase": FittedKind(
+        "coloured by phase",
+        "the coloured noise with a covariance that depends on the position in the 2x2 mosaic",
+        lambda fit: ColouredByPhase(fit.level_mean, fit.level_std, fit.phase_kernel),
     ),
     "heteroscedastic": FittedKind(
         "heteroscedastic",
@@ -80,7 +91,8 @@ def fitted_model(kind: str, fits: Mapping[int, Fit]) -> NoiseModel:
 def fit_noise(pairs: Mapping[Group, list], read: PairReader, num_workers: int) -> dict[Group, Fit]:
     """Fit the noise of groups of image pairs, with a progress bar for each pass.
 
-    read: turns an entry of the lists into one or several (name, clean, noisy), the images (H, W, 3) uint8.
+    read: turns an entry of the lists into one or several (name, clean, noisy, origin), the images (H, W, 3) uint8, the
+    origin that of the images in the 2x2 mosaic.
 
     The models' noise has, once clipped and rounded, the measured moments; without that correction dark scenes, whose
     measured noise has lost its negative half, would get too little. Memory does not grow with the pairs, and the
@@ -96,23 +108,23 @@ def fit_noise(pairs: Mapping[Group, list], read: PairReader, num_workers: int) -
         return [sum(arrays) for arrays in zip(*(sums_of(*_checked(*pair)) for pair in read(entry)))]
 
     def moments_of(job: tuple[Group, Any]) -> list[np.ndarray]:
-        return summed(lambda clean, noisy: [level_moments(clean, noisy)], job[1])
+        return summed(lambda clean, noisy, origin: [level_moments(clean, noisy)], job[1])
 
     moments = {group: sums for group, [sums] in _add_up(moments_of, jobs, num_workers, "levels").items()}
     levels = {group: noise_levels(sums) for group, sums in moments.items()}
 
     def products_of(job: tuple[Group, Any]) -> list[np.ndarray]:
-        return summed(lambda clean, noisy: lagged_sums(clean, noisy, levels[job[0]]), job[1])
+        return summed(lambda *pair: lagged_sums(*pair[:2], levels[job[0]], pair[2]), job[1])
 
     products = _add_up(products_of, jobs, num_workers, "correlations")
-    return {group: _fit(moments[group], levels[group], correlation(*products[group])) for group in pairs}
+    return {group: _fit(moments[group], levels[group], products[group]) for group in pairs}
 
 
-def _checked(name: Path | str, clean: np.ndarray, noisy: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def _checked(name: Path | str, clean: np.ndarray, noisy: np.ndarray, origin: tuple[int, int]) -> tuple:
     if min(clean.shape[:2]) <= MAX_LAG:
         size = "x".join(map(str, clean.shape[:2]))
         raise ValueError(f"{name}: {size} pixels, expected more than {MAX_LAG} a side for the noise's correlations")
-    return clean, noisy
+    return clean, noisy, origin
 
 
 def _add_up(work: Callable, jobs: list[tuple[Group, Any]], num_workers: int, name: str) -> dict[Group, list]:
@@ -126,16 +138,19 @@ def _add_up(work: Callable, jobs: list[tuple[Group, Any]], num_workers: int, nam
     return totals
 
 
-def _fit(moments: np.ndarray, levels: NoiseLevels, correlations: np.ndarray) -> Fit:
+def _fit(moments: np.ndarray, levels: NoiseLevels, products: list[np.ndarray]) -> Fit:
     mean, std = ((table / 255).float() for table in (levels.mean, levels.std))
-    return Fit(white_std(moments) / 255, mean, std, colouring_kernel(torch.from_numpy(correlations), 2 * MAX_LAG + 1))
+    stationary = torch.from_numpy(correlation(*map(over_phases, products)))
+    by_phase = torch.from_numpy(phase_covariance(*products))
+    kernels = colouring_kernel(stationary, 2 * MAX_LAG + 1), colouring_kernel(by_phase, 2 * CELL_LAG + 1)
+    return Fit(white_std(moments) / 255, mean, std, *kernels)
 
 
 def save_fits(path: Path, made_of: str, fits: Mapping[str, Mapping[int, Fit]]) -> None:
     """Write the fits of cameras, {camera: {ISO: fit}}; made_of: what tells the images that they were fitted to."""
     packed = {
         camera: {
-            iso: {"awgn": fit.std, "mean": fit.level_mean, "std": fit.level_std, "kernel": fit.kernel}
+            iso: dict(zip(STORED, (fit.std, fit.level_mean, fit.level_std, fit.kernel, fit.phase_kernel)))
             for iso, fit in of.items()
         }
         for camera, of in fits.items()
@@ -150,9 +165,7 @@ def load_fits(path: Path, made_of: str) -> dict[str, dict[int, Fit]] | None:
         return None
     try:
         return {
-            camera: {
-                iso: Fit(*(values[name] for name in ("awgn", "mean", "std", "kernel"))) for iso, values in of.items()
-            }
+            camera: {iso: Fit(*(values[name] for name in STORED)) for iso, values in of.items()}
             for camera, of in content["models"].items()
         }
     except (KeyError, TypeError, AttributeError):
@@ -165,6 +178,6 @@ def fingerprint(fits: Mapping[str, Mapping[int, Fit]]) -> str:
     for camera, of in sorted(fits.items()):
         for iso, fit in sorted(of.items()):
             total.update(f"{camera} {iso} {fit.std!r}".encode())
-            for table in (fit.level_mean, fit.level_std, fit.kernel):
+            for table in (fit.level_mean, fit.level_std, fit.kernel, fit.phase_kernel):
                 total.update(table.numpy().tobytes())
     return total.hexdigest()[:12]

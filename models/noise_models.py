@@ -20,6 +20,8 @@ from models.blocks import exact_convolutions
 from models.generator import NoiseGenerator
 from utils.randomness import seed_from
 
+SCALINGS = 8  # of `TimesStd`: clipping takes a part of each
+
 
 @dataclass(frozen=True)
 class Images:
@@ -27,7 +29,8 @@ class Images:
 
     clean: (N, 3, H, W) in [0, 1]; `NoiseModel.noisy` takes uint8, too. cameras, isos, names: one entry per image.
     noisy: the real noisy images, (N, 3, H, W) in [0, 1]. other_noise: real noise of other frames of the same scenes.
-    uniform: (N,) random numbers in [0, 1) that choose a strength.
+    uniform: (N,) random numbers in [0, 1) that choose a strength. origins: row and column of each image's first pixel
+    in the 2x2 mosaic; none: all (0, 0).
     """
 
     clean: Tensor
@@ -37,6 +40,7 @@ class Images:
     uniform: np.ndarray | None = None
     names: Sequence[str] = ()
     other_noise: Tensor | None = None
+    origins: Sequence[tuple[int, int]] = ()
 
     def rows(self, rows: list[int]) -> "Images":
         """Select some of the images."""
@@ -207,6 +211,57 @@ class Coloured(NoiseModel):
         with exact_convolutions():
             field = F.conv2d(white, self.kernel.to(white))
         return _modulate(field, self.mean, self.std, images.clean)
+
+
+@dataclass(frozen=True, eq=False)
+class ColouredByPhase(NoiseModel):
+    """As `Coloured`, but the covariance depends on the position in the 2x2 mosaic, as demosaicking makes it.
+
+    mean, std: (3, 256) as for `Heteroscedastic`; kernel: (12, 12, K, K), K odd, between the planes of
+    `pixel_unshuffle`; the mean of a channel's four variances is 1.
+    """
+
+    mean: Tensor
+    std: Tensor
+    kernel: Tensor
+
+    @property
+    def margin(self) -> int:
+        """The kernel's reach, and a cell for images that begin or end within one."""
+        return 2 * self.kernel.shape[-1]
+
+    def noise(self, images: Images, white: Tensor) -> Tensor:
+        """Filter the white noise cell by cell, then give it the moments of the clean levels."""
+        height, width = images.clean.shape[-2:]
+        even = white[..., : white.shape[-2] // 2 * 2, : white.shape[-1] // 2 * 2]
+        with exact_convolutions():
+            field = F.pixel_shuffle(F.conv2d(F.pixel_unshuffle(even, 2), self.kernel.to(white)), 2)
+        origins = images.origins or [(0, 0)] * len(field)
+        field = torch.stack([one[:, y : y + height, x : x + width] for one, (y, x) in zip(field, origins)])
+        return _modulate(field, self.mean, self.std, images.clean)
+
+
+@dataclass(frozen=True, eq=False)
+class TimesStd(NoiseModel):
+    """Another model's noise, scaled so that once clipped it has the real noise's standard deviation.
+
+    So the model has seen as much of the noisy image as a generator that takes its gain from there.
+    """
+
+    model: NoiseModel
+
+    @property
+    def margin(self) -> int:
+        """Return the model's margin."""
+        return self.model.margin
+
+    def noise(self, images: Images, white: Tensor) -> Tensor:
+        """Scale the model's noise, image by image."""
+        noise, wanted = self.model.noise(images, white), true_std(images).to(white)
+        for _ in range(SCALINGS):
+            found = (images.clean + noise).clamp(0, 1).sub_(images.clean).flatten(1).std(1, correction=0)
+            noise = noise * (wanted / found.clamp(min=1e-6))[:, None, None, None]
+        return noise
 
 
 def _modulate(field: Tensor, mean: Tensor, std: Tensor, clean: Tensor) -> Tensor:

@@ -1,6 +1,7 @@
 """Statistics of measured noise: moments by clean level, freed from clipping, and correlations by lag and channel."""
 
 import math
+from itertools import combinations_with_replacement
 from typing import NamedTuple
 
 import numpy as np
@@ -12,6 +13,7 @@ from torch import Tensor
 from metrics import noise_of
 
 MAX_LAG = 8  # pixels; ten SIDD scenes' noise: .41 to .47 at lag 1, at most .06 at 3, beyond 4 only content's .04
+CELL_LAG = MAX_LAG // 2  # cells of 2x2 pixels
 GREY_LEVELS = np.arange(256)  # clean 8-bit values
 THRESHOLDS = torch.arange(255, dtype=torch.float64) + 0.5  # where rounding goes on to the next 8-bit value
 ROUNDS = 150  # of the fixed point
@@ -108,9 +110,13 @@ def before_clipping(mean: Tensor, std: Tensor) -> tuple[Tensor, Tensor]:
     return new_mean, new_std
 
 
-def lagged_sums(clean_uint8: np.ndarray, noisy_uint8: np.ndarray, levels: NoiseLevels) -> tuple[np.ndarray, ...]:
-    """Sum up products of the noise with itself at all lags and channels: two (H, W, 3) -> (3, 3, 17, 17), same, (3,).
+def lagged_sums(
+    clean_uint8: np.ndarray, noisy_uint8: np.ndarray, levels: NoiseLevels, origin: tuple[int, int] = (0, 0)
+) -> tuple[np.ndarray, ...]:
+    """Sum up products of the noise with itself, by lag, channel and position in the 2x2 mosaic.
 
+    Two (H, W, 3) -> (12, 12, 9, 9), the same, (12,). The planes are channel, row and column of the mosaic, as
+    `pixel_unshuffle` orders them; lags are in cells of 2x2 pixels; origin: the image's first pixel in the mosaic.
     The noise is normalised, z = (noise - mean) / std of its level, and weighted with w, its correlation with the noise
     before clipping: at a pair of pixels E[z z'] is about w w' times the wanted correlation (first order of Mehler's
     formula), so least squares takes the sums of w w' z z' and of (w w')^2. The third is the sum of w^2. Each image's
@@ -121,54 +127,94 @@ def lagged_sums(clean_uint8: np.ndarray, noisy_uint8: np.ndarray, levels: NoiseL
     noise = noise_of(noisy_uint8, clean_uint8).transpose(2, 0, 1)
     z = np.divide(weight * (noise - mean), std, out=np.zeros_like(mean), where=weight > 0)
     square = weight * weight
-    total = square.sum((1, 2), dtype=np.float64)
-    offset = z.sum((1, 2), dtype=np.float64) / np.maximum(total, 1e-3)
+    offset = z.sum((1, 2), dtype=np.float64) / np.maximum(square.sum((1, 2), dtype=np.float64), 1e-3)
     z -= square * offset.astype(np.float32)[:, None, None]
-    return _lag_products(z), _lag_products(square), total
+    z, square = (_by_phase(planes, origin) for planes in (z, square))
+    return _lag_products(z), _lag_products(square), square.sum((1, 2), dtype=np.float64)
+
+
+def _by_phase(planes: np.ndarray, origin: tuple[int, int]) -> np.ndarray:
+    """Give each position of the mosaic a plane: (3, H, W) -> (12, cells, cells); zeros complete cut cells."""
+    margins = [(first, (first + side) % 2) for first, side in zip(origin, planes.shape[1:])]
+    padded = np.pad(planes, ((0, 0), *margins))
+    cells = padded.reshape(3, padded.shape[1] // 2, 2, padded.shape[2] // 2, 2)
+    return cells.transpose(0, 2, 4, 1, 3).reshape(12, *cells.shape[1::2])
 
 
 def _lag_products(planes: np.ndarray) -> np.ndarray:
-    """Sum planes[i, y, x] planes[j, y + dy, x + dx] over y and x: (3, H, W) float32 -> (3, 3, 17, 17) float64."""
-    size = [scipy.fft.next_fast_len(side + MAX_LAG, real=True) for side in planes.shape[1:]]  # zeros: no wrap
+    """Sum planes[i, y, x] planes[j, y + dy, x + dx] over y and x: (P, h, w) float32 -> (P, P, 9, 9) float64."""
+    size = [scipy.fft.next_fast_len(side + CELL_LAG, real=True) for side in planes.shape[1:]]  # zeros: no wrap
     spectra = scipy.fft.rfft2(planes, size)
-    lags = np.arange(-MAX_LAG, MAX_LAG + 1)
-    sums = np.empty((3, 3, lags.size, lags.size))
-    for i, j in ((0, 0), (0, 1), (0, 2), (1, 1), (1, 2), (2, 2)):  # one by one: whole frames need the memory
+    lags = np.arange(-CELL_LAG, CELL_LAG + 1)
+    sums = np.empty((len(planes), len(planes), lags.size, lags.size))
+    for i, j in combinations_with_replacement(range(len(planes)), 2):  # one by one: whole frames need the memory
         sums[i, j] = scipy.fft.irfft2(spectra[i].conj() * spectra[j], size)[lags[:, None], lags]
         sums[j, i] = sums[i, j, ::-1, ::-1]
     return sums
 
 
+def over_phases(sums: np.ndarray) -> np.ndarray:
+    """Add `lagged_sums` up over the mosaic: (12, 12, 9, 9) -> (3, 3, 17, 17) by lag in pixels; (12,) -> (3,)."""
+    if sums.ndim == 1:
+        return sums.reshape(3, 4).sum(1)
+    by_phase, lags = sums.reshape(3, 2, 2, 3, 2, 2, *sums.shape[2:]), np.arange(-MAX_LAG, MAX_LAG + 1)
+    total = np.zeros((3, 3, lags.size, lags.size))
+    for y, x in np.ndindex(2, 2):  # of the first pixel; its partner is in cell (y + dy) // 2, row (y + dy) % 2 of it
+        rows, columns = (y + lags)[:, None], x + lags
+        cells = by_phase[:, y, x, :, rows % 2, columns % 2, rows // 2 + CELL_LAG, columns // 2 + CELL_LAG]
+        total += cells.transpose(2, 3, 0, 1)
+    return total
+
+
 def correlation(products: np.ndarray, weights: np.ndarray, total: np.ndarray) -> np.ndarray:
-    """Compute the noise's correlations before clipping from sums of `lagged_sums`: (3, 3, 17, 17), 1 at lag 0."""
+    """Compute correlations before clipping, 1 at lag 0, from sums of `lagged_sums` or of `over_phases` of them."""
+    middle, planes = products.shape[-1] // 2, range(len(products))
     covariance = np.divide(products, weights, out=np.zeros_like(products), where=weights > 1e-3)
-    variance = np.diagonal(products[:, :, MAX_LAG, MAX_LAG]) / np.maximum(total, 1e-3)
+    variance = _variance(products, total)
     scale = np.sqrt(np.outer(variance, variance))[:, :, None, None]
     found = np.divide(covariance, scale, out=np.zeros_like(covariance), where=scale > 1e-3).clip(-1, 1)
-    found[range(3), range(3), MAX_LAG, MAX_LAG] = 1
+    found[planes, planes, middle, middle] = 1
     return found
 
 
+def phase_covariance(products: np.ndarray, weights: np.ndarray, total: np.ndarray) -> np.ndarray:
+    """Compute the covariance before clipping by position in the mosaic, from sums of `lagged_sums`.
+
+    (12, 12, 9, 9); the mean of a channel's four variances is 1.
+    """
+    variance = _variance(products, total).reshape(3, 4)
+    mean = variance.mean(1, keepdims=True)
+    std = np.sqrt(np.divide(variance, mean, out=np.ones_like(variance), where=mean > 0)).ravel()
+    return correlation(products, weights, total) * np.outer(std, std)[:, :, None, None]
+
+
+def _variance(products: np.ndarray, total: np.ndarray) -> np.ndarray:
+    """Compute each plane's variance, over that of its levels."""
+    middle = products.shape[-1] // 2
+    return np.diagonal(products[:, :, middle, middle]) / np.maximum(total, 1e-3)
+
+
 def colouring_kernel(covariance: Tensor, size: int) -> Tensor:
-    """Find a filter that gives white noise these correlations: (3, 3, 2L+1, 2L+1) -> (3, 3, size, size) for `conv2d`.
+    """Find a filter that gives white noise this covariance: (C, C, 2L+1, 2L+1) -> (C, C, size, size) for `conv2d`.
 
     covariance[i, j, L + dy, L + dx] = E[c_i(y, x) c_j(y + dy, x + dx)], taken as 0 beyond lag L. Its Fourier transform
     is the cross-spectral density S, and any K with K K^H = S is the response of such a filter. Taken is S^(1/2): of all
     of them nearest to the identity, so its taps gather about the middle (Desolneux, Moisan, Ronsin 2012, "A compact
     representation of random phase and Gaussian textures"). Negative eigenvalues, which errors of measurement and the
     end at lag L bring, are set to 0. Cutting to `size` changes correlations by at most about 2e where the lost taps
-    hold a share e^2 of the energy; last, each channel is rescaled to variance 1. Raises ValueError for an even size
+    hold a share e^2 of the energy; last, each channel is rescaled to its variance. Raises ValueError for an even size
     and for a channel without variance.
     """
     lag = covariance.shape[-1] // 2
     if size % 2 == 0:
         raise ValueError(f"a colouring kernel of {size}x{size}, expected an odd size")
-    if not (torch.einsum("ii...->i...", covariance)[:, lag, lag] > 0).all():
+    variance = covariance[..., lag, lag].diagonal().double()
+    if not (variance > 0).all():
         raise ValueError("a channel of the covariance has variance 0, expected noise in all of them")
     grid = 4 * max(size, 2 * lag + 1)  # so wide that the root's tails, wrapped around, do not matter
     padded = F.pad(covariance.double(), (0, grid - 2 * lag - 1, 0, grid - 2 * lag - 1))
-    spectrum = torch.fft.fft2(padded.roll((-lag, -lag), (2, 3))).permute(2, 3, 0, 1)  # (grid, grid, 3, 3)
+    spectrum = torch.fft.fft2(padded.roll((-lag, -lag), (2, 3))).permute(2, 3, 0, 1)  # (grid, grid, C, C)
     power, basis = torch.linalg.eigh((spectrum + spectrum.mH) / 2)
     root = (basis * power.clamp(min=0).sqrt()[..., None, :]) @ basis.mH
     taps = torch.fft.ifft2(root.permute(2, 3, 0, 1)).real.roll((size // 2, size // 2), (2, 3))[..., :size, :size]
-    return (taps / taps.square().sum((1, 2, 3), keepdim=True).sqrt()).float()
+    return (taps * (variance / taps.square().sum((1, 2, 3))).sqrt()[:, None, None, None]).float()

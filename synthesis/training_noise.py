@@ -127,7 +127,7 @@ def fit_training_images(path: Path, reader: Reader, most: int, num_workers: int)
     most: pairs of each ISO that are fitted to, evenly spaced over the list; 0: all. Fits to other images have another
     file, named after `path` and those. Raises ValueError that names the file when it is damaged.
     """
-    made_of = f"{pairs_fingerprint(reader.pairs)}, {most} of each ISO"
+    made_of = f"{pairs_fingerprint(reader.pairs)}, {most} of each ISO, by phase"
     path = path.with_stem(f"{path.stem}_{hashlib.sha256(made_of.encode()).hexdigest()[:8]}")
     if path.exists() and (fits := load_fits(path, made_of)) is not None:
         return fits
@@ -135,7 +135,7 @@ def fit_training_images(path: Path, reader: Reader, most: int, num_workers: int)
     for number, pair in enumerate(reader.pairs):
         numbers.setdefault((pair.scene.camera, pair.scene.iso), []).append(number)
     chosen = {group: evenly_spaced(of, most) for group, of in sorted(numbers.items())}
-    found = fit_noise(chosen, lambda number: [(reader.name(number), *reader.pair(number))], num_workers)
+    found = fit_noise(chosen, lambda number: [(reader.name(number), *reader.pair(number), (0, 0))], num_workers)
     by_camera: dict[str, dict[int, Fit]] = {}
     for (camera, iso), fit in found.items():
         by_camera.setdefault(camera, {})[iso] = fit

@@ -245,7 +245,7 @@ def test_models_that_cannot_be_had_are_left_out_and_the_reason_told(root, capsys
     assert {row["model"] for row in rows} == {"AWGN-image", "real"}
     told = capsys.readouterr().out
     report = (root / "out" / "report.md").read_text()
-    for text in ("Without NeCA-W: camera ZZ has no weights", "Without coloured, heteroscedastic, AWGN-ISO"):
+    for text in ("Without NeCA-W: camera ZZ has no weights", "Without coloured, coloured by phase, heteroscedastic"):
         assert text in told
         assert text in report.replace("\\", "")
 

@@ -10,7 +10,7 @@ from data.pairs import read_files
 from metrics import autocorrelation, channel_correlation, noise_of
 from models.fitting import FITTED, fingerprint, fit_noise, fitted_model, load_fits, save_fits
 from models.noise_models import Images
-from models.noise_statistics import MAX_LAG, correlation, lagged_sums, level_moments, noise_levels
+from models.noise_statistics import MAX_LAG, correlation, lagged_sums, level_moments, noise_levels, over_phases
 from tests.test_noise_models import covariance_of, draw
 from utils.image import to_uint8, write_image
 
@@ -54,7 +54,7 @@ def pairs(tmp_path_factory) -> dict[int, list[tuple[Path, Path]]]:
 
 
 def read(pair: tuple[Path, Path]) -> list[tuple]:
-    return [(pair[1], *read_files(*pair))]
+    return [(pair[1], *read_files(*pair), (0, 0))]
 
 
 @pytest.fixture(scope="module")
@@ -150,7 +150,8 @@ def test_level_moments_equal_naive_loops():
     assert np.array_equal(level_moments(clean, noisy), expected)
 
 
-def test_lagged_sums_equal_naive_loops(pairs):
+@pytest.mark.parametrize("origin", [(0, 0), (1, 0), (0, 1)])
+def test_lagged_sums_over_the_phases_equal_naive_loops(pairs, origin):
     clean, noisy = (image[:13, :11] for image in read_files(*pairs[1600][0]))
     levels = noise_levels(sum(level_moments(*read_files(*pair)) for pair in pairs[1600]))
     weight, z = np.zeros((2, 13, 11, 3))
@@ -158,7 +159,7 @@ def test_lagged_sums_equal_naive_loops(pairs):
         mean, std, linear = (table[c].numpy()[clean[..., c]] for table in levels[2:])
         weight[..., c], z[..., c] = linear, (noisy[..., c] - 1.0 * clean[..., c] - mean) / std
     z -= (weight * z).sum((0, 1)) / (weight**2).sum((0, 1)) * weight  # the offset before clipping, as seen after it
-    products, weights, total = lagged_sums(clean, noisy, levels)
+    products, weights, total = map(over_phases, lagged_sums(clean, noisy, levels, origin))
     assert total == pytest.approx((weight**2).sum((0, 1)))
     for i, j in np.ndindex(3, 3):
         for dy, dx in ((0, 0), (0, 1), (1, 0), (-1, 2), (3, -2), (8, 8), (-8, -8), (-8, 5)):
@@ -170,6 +171,33 @@ def test_lagged_sums_equal_naive_loops(pairs):
                     expected[1] += both**2
             lag = MAX_LAG + dy, MAX_LAG + dx
             assert [products[i, j][lag], weights[i, j][lag]] == pytest.approx(expected, abs=1e-3)
+
+
+def interpolated(height: int, width: int, rng: np.random.Generator) -> np.ndarray:
+    """Noise on a checkerboard of measured pixels, std 8; the others are the mean of left and right: (H, W, 3)."""
+    noise = rng.normal(0, 8, (height, width + 2, 3))
+    gaps = np.add.outer(np.arange(height), np.arange(width)) % 2 == 1
+    noise[:, 1:-1][gaps] = ((noise[:, :-2] + noise[:, 2:]) / 2)[gaps]
+    return noise[:, 1:-1]
+
+
+@pytest.mark.parametrize("origin", [(0, 0), (0, 1)])
+def test_phase_kernel_has_the_variance_and_covariance_of_each_position_of_the_mosaic(origin):
+    rng, clean = np.random.default_rng(0), np.full((129, 160, 3), 128, np.uint8)
+    noise = [interpolated(129, 161, rng)[:, origin[1] : origin[1] + 160] for _ in range(4)]
+    images = [("", clean, np.round(clean + one).astype(np.uint8), origin) for one in noise]
+    model = FITTED["coloured-phase"].build(fit_noise({100: [images]}, lambda group: group, 0)[100])
+    white = torch.randn(4, 3, 128 + model.margin, 127 + model.margin, generator=torch.Generator().manual_seed(0))
+    shown = torch.full((4, 3, 128, 127), 128 / 255)
+    for first in ((0, 0), (0, 1), (1, 1)):
+        made = 255 * model.noise(Images(shown, origins=[first] * 4), white)
+        for y, x in np.ndindex(2, 2):
+            here = made[:, :, y:-2:2, x:-2:2]
+            neighbour = made[:, :, y:-2:2, x + 1 :][..., ::2][..., : here.shape[-1]]
+            measured = (y + x + sum(first)) % 2 == 0
+            # 48,000 values: 3 % are five standard errors. The neighbour shares half of the measured pixel's noise.
+            assert here.square().mean().item() == pytest.approx(64 if measured else 32, rel=0.06)
+            assert (here * neighbour).mean().item() == pytest.approx(32, rel=0.06)
 
 
 def test_levels_without_pixels_take_the_noise_of_the_nearest():
@@ -229,7 +257,7 @@ def test_damaged_fits_are_named(tmp_path, fitted):
 
 def test_images_get_the_noise_fitted_to_the_nearest_iso(fitted):
     clean = torch.full((2, 3, 64, 64), 128 / 255)
-    white = torch.randn(2, 3, 64 + 2 * MAX_LAG, 64 + 2 * MAX_LAG, generator=torch.Generator().manual_seed(0))
+    white = torch.randn(2, 3, 64 + 2 * MAX_LAG + 2, 64 + 2 * MAX_LAG + 2, generator=torch.Generator().manual_seed(0))
     for kind, of in FITTED.items():
         model = fitted_model(kind, fitted)
         made = model.noise(Images(clean, ["", ""], [3200, 100]), white)

@@ -15,6 +15,7 @@ from models.noise_models import (
     NecaW,
     NoiseModel,
     RealPair,
+    TimesStd,
     by_iso,
     constant,
     interval,
@@ -40,9 +41,13 @@ def generator(seed: int = 0) -> torch.Generator:
 
 def draw(model: NoiseModel, clean: Tensor, seed: int = 0) -> Tensor:
     """Draw the noise of clean images from a seed."""
-    number, channels, height, width = clean.shape
+    return draw_for(model, Images(clean), seed)
+
+
+def draw_for(model: NoiseModel, images: Images, seed: int = 0) -> Tensor:
+    number, channels, height, width = images.clean.shape
     size = number, channels, height + model.margin, width + model.margin
-    return model.noise(Images(clean), torch.randn(size, generator=generator(seed)).to(clean))
+    return model.noise(images, torch.randn(size, generator=generator(seed)).to(images.clean))
 
 
 def flat_images(levels: list[int]) -> Tensor:
@@ -174,6 +179,17 @@ def test_true_std_is_that_of_the_real_noise_in_whole_grey_levels():
     images = Images(torch.from_numpy(clean) / 255, noisy=torch.from_numpy(noisy) / 255)
     expected = [(one.astype(int) - other).std() / 255 for one, other in zip(noisy, clean)]
     assert true_std(images).tolist() == pytest.approx(expected)
+
+
+@pytest.mark.parametrize("level", [12, 128])
+def test_noise_times_std_has_the_real_std_once_it_is_clipped(level):
+    clean = torch.full((2, 3, 32, 32), level / 255)
+    noisy = clean + torch.tensor([0.02, 0.1]).view(2, 1, 1, 1) * torch.randn(clean.shape, generator=generator())
+    images = Images(clean, noisy=noisy.clamp(0, 1))
+    made = draw_for(TimesStd(Gaussian(constant(0.05))), images)
+    clipped = (clean + made).clamp(0, 1) - clean
+    wanted = true_std(images)
+    torch.testing.assert_close(clipped.flatten(1).std(1, correction=0).double(), wanted, rtol=0.01, atol=0)
 
 
 def test_noise_of_real_pairs_gives_the_noisy_images_back():

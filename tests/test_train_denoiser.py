@@ -40,7 +40,7 @@ def root(tmp_path, monkeypatch) -> Path:
     mean, std = torch.zeros(3, 256), torch.full((3, 256), 9 / 255)
     kernel = torch.eye(3)[:, :, None, None] * torch.tensor([0.0, 0.8, 0.6])
     kernel = torch.nn.functional.pad(kernel, (0, 0, 1, 1))
-    fit = Fit(9 / 255, mean, std, kernel)
+    fit = Fit(9 / 255, mean, std, kernel, torch.eye(12)[:, :, None, None])
     monkeypatch.setattr(training_noise, "fit_noise", lambda pairs, *_: dict.fromkeys(pairs, fit))
     return tmp_path
 

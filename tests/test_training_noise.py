@@ -69,7 +69,8 @@ def generators(*cameras: str, dtype: torch.dtype = torch.float32) -> tuple[dict,
 def fit_of(std: float = 8.0, kernel: torch.Tensor | None = None, mean: float = 0.0) -> Fit:
     """A fit of the same noise on every level, in grey levels."""
     kernel = torch.eye(3)[:, :, None, None] if kernel is None else kernel
-    return Fit(std / 255, torch.full((3, 256), mean / 255), torch.full((3, 256), std / 255), kernel)
+    levels = torch.full((3, 256), mean / 255), torch.full((3, 256), std / 255)
+    return Fit(std / 255, *levels, kernel, torch.eye(12)[:, :, None, None])
 
 
 def white_noise(low: float, high: float) -> NoiseModel:
