@@ -1,6 +1,7 @@
 """Take a generator's networks out of a training run, or make its gain bank: what pretrain/<camera>/ holds.
 
-main_export.py [weights] copies E, G1 and G2, and the bank; main_export.py gains measures a bank on training images.
+main_export.py [weights] copies E, G1 and G2, and the bank; main_export.py gains measures a bank on training images;
+main_export.py denoiser makes a file of a denoiser that other programs load.
 """
 
 import argparse
@@ -10,9 +11,10 @@ from pathlib import Path
 import torch
 
 from data.splits import read_list, select_scenes
+from evaluation.denoisers import find_checkpoint
 from models import GENERATORS, load_neca, load_network, network_checkpoint
 from models.pretrained import find_checkpoint_folder, find_checkpoints, hash_weights
-from options.inference import export_parser, gains_options
+from options.inference import denoiser_parser, export_parser, gains_options
 from synthesis.gains import bank_path, copy_bank, measure_curves, measure_scenes, read_bank, write_bank
 from utils.charts import intensity_curves
 from utils.checkpoints import load_checkpoint, save_checkpoint
@@ -22,12 +24,17 @@ from utils.image import write_image
 from utils.run import terminal_log
 from utils.runtime import choose_device
 
+# What spandrel 0.4 tells a DnCNN by: kinds of layers, and the fewest.
+SPANDRELS_LAYERS = {"R": 8, "BR": 4}
+
 
 def main(arguments: list[str] | None = None) -> None:
     """Run the sub-command that the first word names; without one it is `weights`."""
     words = sys.argv[1:] if arguments is None else arguments
     if words[:1] == ["gains"]:
         make_bank(gains_options(words[1:]))
+    elif words[:1] == ["denoiser"]:
+        export_denoiser(denoiser_parser().parse_args(words[1:]))
     else:
         export_weights(export_parser().parse_args(words[1:] if words[:1] == ["weights"] else words))
 
@@ -45,12 +52,34 @@ def export_weights(args: argparse.Namespace) -> None:
         if not all(torch.isfinite(tensor).all() for tensor in files[letter]["model_state_dict"].values()):
             raise ValueError(f"{path}: has weights too large for half precision; export without --half")
     exported = Path(args.output_dir) / args.cam_name
+    for other in find_checkpoints(exported, GENERATORS).values():
+        if other.suffix != f".{args.format}":
+            raise ValueError(
+                f"{other}: there already, in another format; remove it, or change --output_dir or --format"
+            )
     for letter, content in files.items():
-        target = exported / f"checkpoint_{letter}.pth"
+        target = exported / f"checkpoint_{letter}.{args.format}"
         save_checkpoint(target, content)
         print(f"{paths[letter]} -> {target}, {target.stat().st_size / 2**20:.2f} MiB")
     if bank := copy_bank(folder, exported):
         print(f"{bank_path(folder)} -> {bank}")
+
+
+def export_denoiser(args: argparse.Namespace) -> None:
+    """Copy a denoiser to a .safetensors file that spandrel, chaiNNer and ComfyUI load, as --denoisers does."""
+    with blame("--denoiser"):
+        path = find_checkpoint(args.denoiser)
+        network = load_network("G3", path)
+        if network.config["act_mode"] not in SPANDRELS_LAYERS:
+            known = " or ".join(SPANDRELS_LAYERS)
+            raise ValueError(f"{path}: layers {network.config['act_mode']}, but other programs know {known} only")
+        fewest = SPANDRELS_LAYERS[network.config["act_mode"]]
+        if network.config["nb"] < fewest:
+            raise ValueError(f"{path}: {network.config['nb']} layers, but other programs know it from {fewest} on")
+    with blame("--output"):
+        claim_file(args.output)
+    save_checkpoint(args.output, network_checkpoint(network, load_checkpoint(path).get("epoch", 0)))
+    print(f"{path} -> {args.output}")
 
 
 def make_bank(args: argparse.Namespace) -> None:

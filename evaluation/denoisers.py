@@ -18,7 +18,7 @@ from skimage.restoration import estimate_sigma
 from evaluation.noise_models import split_name
 from models.pretrained import MissingWeightsError, find_checkpoints, load_network
 from models.tiled import DENOISER_TILE, TiledDenoiser
-from utils.checkpoints import load_checkpoint
+from utils.checkpoints import SUFFIXES, load_checkpoint
 from utils.command import printable
 from utils.files import sha256_of
 from utils.image import to_uint8
@@ -214,9 +214,9 @@ def _own_name(what: str) -> str:
     path = Path(what).resolve()
     if what in CLASSIC:
         return what
-    if path.suffix == ".pth" and not path.stem.startswith("checkpoint_G3"):
+    if path.suffix in SUFFIXES and not path.stem.startswith("checkpoint_G3"):
         return path.stem
-    folder = path.parent if path.suffix == ".pth" else path
+    folder = path.parent if path.suffix in SUFFIXES else path
     run = next((parent.parent for parent in (folder, folder.parent) if parent.name == "models"), folder)
     return run.name
 

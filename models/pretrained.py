@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from models.network_dncnn import dncnn_config
 from models.networks import GENERATORS, HALVINGS, NETWORK_CLASSES, PAPER_NAMES
-from utils.checkpoints import load_checkpoint, numbered_files
+from utils.checkpoints import SUFFIXES, load_checkpoint, numbered_files
 from utils.files import sha256_of
 from utils.run import STATE_PREFIX, has_state
 
@@ -109,12 +109,12 @@ def load_generators(folder: str | Path, letters: tuple[str, ...] = GENERATORS) -
 def find_checkpoints(folder: str | Path, letters: tuple[str, ...]) -> dict[str, Path]:
     """Find the files of these networks in a folder: {letter: path}, empty when one is missing.
 
-    `checkpoint_<letter>.pth` comes first, except in a run, which may have begun from it; networks without one take
-    `checkpoint_<letter>_<epoch>.pth` of the newest epoch that all of them have: a run that was killed while saving has
-    a newer epoch of some networks only.
+    `checkpoint_<letter>.pth` or `.safetensors` comes first, except in a run, which may have begun from it; networks
+    without one take `checkpoint_<letter>_<epoch>.pth` of the newest epoch that all of them have: a run that was killed
+    while saving has a newer epoch of some networks only.
     """
     folder = Path(folder)
-    found = {letter: folder / f"checkpoint_{letter}.pth" for letter in letters}
+    found = {letter: _either(folder / f"checkpoint_{letter}") for letter in letters}
     is_run = bool(numbered_files(folder, STATE_PREFIX))
     numbered = {}
     for letter, path in found.items():
@@ -127,6 +127,12 @@ def find_checkpoints(folder: str | Path, letters: tuple[str, ...]) -> dict[str, 
             return {}
         found |= {letter: files[max(common)] for letter, files in numbered.items()}
     return found
+
+
+def _either(path: Path) -> Path:
+    """Complete a checkpoint's name with the first suffix of a file that is there; without one with the first."""
+    paths = [path.with_name(path.name + suffix) for suffix in SUFFIXES]
+    return next((path for path in paths if path.is_file()), paths[0])
 
 
 def find_checkpoint_folder(folder: str | Path, camera: str | None, letters: tuple[str, ...] = GENERATORS) -> Path:

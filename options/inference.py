@@ -59,7 +59,8 @@ def export_parser() -> Parser:
     """Build the parser of the command that takes weights out of a training run."""
     parser = Parser(
         "Copy the newest E, G1 and G2 of a training run to <output_dir>/<cam_name>/checkpoint_{E,G1,G2}.pth, where the "
-        "quick test finds them, and its gain bank. To measure a bank anew: main_export.py gains --help."
+        "quick test finds them, and its gain bank. To measure a bank anew: main_export.py gains --help. To use a "
+        "denoiser elsewhere: main_export.py denoiser --help."
     )
     parser.add_argument("--cam_name", default="DC", help="camera whose weights are taken")
     parser.add_argument(
@@ -69,6 +70,19 @@ def export_parser() -> Parser:
     )
     parser.add_argument("--output_dir", default="./pretrain/", help="folder of the weights")
     parser.add_argument("--half", action="store_true", help="store half precision; loading makes it float32 again")
+    parser.add_argument("--format", choices=("pth", "safetensors"), default="pth", help="format of the files")
+    return parser
+
+
+def denoiser_parser() -> Parser:
+    """Build the parser of `main_export.py denoiser`."""
+    parser = Parser(
+        "Write a trained denoiser as a .safetensors file that spandrel loads, and through it chaiNNer and ComfyUI; "
+        "main_eval.py denoise --denoisers NAME=FILE takes it, too.",
+        prog="main_export.py denoiser",
+    )
+    parser.add_argument("--denoiser", required=True, help="folder of a denoiser's training, or its checkpoint")
+    parser.add_argument("--output", type=_safetensors_path, required=True, help="file to write, NAME.safetensors")
     return parser
 
 
@@ -115,6 +129,13 @@ def without_effect(args: argparse.Namespace) -> list[str]:
     if args.NeCA_type == "S" and args.gain is not None:
         return [f"note: --gain {args.gain:g} has no effect with --NeCA_type S, whose level is --noise_level"]
     return []
+
+
+def _safetensors_path(text: str) -> str:
+    """Parse the name of a .safetensors file."""
+    if not text.endswith(".safetensors"):
+        raise argparse.ArgumentTypeError(f"{text!r}, expected a name that ends in .safetensors")
+    return text
 
 
 def _gain(text: str) -> float:

@@ -1,12 +1,23 @@
 """Weights on their way from a training run to pretrain/."""
 
+import json
+import struct
+
+import numpy as np
 import pytest
 import torch
 
 import main_export
 import main_train_jointly
+from evaluation.denoisers import make_denoiser
+from models import load_neca
+from models.network_dncnn import DnCNN
+from models.networks import network_checkpoint
 from models.pretrained import load_generators
 from tests.camera import CAMERA, command, make_camera
+from tests.conftest import ROOT
+from tests.refusal import refused
+from utils.checkpoints import load_checkpoint, save_checkpoint
 
 
 @pytest.mark.parametrize("half", [False, True])
@@ -35,3 +46,85 @@ def test_export_without_a_run_names_the_option(tmp_path):
     with pytest.raises(ValueError, match="--pretrain_dir"):
         main_export.main(["--pretrain_dir", str(tmp_path), "--output_dir", str(tmp_path / "out")])
     assert not (tmp_path / "out").exists()
+
+
+def export_demo_camera(folder, *more):
+    main_export.main(["--pretrain_dir", str(ROOT / "pretrain"), "--output_dir", str(folder), *more])
+
+
+def test_safetensors_make_the_same_noise_as_the_files_that_they_came_from(tmp_path):
+    export_demo_camera(tmp_path, "--format", "safetensors")
+    assert {path.suffix for path in (tmp_path / "DC").iterdir()} == {".safetensors", ".json"}
+    clean = np.random.default_rng(0).random((24, 32, 3), dtype=np.float32)
+    noisy = [load_neca(folder).synthesize(clean, gain=0.05) for folder in (ROOT / "pretrain/DC", tmp_path / "DC")]
+    np.testing.assert_array_equal(*noisy)
+
+
+def test_a_safetensors_file_is_what_the_format_says(tmp_path):
+    """Eight bytes of length, that much JSON, then the numbers: huggingface/safetensors, its README's section Format."""
+    export_demo_camera(tmp_path, "--format", "safetensors")
+    content = (tmp_path / "DC" / "checkpoint_E.safetensors").read_bytes()
+    (length,) = struct.unpack("<Q", content[:8])
+    header = json.loads(content[8 : 8 + length])
+    for name, tensor in load_generators(ROOT / "pretrain/DC")["E"].state_dict().items():
+        begin, end = (8 + length + offset for offset in header[name]["data_offsets"])
+        numbers = np.frombuffer(content[begin:end], {"F32": "<f4"}[header[name]["dtype"]])
+        np.testing.assert_array_equal(numbers.reshape(header[name]["shape"]), tensor.numpy())
+
+
+def test_two_formats_side_by_side_are_refused(tmp_path, capsys):
+    export_demo_camera(tmp_path)
+    words = ["--pretrain_dir", str(ROOT / "pretrain"), "--output_dir", str(tmp_path), "--format", "safetensors"]
+    assert "checkpoint_E.pth: there already, in another format" in refused(capsys, main_export.main, words)
+
+
+def test_a_damaged_safetensors_file_is_one_clear_line(tmp_path):
+    path = tmp_path / "x.safetensors"
+    path.write_bytes(b"0" * 100)
+    with pytest.raises(ValueError, match=r"x.safetensors: damaged or no safetensors file"):
+        load_checkpoint(path)
+
+
+def save_dncnn(path, **sizes):
+    torch.manual_seed(0)
+    network = DnCNN(**{"nc": 4, "nb": 8, "act_mode": "BR"} | sizes).eval()
+    save_checkpoint(path, network_checkpoint(network, 7))
+    return network
+
+
+def export_denoiser(tmp_path, **sizes):
+    network = save_dncnn(tmp_path / "checkpoint_G3_00000007.pth", **sizes)
+    output = tmp_path / "mine.safetensors"
+    words = ["denoiser", "--denoiser", str(tmp_path), "--output", str(output)]
+    return network, output, words
+
+
+@pytest.mark.parametrize("act_mode", ["R", "BR"])
+def test_spandrel_loads_an_exported_denoiser(tmp_path, act_mode):
+    spandrel = pytest.importorskip("spandrel")
+    network, output, words = export_denoiser(tmp_path, act_mode=act_mode)
+    main_export.main(words)
+    theirs = spandrel.ModelLoader().load_from_file(output).eval()
+    noisy = torch.rand(1, 3, 20, 24)
+    with torch.no_grad():
+        torch.testing.assert_close(theirs(noisy), network(noisy).clamp(0, 1))
+
+
+def test_an_exported_denoiser_is_one_of_ours_still(tmp_path):
+    network, output, words = export_denoiser(tmp_path)
+    main_export.main(words)
+    noisy = np.random.default_rng(0).random((20, 24, 3), dtype=np.float32)
+    denoiser = make_denoiser(str(output), torch.device("cpu"))
+    assert denoiser.name == "mine"
+    with torch.no_grad():
+        expected = network(torch.from_numpy(noisy).permute(2, 0, 1)[None])[0].permute(1, 2, 0)
+    np.testing.assert_allclose(denoiser.denoise(noisy), expected, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    "sizes, message", [({"act_mode": "BL"}, "layers BL"), ({"act_mode": "R", "nb": 7}, "7 layers")]
+)
+def test_a_denoiser_that_other_programs_would_get_wrong_is_not_exported(tmp_path, capsys, sizes, message):
+    _, output, words = export_denoiser(tmp_path, **sizes)
+    assert message in refused(capsys, main_export.main, words)
+    assert not output.exists()

@@ -1,5 +1,10 @@
-"""Checkpoints: dicts of tensors and plain values, written atomically, read without unpickling objects."""
+"""Checkpoints: dicts of tensors and plain values, written atomically, read without unpickling objects.
 
+A .safetensors file holds a network's weights as a flat dict, which other programs read, too, and in its metadata what
+else we know: the key `neca` is JSON of the checkpoint's plain values.
+"""
+
+import json
 import pickle
 import re
 from pathlib import Path
@@ -9,12 +14,26 @@ import torch
 
 from utils.files import atomic_path
 
+SAFETENSORS = ".safetensors"
+SUFFIXES = (".pth", SAFETENSORS)  # of checkpoints, in the order in which they are looked for
+METADATA = "neca"
+
 
 def save_checkpoint(path: str | Path, content: dict[str, Any]) -> None:
-    """Write a dict of tensors and plain values to `path`, atomically. Raise OSError if it cannot be written."""
+    """Write a dict of tensors and plain values to `path`, atomically; the suffix chooses the format.
+
+    A .safetensors file takes `model_state_dict` and, beside it, plain values. Raise OSError if it cannot be written.
+    """
     try:
         with atomic_path(path) as temporary:
-            torch.save(content, temporary)
+            if Path(path).suffix == SAFETENSORS:
+                from safetensors.torch import save_file  # few runs need it
+
+                values = {name: value for name, value in content.items() if name != "model_state_dict"}
+                weights = {name: tensor.contiguous() for name, tensor in content["model_state_dict"].items()}
+                save_file(weights, temporary, {METADATA: json.dumps(values)})
+            else:
+                torch.save(content, temporary)
     except RuntimeError as error:  # what PyTorch's own file writer raises on a full disk
         raise OSError(f"{path}: cannot be written, is the disk full? ({str(error).splitlines()[0]})") from None
 
@@ -23,11 +42,14 @@ def load_checkpoint(path: str | Path) -> dict[str, Any]:
     """Read a checkpoint to the CPU.
 
     Only tensors and plain values are accepted (`weights_only=True`): a file that would run code when unpickled is
-    refused. Raise ValueError that names the file if it is missing, truncated, refused or not a dict.
+    refused. A .safetensors file of other programs gives its tensors by their names, as their .pth files do. Raise
+    ValueError that names the file if it is missing, truncated, refused or not a dict.
     """
     path = Path(path)
     if not path.is_file():
         raise ValueError(f"{path}: no such checkpoint")
+    if path.suffix == SAFETENSORS:
+        return _load_safetensors(path)
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError:
@@ -39,6 +61,18 @@ def load_checkpoint(path: str | Path) -> dict[str, Any]:
     if not isinstance(content, dict):
         raise ValueError(f"{path}: holds a {type(content).__name__}, expected a dict")
     return content
+
+
+def _load_safetensors(path: Path) -> dict[str, Any]:
+    from safetensors import safe_open
+
+    try:
+        with safe_open(path, "pt") as file:
+            weights = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - no dict
+            values = json.loads((file.metadata() or {}).get(METADATA, "null"))
+    except Exception as error:  # safetensors raises its own SafetensorError, which is no ValueError
+        raise ValueError(f"{path}: damaged or no safetensors file ({type(error).__name__})") from None
+    return {**values, "model_state_dict": weights} if isinstance(values, dict) else weights
 
 
 def numbered_files(folder: Path, prefix: str, suffix: str = ".pth") -> list[Path]:
