@@ -1,6 +1,7 @@
 """Denoisers under one interface: networks from checkpoints, and classic methods."""
 
 import contextlib
+import importlib.metadata
 import multiprocessing
 import os
 import signal
@@ -9,11 +10,13 @@ from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
 import torch
 from skimage.restoration import estimate_sigma
+from torch import Tensor, nn
 
 from evaluation.noise_models import split_name
 from models.pretrained import MissingWeightsError, find_checkpoints, load_network
@@ -24,6 +27,7 @@ from utils.files import sha256_of
 from utils.image import to_uint8
 
 LATTICE_STEP = 3  # the paper's pixel-shuffle stride: pixels so far apart hardly correlate
+SPANDREL_OVERLAP = 64  # pixels that a tile of a network sees around it, whose reach nobody knows
 SMALLEST_BM3D = 16  # pixels; the package crashes on sides below its own blocks
 
 
@@ -47,24 +51,66 @@ class Denoiser:
 
 
 class NetworkDenoiser(Denoiser):
-    """A DnCNN of a checkpoint file. Raises ValueError that names the file when it is absent, damaged or none."""
+    """A network of a checkpoint file: a DnCNN of ours, or what the package spandrel knows.
+
+    Raises ValueError that names the file when it is absent, damaged or neither.
+    """
 
     classic = False
 
     def __init__(self, name: str, path: Path, device: torch.device, tile: int, self_ensemble: bool):
-        network = load_network("G3", path)
-        self.network = TiledDenoiser(network, tile, self_ensemble).to(device)
-        digest, epoch = sha256_of([path]), load_checkpoint(path).get("epoch")
-        sizes = f"DnCNN of {network.config['nb']} layers of {network.config['nc']} channels"
+        content = load_checkpoint(path)
+        if "model_state_dict" in content:
+            network, overlap = load_network("G3", path), None
+            what = f"DnCNN of {network.config['nb']} layers of {network.config['nc']} channels"
+        else:
+            network, overlap = SpandrelNoise(path, content), SPANDREL_OVERLAP
+            tile = tile if network.can_be_tiled else 0
+            what = network.description + f", tiles of {tile} pixels, on which its result may depend" * bool(tile)
+        self.network = TiledDenoiser(network, tile, self_ensemble, overlap=overlap).to(device)
+        digest, epoch = sha256_of([path]), content.get("epoch")
         trained = f", epoch {epoch}" if isinstance(epoch, int) else ""
         ensemble = ", mean over eight flips and rotations" * self_ensemble
-        super().__init__(name, f"{sizes}{trained}{ensemble}, SHA-256 {digest}")
+        super().__init__(name, f"{what}{trained}{ensemble}, SHA-256 {digest}")
         self.weights = {str(path): digest}
 
     def denoise(self, noisy: np.ndarray) -> np.ndarray:
         """Apply the network to the image."""
         image = torch.from_numpy(noisy.transpose(2, 0, 1)[None].copy())
         return self.network(image)[0].permute(1, 2, 0).contiguous().numpy()
+
+
+class SpandrelNoise(nn.Module):
+    """What a denoiser of an architecture that spandrel knows takes off an image: (N, 3, H, W) in [0, 1] -> the same.
+
+    spandrel finds the architecture by the names of the weights. Raises ValueError that names the file when the package
+    is not installed, the weights are of no architecture in it, or of none from RGB to RGB of the same size.
+    """
+
+    def __init__(self, path: Path, weights: dict[str, Any]):
+        super().__init__()
+        if find_spec("spandrel") is None:
+            raise ValueError(f"{path}: no DnCNN of ours; for other networks pip install spandrel")
+        import spandrel  # optional, and slow to import
+
+        try:
+            found = spandrel.ModelLoader().load_from_state_dict(spandrel.canonicalize_state_dict(weights))
+        except Exception as error:  # its own for unknown architectures, and what it stumbles over in damaged ones
+            reason = f"{type(error).__name__} {error}".splitlines()[0].strip()
+            raise ValueError(f"{path}: no DnCNN of ours, nor a network that spandrel knows ({reason})") from None
+        kind = (found.purpose, found.scale, found.input_channels, found.output_channels)
+        if kind != ("Restoration", 1, 3, 3):
+            raise ValueError(
+                f"{path}: {found.architecture.name} for {found.purpose}, expected a denoiser of RGB images"
+            )
+        self.network, self.restore = found.model, found  # the descriptor pads to the sizes that its network can take
+        self.can_be_tiled = found.tiling == spandrel.ModelTiling.SUPPORTED
+        version = importlib.metadata.version("spandrel")
+        self.description = " ".join([found.architecture.name, *found.tags]) + f" (spandrel {version})"
+
+    def forward(self, noisy: Tensor) -> Tensor:
+        """Predict the noise."""
+        return noisy - self.restore(noisy)
 
 
 class Noisy(Denoiser):

@@ -159,7 +159,8 @@ class TiledDenoiser(nn.Module):
 
     tile: side of a tile in pixels, rounded up to a multiple of 8, 0 for whole images; it changes memory and speed, not
     the result. Networks with instance normalisation take whole images. self_ensemble: the mean over the eight flips and
-    rotations of the image (Timofte et al. 2016), eight times the work.
+    rotations of the image (Timofte et al. 2016), eight times the work. overlap: `network` itself predicts the noise,
+    and nobody knows how far it sees. A tile sees `overlap` pixels around it, and the result may depend on both.
     """
 
     def __init__(
@@ -168,11 +169,12 @@ class TiledDenoiser(nn.Module):
         tile: int = DENOISER_TILE,
         self_ensemble: bool = False,
         dtype: torch.dtype = torch.float32,
+        overlap: int | None = None,
     ):
         super().__init__()
-        self.margin, self.self_ensemble = reach(network.model), self_ensemble
+        self.margin, self.self_ensemble = reach(network.model) if overlap is None else overlap, self_ensemble
         self.tile = 0 if self.margin is None else tile
-        self.noise = folded(network.model)  # (N, 3, H, W) -> (N, 3, H, W)
+        self.noise = folded(network.model) if overlap is None else network  # (N, 3, H, W) -> (N, 3, H, W)
         self.requires_grad_(False).eval().to(dtype)
 
     @torch.no_grad()
@@ -184,7 +186,7 @@ class TiledDenoiser(nn.Module):
             return sum(turned_back(self._denoise(turned(noisy, *turn)), *turn) for turn in TURNS) / len(TURNS)
 
     def _denoise(self, noisy: Tensor) -> Tensor:
-        size, weight = noisy.shape[-2:], self.noise[0].weight
+        size, weight = noisy.shape[-2:], next(self.noise.parameters())
         memory = torch.channels_last if weight.device.type == "cpu" else torch.contiguous_format
 
         def noise_in(inner: Window) -> Tensor:

@@ -282,3 +282,63 @@ def test_package_that_is_absent_is_told_with_the_command_that_installs_it(monkey
     with pytest.raises(ValueError, match="pip install PyWavelets"):
         make_denoiser("nlm", CPU)
     assert make_denoiser("nlm", CPU, sigma=5)
+
+
+def save_nafnet(path, **more):
+    """A small NAFNet, as its authors save it, and the network itself."""
+    nafnet = pytest.importorskip("spandrel.architectures.NAFNet").NAFNet
+    torch.manual_seed(0)
+    network = nafnet(width=4, middle_blk_num=1, enc_blk_nums=[1], dec_blk_nums=[1])
+    for weights in network.parameters():
+        torch.nn.init.normal_(weights, std=0.2)
+    torch.save({"params": network.state_dict()} | more, path)
+    return network.eval()
+
+
+@pytest.mark.parametrize("self_ensemble", [False, True])
+def test_a_network_of_spandrel_denoises_as_it_does_alone(tmp_path, self_ensemble):
+    network = save_nafnet(tmp_path / "nafnet.pth")
+    denoiser = make_denoiser(f"NAFNet={tmp_path / 'nafnet.pth'}", CPU, tile=0, self_ensemble=self_ensemble)
+    assert denoiser.identity.startswith("NAFNet 4w (spandrel")
+    with torch.no_grad():
+        image = torch.from_numpy(NOISY).permute(2, 0, 1)[None]
+        turns = [(image, lambda x: x)]
+        if self_ensemble:
+            turns = [
+                (torch.rot90(view, quarter, (2, 3)), lambda x, q=quarter, f=flip: torch.rot90(x, -q, (2, 3)).flip(f))
+                for quarter in range(4)
+                for flip, view in (((), image), ((3,), image.flip(3)))
+            ]
+        expected = torch.stack([back(network(view).clamp(0, 1)) for view, back in turns]).mean(0)
+    np.testing.assert_allclose(denoiser.denoise(NOISY), expected[0].permute(1, 2, 0), atol=1e-5)
+
+
+def test_a_network_of_spandrel_is_said_to_depend_on_its_tiles(tmp_path):
+    save_nafnet(tmp_path / "nafnet.pth")
+    denoiser = make_denoiser(str(tmp_path / "nafnet.pth"), CPU, tile=16)
+    assert "tiles of 16 pixels, on which its result may depend" in denoiser.identity
+    assert denoiser.denoise(NOISY).shape == NOISY.shape
+
+
+def test_a_foreign_checkpoint_that_holds_code_is_refused(tmp_path):
+    save_nafnet(tmp_path / "nafnet.pth", note=NotData())
+    with pytest.raises(ValueError, match=r"nafnet.pth: refused"):
+        make_denoiser(str(tmp_path / "nafnet.pth"), CPU)
+
+
+class NotData:
+    """What a checkpoint must not hold."""
+
+
+def test_weights_of_no_known_network_are_named(tmp_path):
+    pytest.importorskip("spandrel")
+    torch.save({"layer.weight": torch.zeros(3)}, tmp_path / "x.pth")
+    with pytest.raises(ValueError, match=r"x.pth: no DnCNN of ours, nor a network that spandrel knows"):
+        make_denoiser(str(tmp_path / "x.pth"), CPU)
+
+
+def test_other_networks_without_spandrel_name_the_package(tmp_path, monkeypatch):
+    torch.save({"layer.weight": torch.zeros(3)}, tmp_path / "x.pth")
+    monkeypatch.setattr(evaluation.denoisers, "find_spec", lambda name: None)
+    with pytest.raises(ValueError, match="pip install spandrel"):
+        make_denoiser(str(tmp_path / "x.pth"), CPU)
