@@ -14,9 +14,10 @@ from models.model_joint import JointModel
 from models.network_ncnet import UNET_STRIDE
 from models.networks import GENERATORS, build_networks, describe
 from models.pretrained import begin_from, require_unmixed
-from options.train_jointly import joint_options, network_configs, train_jointly_parser
+from options.train_jointly import MEASURED, joint_options, network_configs, train_jointly_parser
 from options.training import batch_settings, fixed_options, precision_of, schedule_options
 from synthesis.gains import write_run_banks
+from synthesis.start import measured_kernel, start_measured
 from utils.command import blame, run_command
 from utils.distributed import is_main, launch, main_first, rank, share_of, world_size
 from utils.run import Best, has_state, open_run, terminal_log
@@ -55,8 +56,9 @@ def train_camera(args: argparse.Namespace, fixed: dict, device: torch.device) ->
             schedule = Schedule(steps_per_epoch(len(train_pairs), args.batch_size), **schedule_options(args))
 
     # Model.
+    is_measured = args.init_type == MEASURED
     with blame("--patch_size, --pd_stride or --E_nb"):
-        networks = build_networks(configs, args.init_type, args.seed)
+        networks = build_networks(configs, "kaiming" if is_measured else args.init_type, args.seed)
     begin_epoch = None
     if args.use_pretrained and not has_state(folder):
         names = {letter: getattr(args, f"checkpoint_{letter}_name") for letter in networks}
@@ -67,13 +69,12 @@ def train_camera(args: argparse.Namespace, fixed: dict, device: torch.device) ->
     if args.train:
         with blame("--dir_save, or continue from them with --use_pretrained and --checkpoint_*_name"):
             require_unmixed(folder, begin_epoch)
-        if begin >= schedule.last_step:
+        if begin and begin >= schedule.last_step:
             raise ValueError(
                 f"nothing to train after epoch {begin_epoch}, step {begin}; ask for more --epochs or --steps"
             )
     if args.verbose:
         log.info(describe(networks))
-    model = JointModel(networks, options, args.seed, device, precision_of(args), rank(), world_size())
 
     # Run.
     recorded = vars(args) | {"training images": pairs_fingerprint(train_pairs), "sampling": SAMPLING}
@@ -87,16 +88,27 @@ def train_camera(args: argparse.Namespace, fixed: dict, device: torch.device) ->
     )
     with main_first(), blame("--cache_dir, or use --no_cache (with crops only)"):
         data = TrainingData([train_pairs], test_pairs, settings, log, train=args.train)
+
+    # Start from measurements.
+    kernel = None
+    if (is_measured or options.lambdas["colour"]) and args.train and not has_state(folder):
+        with blame("--train_img_dir"):
+            kernel = measured_kernel(data.reader, args.num_workers)
+        if is_measured and begin_epoch is None:
+            with blame("--init_type, --G2_nc, --G2_act_mode or --G2_final_act"):
+                start_measured(networks, kernel, data.reader, args.patch_size)
+
+    # Train.
+    parallel = rank(), world_size()
+    model = JointModel(networks, options, args.seed, device, precision_of(args), *parallel, kernel=kernel)
     batches_after = partial(data.batches_after, last_step=schedule.last_step, device=device, share=share)
     test = partial(measure_joint, model, data.test_images, args.seed, with_plots=args.use_tb)
 
     best = Best("score", networks=GENERATORS) if args.keep_best else None
-
-    # Train.
     try:
         if not args.train:
             test_only(model, test, schedule, run, begin)
-        elif train(model, batches_after, test, schedule, run, best, begin) and is_main():
+        elif train(model, batches_after, test, schedule, run, best, begin, begin_with_test=is_measured) and is_main():
             write_run_banks(run.models, scenes[0], args.cam_name, device, args.num_workers, log)
     finally:
         run.close()

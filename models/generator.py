@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from models.blocks import exact_convolutions
 from models.fast import FastGENet, FastNPNet, fast_ncnet
 from models.neca import Synthesis
+from models.network_npnet import split_mean
 from models.pretrained import (
     MissingWeightsError,
     find_checkpoint_folder,
@@ -278,13 +279,20 @@ class NoiseGenerator(nn.Module):
             levels = noise_levels(self.npnet, clean, strength, partial(self.to_network, dtype=noise.dtype))
         else:
             levels = [((slice(None), slice(None)), strength)]
-        for window, level in levels:
+        mean = None
+        for window, maps in levels:
+            level, mean_there = split_mean(maps, clean.shape[1])
             noise[(..., *window)] *= level
+            if mean_there is not None:
+                mean = torch.empty_like(noise) if mean is None else mean
+                mean[(..., *window)] = mean_there
             if out.noise_level is not None:
                 out.noise_level[(..., *window)] = level
         if out.sdnu is not None:
             out.sdnu.copy_(noise)
         for window, sdnc in correlated_tiles(self.ncnet, noise, self.tile, self.to_network):
+            if mean is not None:
+                sdnc = sdnc + mean[(..., *window)]
             fake = self.to_network(clean[(..., *window)], noise.dtype) + sdnc
             if not torch.isfinite(fake).all():
                 raise ValueError("the networks give noise that is not finite; check their weights (or dtype)")

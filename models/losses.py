@@ -1,12 +1,17 @@
 """Training targets and losses of NeCA, as stateless functions. Noise is in [0, 1] units."""
 
+import math
 from collections.abc import Callable
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from models.neca import correlate
+
 GAN_MODES = ("wgangp", "lsgan", "vanilla")
+LEAST_LEVEL = 0.3 / 255  # about what rounding to 8 bit makes alone, sqrt(1 / 12) grey levels
+HALF_LEVEL = 0.5 / 255
 
 
 def global_noise_level(noise: Tensor) -> Tensor:
@@ -22,6 +27,40 @@ def local_noise_level(noise: Tensor, window: int = 7) -> Tensor:
     """
     mean, mean_of_squares = (F.avg_pool2d(x, window, stride=1, padding=window // 2) for x in (noise, noise.square()))
     return (mean_of_squares - mean.square()).clamp_min(0).sqrt()
+
+
+def clipped_gaussian_nll(noisy: Tensor, middle: Tensor, noise_level: Tensor) -> Tensor:
+    """Return a noisy image's negative log-likelihood, in nats a value: (N, C, H, W) thrice -> scalar.
+
+    The image is Gaussian about `middle`, with this standard deviation, *before* it is clipped to [0, 1] (Tobin 1958): a
+    value at an end says only that the noise led there or beyond. So dark and bright places, whose visible noise has
+    lost a half, get the level that gives this half when it is clipped again. Levels below that of rounding count as it.
+    """
+    level = noise_level.clamp_min(LEAST_LEVEL)
+    inside = ((noisy - middle) / level).square() / 2 + (level * 255).log() + math.log(2 * math.pi) / 2
+    at_zero, at_one = (-torch.special.log_ndtr(room / level) for room in (HALF_LEVEL - middle, middle - 1 + HALF_LEVEL))
+    return torch.where(noisy < HALF_LEVEL, at_zero, torch.where(noisy > 1 - HALF_LEVEL, at_one, inside)).mean()
+
+
+def gain_error(gain: Tensor, noise: Tensor) -> Tensor:
+    """Return the mean squared error of the gain's logarithm: (N, 1, 1, 1), (N, C, H, W) -> scalar.
+
+    So an error of 10 % costs the same at every ISO, where `std1` of the published losses sees little but the highest.
+    Gains and noise below rounding's count as it.
+    """
+    gain, level = (strength.clamp_min(LEAST_LEVEL) for strength in (gain, global_noise_level(noise)))
+    return (gain / level).log().square().mean()
+
+
+def colouring_error(ncnet: Callable[[Tensor], Tensor], noise_level: Tensor, z: Tensor, kernel: Tensor) -> Tensor:
+    """Return the mean squared error of NCNet's noise, relative to its level, against `z` filtered by a kernel.
+
+    noise_level, z: (N, 3, H, W); kernel: (3, 3, K, K), of `models.noise_statistics.colouring_kernel` -> scalar. Pixels
+    that the kernel's or the network's borders reach, K // 2 on each side, do not count.
+    """
+    level, border = noise_level.clamp_min(LEAST_LEVEL), kernel.shape[-1] // 2
+    made = (correlate(ncnet, level * z) / level)[..., border:-border, border:-border]
+    return F.mse_loss(made, F.conv2d(z, kernel))
 
 
 def pixel_shuffle_down(noise: Tensor, stride: int, phase: tuple[int, int]) -> Tensor:

@@ -2,6 +2,7 @@
 
 import random
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, NamedTuple
 
 import torch
@@ -10,11 +11,13 @@ from torch import Tensor, nn
 
 from models import losses
 from models.neca import Synthesis, correlate, synthesize_w
+from models.network_npnet import split_mean
 from models.networks import GENERATORS, LETTERS, network_checkpoint
 from models.optimise import PUBLISHED, Precision, Update, averaged_copy, decayed, ema_update, to_float
 
 GENERATOR_SIDE = (*GENERATORS, "G3")  # in the order of their updates
 CRITICS = ("D1", "D2")
+MEASURED_LOSSES = ("gain", "nll", "colour")  # ours, in place of std1, of reg and std2, and of adv1 and adv2
 
 
 @dataclass(frozen=True)
@@ -26,7 +29,10 @@ class JointOptions:
     joint_start_epoch: int = 50
     separate_train: bool = False
     lambdas: dict[str, float] = field(
-        default_factory=lambda: {"reg": 1, "std1": 50, "std2": 10, "rec": 1, "adv1": 0.1, "adv2": 0.1, "gp": 10}
+        default_factory=lambda: (
+            {"reg": 1, "std1": 50, "std2": 10, "rec": 1, "adv1": 0.1, "adv2": 0.1, "gp": 10}
+            | dict.fromkeys(MEASURED_LOSSES, 0)
+        )
     )
     lr: dict[str, float] = field(
         default_factory=lambda: {letter: 1e-3 if letter == "G3" else 1e-4 for letter in LETTERS}
@@ -36,6 +42,11 @@ class JointOptions:
     betas: tuple[float, float] = (0.5, 0.9)
     adv_every: int | None = None  # None: as published, see below
     ema: float = 0.0  # decay of the generators' moving average; 0: none
+
+    @property
+    def has_critics(self) -> bool:
+        """Tell if the generators learn from critics at all."""
+        return bool(self.lambdas["adv1"] or self.lambdas["adv2"])
 
     @property
     def adversarial_every(self) -> int:
@@ -73,7 +84,8 @@ class JointModel:
     """Six networks with their optimisers, and the training step of NeCA.
 
     `networks` maps the letters E, G1, G2, G3, D1, D2 to modules, which move to `device`; all randomness of the steps
-    follows from `seed`. The `world_size` processes have equal shares of every batch.
+    follows from `seed`. The `world_size` processes have equal shares of every batch. `kernel` is the filter that the
+    loss `colour` teaches NCNet.
     """
 
     def __init__(
@@ -85,7 +97,9 @@ class JointModel:
         precision: Precision = PUBLISHED,
         rank: int = 0,
         world_size: int = 1,
+        kernel: Tensor | None = None,
     ):
+        self.kernel = kernel
         self.networks = {letter: networks[letter].to(device) for letter in LETTERS}
         self.options = options
         self.seed = seed
@@ -131,7 +145,8 @@ class JointModel:
         noise = noisy - clean
         values, fakes = self._generator_step(clean, noisy, noise, drawn, step, epoch)
         reals = {"D1": noise, "D2": losses.pixel_shuffle_down(noise, self.options.pd_stride, drawn.phase)}
-        values |= self._critic_step(reals, fakes, drawn.mixing)
+        if self.options.has_critics:
+            values |= self._critic_step(reals, fakes, drawn.mixing)
         for letter, average in self.averages.items():
             ema_update(average, self.networks[letter], self.options.ema, step)
         return {name: value.detach() for name, value in values.items()}
@@ -144,14 +159,15 @@ class JointModel:
     def _generator_step(self, clean, noisy, noise, drawn, step, epoch):
         """Update E, G1, G2 and G3; return losses, and detached fakes for the critics."""
         options = self.options
-        adversarial = step % options.adversarial_every == 0
+        adversarial = options.has_critics and step % options.adversarial_every == 0
         joint = epoch >= options.joint_start_epoch
         # Synthesise. NCNet needs a gradient only where a loss of this step reaches it.
-        gain = self._forward("E", noisy)  # (N, 1, 1, 1)
-        noise_level = self._forward("G1", clean, gain)  # (N, 3, P, P)
+        gain = self._forward("E", noisy, bool(options.lambdas["gain"]))  # (N, 1, 1, 1)
+        noise_level, mean = split_mean(self._forward("G1", clean, gain), clean.shape[1])  # (N, 3, P, P)
         sdnu = noise_level * drawn.z
         with torch.set_grad_enabled(adversarial or (joint and not options.separate_train)):
-            sdnc = correlate(lambda noise: self._forward("G2", noise), sdnu)
+            sdnc = correlate(partial(self._forward, "G2"), sdnu)
+            sdnc = sdnc if mean is None else sdnc + mean
         fakes = {"D1": sdnc, "D2": losses.pixel_shuffle_down(sdnu, options.pd_stride, drawn.phase)}
 
         values = {
@@ -162,6 +178,17 @@ class JointModel:
             # std2: the noise level is the local noise level.
             "std2": F.mse_loss(noise_level, losses.local_noise_level(noise)),
         }
+        if options.lambdas["gain"]:
+            # gain: the gain is the global noise level, to the same percentage at every ISO.
+            values["gain"] = losses.gain_error(gain, noise)
+        if options.lambdas["nll"]:
+            # nll: the noise level, and the mean if there is one, make the noisy image likely.
+            middle = clean if mean is None else clean + mean
+            values["nll"] = losses.clipped_gaussian_nll(noisy, middle, noise_level)
+        if options.lambdas["colour"]:
+            # colour: NCNet filters as the measured correlation asks.
+            ncnet, level = partial(self._forward, "G2"), noise_level.detach()
+            values["colour"] = losses.colouring_error(ncnet, level, drawn.z, self.kernel.to(drawn.z))
         if joint:
             # rec: the denoiser restores the clean image from the fake noisy one.
             fake = clean + (sdnc.detach() if options.separate_train else sdnc)
@@ -230,11 +257,13 @@ class JointModel:
             "networks": {letter: network.state_dict() for letter, network in self.networks.items()},
             "optimizers": {letter: optimizer.state_dict() for letter, optimizer in self.optimizers.items()},
             "averages": {letter: network.state_dict() for letter, network in self.averages.items()},
+            "kernel": self.kernel,
             "scalers": [update.scaler.state_dict() for update in (self.generator_update, self.critic_update)],
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Take over what `state_dict` returned."""
+        self.kernel = state.get("kernel")  # older states have none
         for letter, average in self.averages.items():
             average.load_state_dict(state["averages"][letter])
         for letter in LETTERS:

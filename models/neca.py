@@ -7,6 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from models.network_ncnet import UNET_STRIDE
+from models.network_npnet import split_mean
 
 Network = Callable[..., Tensor]
 
@@ -15,7 +16,8 @@ class Synthesis(NamedTuple):
     """Noise that NeCA makes for a clean image; all (N, 3, H, W), in [0, 1] units, not clipped.
 
     noise_level: NPNet's map, or the constant of NeCA-S; sdnu: the uncorrelated noise (signal-dependent,
-    neighbouring-uncorrelated; for NeCA-S signal-independent); sdnc: the neighbouring-correlated noise (NeCA-S: sinc);
+    neighbouring-uncorrelated; for NeCA-S signal-independent); sdnc: the neighbouring-correlated noise (NeCA-S: sinc), with
+    its mean where NPNet predicts one;
     fake: clean + sdnc.
     """
 
@@ -44,9 +46,11 @@ def correlate(ncnet: Network, noise: Tensor) -> Tensor:
 
 def synthesize_w(npnet: Network, ncnet: Network, clean: Tensor, gain: Tensor, z: Tensor) -> Synthesis:
     """NeCA-W: clean (N, 3, H, W) in [0, 1], gain (N, 1, 1, 1) from GENet or chosen, z ~ N(0, 1) of clean's shape."""
-    noise_level = npnet(clean, gain)
+    noise_level, mean = split_mean(npnet(clean, gain), clean.shape[1])
     sdnu = noise_level * z
     sdnc = correlate(ncnet, sdnu)
+    if mean is not None:
+        sdnc = sdnc + mean
     return Synthesis(noise_level, sdnu, sdnc, clean + sdnc)
 
 

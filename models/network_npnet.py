@@ -1,5 +1,6 @@
 """NPNet, the noise-level prediction network (letter G1)."""
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
@@ -19,8 +20,23 @@ def gain_normalise(features: Tensor, gain: Tensor) -> Tensor:
     return (features - mean) / (std + EPSILON) * gain
 
 
+def square_levels(maps: Tensor, channels: int) -> Tensor:
+    """Square the noise levels among NPNet's last features, not the means: (N, C or 2 C, H, W) -> the same."""
+    if maps.shape[1] == channels:
+        return maps.square()
+    return torch.cat([maps[:, :channels].square(), maps[:, channels:]], 1)
+
+
+def split_mean(maps: Tensor, channels: int) -> tuple[Tensor, Tensor | None]:
+    """Take apart what NPNet returns -> noise level (N, C, H, W), and mean (N, C, H, W) if it predicts one."""
+    return maps[:, :channels], maps[:, channels:] if maps.shape[1] > channels else None
+
+
 class NPNet(nn.Module):
-    """Predict the noise level of every pixel: clean (N, 3, H, W) in [0, 1], gain (N, 1, 1, 1) -> (N, 3, H, W) >= 0.
+    """Predict the noise level of every pixel: clean (N, C, H, W) in [0, 1], gain (N, 1, 1, 1) -> (N, C, H, W) >= 0.
+
+    With twice as many channels out as in, the others are the noise's mean at every pixel, a variant of ours: noise of
+    dark and of bright places has a mean, -9 grey levels at ISO 10000. `split_mean` tells the two apart.
 
     Source: paper, noise level prediction. As in the published code the last layer's output is squared, where the
     paper's figure adds the gain to it. No activation follows the first convolution (published).
@@ -28,6 +44,8 @@ class NPNet(nn.Module):
 
     def __init__(self, in_nc: int = 3, out_nc: int = 3, nc: int = 96):
         super().__init__()
+        if out_nc not in (in_nc, 2 * in_nc):
+            raise ValueError(f"NPNet with {out_nc} channels out, expected {in_nc}, or {2 * in_nc} with means")
         self.config = {"in_nc": in_nc, "out_nc": out_nc, "nc": nc}
         self.conv1 = conv(in_nc, nc, 7, padding_mode="reflect")
         self.conv2 = conv(nc, nc, 1)
@@ -36,8 +54,8 @@ class NPNet(nn.Module):
         self.conv5 = conv(nc, out_nc, 1)
 
     def forward(self, clean: Tensor, gain: Tensor) -> Tensor:
-        """Predict the noise level of every pixel: (N, 3, H, W), (N, 1, 1, 1) -> (N, 3, H, W)."""
+        """Predict the noise level of every pixel: (N, C, H, W), (N, 1, 1, 1) -> (N, C, H, W), or with means 2 C."""
         features = self.conv1(clean)  # (N, nc, H, W)
         for layer in (self.conv2, self.conv3, self.conv4):
             features = F.leaky_relu(gain_normalise(layer(features), gain), 0.01)
-        return self.conv5(features).square()  # (N, 3, H, W)
+        return square_levels(self.conv5(features), clean.shape[1])

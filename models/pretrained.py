@@ -21,9 +21,10 @@ PAPER_SIZES = {
     "D2": {"patch_size": 32, "halvings": HALVINGS["D2"]},
 }
 
-# RGB images in, and out of all but GENet, which gives the gain, and the critics, which score.
+# RGB images in, and out of all but GENet, which gives the gain, NPNet, which may give means too, and the critics.
 CHANNELS = {"E": {"in_nc": 3, "out_nc": 1}, "D1": {"in_nc": 3}, "D2": {"in_nc": 3}}
-CHANNELS |= {letter: {"in_nc": 3, "out_nc": 3} for letter in ("G1", "G2", "G3")}
+CHANNELS |= {letter: {"in_nc": 3, "out_nc": 3} for letter in ("G2", "G3")}
+CHANNELS["G1"] = {"in_nc": 3}
 
 # The authors' released files, by camera (their README): a folder each with checkpoint_{E,G1,G2}.pth.
 RELEASED = {
@@ -138,11 +139,12 @@ def _either(path: Path) -> Path:
 def find_checkpoint_folder(folder: str | Path, camera: str | None, letters: tuple[str, ...] = GENERATORS) -> Path:
     """Find the folder that holds a camera's networks: released weights, a training run's, or `folder` itself.
 
-    Without a camera only `folder` itself will do. Raises MissingWeightsError that says where it looked, which cameras
+    Of a run's, the best come before the newest. Without a camera only `folder` itself will do. Raises MissingWeightsError that says where it looked, which cameras
     are there and how to get weights.
     """
     root = Path(folder)
-    places = [root] if camera is None else [root / camera, root / camera / "models", root]
+    run = [] if camera is None else [root / camera, root / camera / "models" / "best", root / camera / "models"]
+    places = [*run, root]
     for place in places:
         if find_checkpoints(place, letters):
             return place

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from models.blocks import exact_convolutions
 from models.fast import FastGENet, FastNCNet, FastNPNet, folded, on_cores, reach
 from models.network_ncnet import UNET_STRIDE
+from models.network_npnet import square_levels
 
 GENET_SIDE = 256  # of GENet's tiles on the CPU: it sees only 6 pixels far, and small features are faster (models.fast)
 STRIP = (16, 512)  # rows and columns whose features of NPNet stay in a core's cache
@@ -66,7 +67,7 @@ def estimate_gain(genet: FastGENet, noisy: Tensor, side: int, to_network: ToNetw
 def noise_levels(
     npnet: FastNPNet, clean: Tensor, gain: Tensor, to_network: ToNetwork
 ) -> Iterator[tuple[Window, Tensor]]:
-    """Predict noise levels: clean (N, 3, H, W), gain (N, 1, 1, 1) -> strips of (N, 3, H, W), with their windows.
+    """Apply NPNet: clean (N, 3, H, W), gain (N, 1, 1, 1) -> strips of its (N, 3, H, W) or more, with their windows.
 
     NPNet normalises over the whole image, three times: one pass over it for each mean and standard deviation, one for
     the answer.
@@ -98,7 +99,8 @@ def noise_levels(
     for _ in range(npnet.GAIN_LAYERS):
         parts = torch.stack(list(on_cores(moments, range(len(strips)), gain.device)))
         normalisations.append(_normalisation(*parts.unbind(1), gain))
-    levels = on_cores(lambda number: features(number).square_(), range(len(strips)), gain.device)
+    channels = clean.shape[1]
+    levels = on_cores(lambda number: square_levels(features(number), channels), range(len(strips)), gain.device)
     for number, level in enumerate(levels):
         yield strips[number], level
         kept.pop(number, None)

@@ -2,6 +2,7 @@
 
 import argparse
 import math
+import shlex
 import sys
 from typing import NoReturn
 
@@ -14,10 +15,29 @@ class _DefaultsHelp(argparse.ArgumentDefaultsHelpFormatter):
 
 
 class Parser(argparse.ArgumentParser):
-    """ArgumentParser without abbreviations, with defaults in `--help` and one line for an error."""
+    """ArgumentParser without abbreviations, with defaults in `--help` and one line for an error.
+
+    An argument @FILE stands for the options in a file, in as many lines as one likes; # begins a comment.
+    """
 
     def __init__(self, description: str, **more):
-        super().__init__(description=description, formatter_class=_DefaultsHelp, allow_abbrev=False, **more)
+        more |= {"formatter_class": _DefaultsHelp, "allow_abbrev": False, "fromfile_prefix_chars": "@"}
+        super().__init__(description=description, **more)
+
+    def convert_arg_line_to_args(self, arg_line: str) -> list[str]:
+        """Split a line of an option file as a shell would."""
+        try:
+            return shlex.split(arg_line, comments=True)
+        except ValueError as error:
+            self.error(f"option file: {arg_line.strip()}: {error}")
+
+    def _read_args_from_files(self, arg_strings: list[str]) -> list[str]:
+        try:
+            return super()._read_args_from_files(arg_strings)
+        except UnicodeDecodeError:
+            self.error("an option file is no text")
+        except RecursionError:
+            self.error("an option file includes itself")
 
     def error(self, message: str) -> NoReturn:
         """End the command with one line that names what is wrong."""

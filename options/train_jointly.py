@@ -12,6 +12,7 @@ from options.training import add_data_options, add_precision_options, add_run_op
 
 WIDTHS = {"E": 96, "G1": 96, "G2": 64, "D1": 64, "D2": 64, "G3": 64}
 ACTIVATIONS = {"E": "R", "G2": "R", "D1": "L", "D2": "L", "G3": "BR"}
+MEASURED = "measured"  # kaiming, and then `models.measured`
 DEFAULTS = JointOptions()  # the published ones
 LAMBDAS = {
     "reg": "noise level near the gain",
@@ -21,6 +22,9 @@ LAMBDAS = {
     "adv2": "uncorrelated noise fools D2",
     "gp": "gradient penalty of the critics",
     "rec": "denoiser restores the clean image",
+    "gain": "gain near the global noise level, relative to it (ours; 0 with the published losses)",
+    "nll": "likelihood of the noisy image under the noise level (ours)",
+    "colour": "NCNet filters noise as the measured correlation asks (ours)",
 }
 
 
@@ -66,8 +70,11 @@ def _add_data_options(group) -> None:
 def _add_network_options(group) -> None:
     for letter in LETTERS:
         group.add_argument(f"--{letter}_in_nc", type=int, choices=(3,), default=3, help="input channels, RGB")
-        if letter in ("G1", "G2", "G3"):
+        if letter in ("G2", "G3"):
             group.add_argument(f"--{letter}_out_nc", type=int, choices=(3,), default=3, help="output channels, RGB")
+        if letter == "G1":
+            words = "3: noise levels (published); 6: also the noise's mean, which --lambda_nll teaches"
+            group.add_argument("--G1_out_nc", type=int, choices=(3, 6), default=3, help=words)
         group.add_argument(f"--{letter}_nc", type=positive_int, default=WIDTHS[letter], help="(first) width")
         if letter in ACTIVATIONS:
             group.add_argument(
@@ -82,7 +89,13 @@ def _add_network_options(group) -> None:
     group.add_argument("--G2_upsample_mode", choices=UP_MODES, default="upsampling", help="how NCNet grows")
     group.add_argument("--G2_padding_mode", choices=PADDING_MODES, default="zeros", help="padding of NCNet")
     group.add_argument("--G2_final_act", choices=tuple(FINAL_ACTIVATIONS), default="Tanh", help="last layer of NCNet")
-    group.add_argument("--init_type", choices=INIT_TYPES, default="normal", help="initial weights")
+    group.add_argument(
+        "--init_type",
+        choices=(*INIT_TYPES, MEASURED),
+        default="normal",
+        help=f"initial weights; {MEASURED}: set so that GENet measures noise and NCNet has the correlation of the "
+        "training images, with a test before the first step; --steps 0 stops there",
+    )
 
 
 def _add_optimisation_options(group) -> None:

@@ -25,7 +25,7 @@ CHANGEABLE = {
 def add_run_options(group, epochs: int, best: str) -> None:
     """Add how long a run lasts, what it keeps, where it computes; best: what `--keep_best` keeps, for the help."""
     group.add_argument("--epochs", type=positive_int, default=epochs, help="number of epochs to train for")
-    group.add_argument("--steps", type=positive_int, default=None, help="last step, if it comes before --epochs")
+    group.add_argument("--steps", type=natural_int, default=None, help="last step, if it comes before --epochs")
     group.add_argument("--test_epoch", type=positive_int, default=1, help="epochs between tests; each saves")
     group.add_argument("--val_step", type=positive_int, default=100000000, help="steps between further tests")
     group.add_argument("--log_step", type=positive_int, default=20, help="steps between log lines of the mean losses")

@@ -432,3 +432,32 @@ def test_diverging_run_names_the_step_and_saves_nothing(root, steps):
     with pytest.raises(ValueError, match=r"is (nan|inf|-inf) at step \d+; the batch's files: .*_NOISY_SRGB|not finite"):
         train(root, "--epochs", "100", "--steps", steps, "--test_epoch", "1", "--lr_E", "1e30", "--lr_G1", "1e30")
     assert not list(models(root).iterdir())
+
+
+MEASURED = "--init_type measured --G2_nc 6 --G1_out_nc 6 --lambda_gain 1 --lambda_nll 1 --lambda_colour 1"
+WITHOUT_CRITICS = f"{MEASURED} --lambda_adv1 0 --lambda_adv2 0".split()
+
+
+def test_measured_start_is_tested_and_saved_before_the_first_step(root):
+    train(root, *WITHOUT_CRITICS, "--steps", "0", "--keep_best")
+    (row,) = rows(root, "test")
+    assert row["step"] == 0 and row["lag1"] < 1
+    assert rows(root, "train") == []
+    assert best(root)["step"] == 0
+    load_generators(models(root))
+    before = weights(root)
+    train(root, *WITHOUT_CRITICS, "--steps", "1")  # and the training goes on from there
+    after = weights(root)
+    assert [row["step"] for row in rows(root, "train")] == [1]
+    moved = {
+        letter: any(not torch.equal(after[k], before[k]) for k in before if k.startswith(f"{letter}."))
+        for letter in LETTERS
+    }
+    assert moved == {"E": True, "G1": True, "G2": True, "G3": False, "D1": False, "D2": False}
+
+
+def test_measured_training_resumes_bit_identically(root):
+    train(root, *WITHOUT_CRITICS, "--steps", "4")
+    for last in ("1", "4"):
+        train(root, *WITHOUT_CRITICS, "--steps", last, save="again")
+    assert_same(weights(root), weights(root, "again"))

@@ -50,7 +50,7 @@ class Schedule:
     def last_step(self) -> int:
         """Return the step at which the training is complete."""
         steps = self.epochs * self.steps_per_epoch
-        return min(steps, self.steps or steps)
+        return steps if self.steps is None else min(steps, self.steps)
 
     def __str__(self) -> str:
         return f"{self.steps_per_epoch} steps per epoch, {self.last_step} steps in all"
@@ -101,6 +101,7 @@ def train(
     run: NullRun,
     best: Best | None = None,
     begin: int = 0,
+    begin_with_test: bool = False,
 ) -> bool:
     """Train until `schedule.last_step`, or until Ctrl-C, SIGTERM or SIGHUP, and tell if the run is complete.
 
@@ -115,6 +116,7 @@ def train(
         run: the folder that it all goes to.
         best: by which value of a test the best networks are kept, if they are.
         begin: step after which a new run begins, where the model's weights are those of an earlier training.
+        begin_with_test: save and test a new run's model before its first step.
     """
     resumed = load_state(model, run)
     step = resumed or begin
@@ -123,6 +125,11 @@ def train(
     run.begin(step)
     window = LossWindow()
     if resumed and schedule.tests_at(step) and not run.recorded("test", step):  # stopped before or in a test
+        measure(model, test, schedule, run, step, best)
+    if begin_with_test and step == begin:
+        if distributed.is_main():
+            epoch = schedule.epoch(step)
+            run.save(model.network_files(epoch), model.state_dict(), step, epoch, schedule.keep_checkpoints)
         measure(model, test, schedule, run, step, best)
     if step >= schedule.last_step:
         run.log.info("complete: %d steps are done; ask for more epochs or steps to go on", step)

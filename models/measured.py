@@ -1,0 +1,81 @@
+"""A start from measurements: networks that make nearly the right noise before any training.
+
+GENet becomes a meter of noise, NCNet the filter of the measured correlation, NPNet the mean noise level everywhere.
+Only weights are set: the networks, their forward passes and their files are the published ones.
+"""
+
+import math
+
+import torch
+from torch import Tensor, nn
+
+from models.losses import global_noise_level
+from models.network_genet import GENet
+from models.network_ncnet import NCNet
+from models.network_npnet import NPNet
+
+KERNEL = 7  # pixels a side, of NCNet's first convolution
+LANES = 6  # NCNet's channels that carry the filtered noise: three for its positive half, three for the negative one
+CONTRAST = 8  # of GENet's first filters: they see the noise in the first place, not the shift of a bias
+SMALL = {"NPNet": 0.1, "NCNet": 0.02}  # what is left of the random weights of the last layers
+
+
+@torch.no_grad()
+def start_from_measurements(networks: dict[str, nn.Module], kernel: Tensor, clean: Tensor, noisy: Tensor) -> None:
+    """Set the weights of E, G1 and G2, which were initialised at random, in place.
+
+    kernel: (3, 3, K, K) of `models.noise_statistics.colouring_kernel`, K odd and at least 7; clean, noisy:
+    (N, 3, P, P) in [0, 1], patches of the training images on which the meter is set. Raises ValueError for an NCNet
+    that cannot be set so.
+    """
+    noise = noisy - clean
+    _set_meter(networks["E"], noisy, noise)
+    _set_level(networks["G1"], noise)
+    _set_filter(networks["G2"], kernel)
+
+
+def _set_meter(genet: GENet, noisy: Tensor, noise: Tensor) -> None:
+    """Let GENet add up what high-pass filters see, on the scale of the noise's standard deviation."""
+    first, head = genet.model[0][0], genet.linear[0][0]
+    first.weight.sub_(first.weight.mean((2, 3), keepdim=True)).mul_(CONTRAST)  # blind to brightness
+    head.weight.abs_()
+    head.weight.mul_(global_noise_level(noise).mean() / genet(noisy, inside=True).mean())
+
+
+def _set_level(npnet: NPNet, noise: Tensor) -> None:
+    """Let NPNet, whose output is squared, begin near the mean noise level of all images."""
+    npnet.conv5.weight.mul_(SMALL["NPNet"])
+    npnet.conv5.bias[: noise.shape[1]] = math.sqrt(global_noise_level(noise).mean())
+
+
+def _set_filter(ncnet: NCNet, kernel: Tensor) -> None:
+    """Let NCNet filter noise: NCNet(v) + v = kernel * v, but for its last Tanh and a little of the random weights.
+
+    The first convolution makes kernel * v - v, both halves of which pass its ReLU in channels of their own; centre taps
+    carry them along the first skip connection to the head, which joins them.
+    """
+    config = ncnet.config
+    if config["nc"] < LANES or config["act_mode"] != "R" or config["final_act"] not in ("Tanh", "linear"):
+        raise ValueError(
+            f"NCNet of {config['nc']} channels, activation {config['act_mode']} and {config['final_act']} at the end: "
+            f"expected at least {LANES} channels, R and Tanh or linear to begin with the measured correlation"
+        )
+    first, second = (ncnet.encoders[0][place] for place in (0, 2))
+    decoder = [layer for layer in ncnet.decoders[-1] if isinstance(layer, nn.Conv2d)]
+    head = ncnet.decoder_head[0]
+    added = _cut(kernel)
+    added[range(3), range(3), KERNEL // 2, KERNEL // 2] -= 1  # NCNet's output is added to its input
+    first.weight[:LANES] = torch.cat([added, -added])
+    skipped = decoder[0].in_channels - config["nc"]  # the up-sampled features come before those of the skip connection
+    for layer, begin in ((second, 0), (decoder[0], skipped), (decoder[1], 0)):
+        layer.weight[:LANES] = 0
+        layer.weight[range(LANES), range(begin, begin + LANES), 1, 1] = 1
+    head.weight.mul_(SMALL["NCNet"])
+    head.weight[:, :LANES] = torch.cat([torch.eye(3), -torch.eye(3)], 1)[..., None, None]
+
+
+def _cut(kernel: Tensor) -> Tensor:
+    """Keep the middle of a kernel, at the same variance of each channel: (3, 3, K, K) -> (3, 3, 7, 7)."""
+    border = (kernel.shape[-1] - KERNEL) // 2
+    middle = kernel[..., border : border + KERNEL, border : border + KERNEL]
+    return middle / middle.square().sum((1, 2, 3), keepdim=True).sqrt()

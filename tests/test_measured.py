@@ -1,0 +1,111 @@
+"""The start from measurements, the losses that go with it, and NPNet's variant with a mean."""
+
+import pytest
+import torch
+import torch.nn.functional as F
+
+from models import NCNet, NoiseGenerator, NPNet, build_networks, synthesize_w
+from models.losses import clipped_gaussian_nll, colouring_error, gain_error
+from models.measured import start_from_measurements
+from tests.tiny import CONFIGS
+
+STD = 0.04
+
+
+def draw(*shape: int, seed: int = 0) -> torch.Tensor:
+    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed))
+
+
+@pytest.fixture(scope="module")
+def kernel():
+    """A filter of 17x17 that joins neighbours and channels, its taps all within 7x7: each channel's energy is 1."""
+    taps = torch.zeros(3, 3, 17, 17)
+    taps[:, :, 5:12, 5:12] = 0.1 * draw(3, 3, 7, 7, seed=1)
+    taps[range(3), range(3), 8, 8] += 1
+    return taps / taps.square().sum((1, 2, 3), keepdim=True).sqrt()
+
+
+@pytest.fixture(scope="module", params=["upsampling", "pixelshuffle", "convtranspose", "upsampling_conv"])
+def started(request, kernel):
+    configs = {letter: CONFIGS[letter] for letter in ("E", "G1", "G2")}
+    configs["E"], configs["G2"] = {"nc": 16}, {"nc": 8, "upsample_mode": request.param}
+    networks = build_networks(configs, "kaiming", 0)
+    clean = torch.full((4, 3, 48, 48), 0.5)
+    start_from_measurements(networks, kernel, clean, clean + STD * draw(4, 3, 48, 48))
+    return networks
+
+
+@torch.no_grad()
+def test_ncnet_filters_noise_by_the_kernel_from_the_start(started, kernel):
+    z = draw(2, 3, 64, 64, seed=2)
+    level = torch.full((2, 3, 64, 64), STD)
+    assert colouring_error(started["G2"], level, z, kernel) < 0.01
+    white = F.mse_loss(z[..., 8:-8, 8:-8], F.conv2d(z, kernel))
+    assert white > 0.3, "the filter changes white noise, so the test can fail"
+
+
+@torch.no_grad()
+def test_genet_measures_noise_and_not_brightness_from_the_start(started):
+    genet, noise = started["E"], draw(1, 3, 64, 64, seed=3)
+    gains = [genet(bright + std * noise, inside=True).item() for bright in (0.2, 0.8) for std in (STD, 2 * STD)]
+    assert gains[0] == pytest.approx(STD, rel=0.2)
+    assert gains[1] == pytest.approx(2 * gains[0], rel=0.1)
+    assert gains[:2] == pytest.approx(gains[2:], rel=0.1)
+
+
+@torch.no_grad()
+def test_npnet_begins_near_the_noise_level(started):
+    level = started["G1"](torch.rand(1, 3, 32, 32), torch.full((1, 1, 1, 1), STD))
+    assert level.mean() == pytest.approx(STD, rel=0.2)
+
+
+@pytest.mark.parametrize("config", [{"nc": 4}, {"nc": 8, "act_mode": "BR"}, {"nc": 8, "final_act": "exp"}])
+def test_ncnet_that_cannot_carry_the_filter_is_refused(kernel, config):
+    networks = build_networks({"E": {"nc": 4}, "G1": {"nc": 4}}, "kaiming", 0) | {"G2": NCNet(**config)}
+    image = torch.rand(1, 3, 32, 32)
+    with pytest.raises(ValueError, match="expected at least 6 channels"):
+        start_from_measurements(networks, kernel, image, image + 0.1 * draw(1, 3, 32, 32))
+
+
+@pytest.mark.parametrize("clean", [0.02, 0.5, 0.97])
+@pytest.mark.parametrize("mean", [0.0, -0.03])
+def test_likelihood_finds_level_and_mean_of_noise_that_was_clipped(clean, mean):
+    """Near the ends half of the noise is lost, and the std of what is left is far too small."""
+    noisy = (clean + mean + 0.1 * draw(1, 1, 400, 400)).clamp(0, 1)
+    levels = torch.linspace(0.05, 0.15, 41)
+    means = torch.linspace(-0.06, 0.06, 25)
+    found = [
+        (clipped_gaussian_nll(noisy, torch.full_like(noisy, clean + m), torch.full_like(noisy, s)).item(), s, m)
+        for s in levels.tolist()
+        for m in means.tolist()
+    ]
+    _, level, shift = min(found)
+    assert level == pytest.approx(0.1, abs=0.004)
+    assert shift == pytest.approx(mean, abs=0.006)
+
+
+@pytest.mark.parametrize("level", [0.002, 0.05])
+def test_gain_error_is_relative(level):
+    noise = level * draw(2, 3, 64, 64)
+    gain = noise.std((1, 2, 3), keepdim=True)
+    assert gain_error(gain, noise) == pytest.approx(0, abs=1e-9)
+    assert gain_error(1.1 * gain, noise).item() == pytest.approx(torch.tensor(1.1).log().square().item(), rel=1e-3)
+
+
+@torch.no_grad()
+def test_mean_of_npnet_is_added_to_the_noise_whatever_the_tile():
+    networks = build_networks({"E": {"nc": 4}, "G1": {"nc": 4, "out_nc": 6}, "G2": {"nc": 4}}, "kaiming", 0)
+    clean, z, gain = torch.rand(1, 3, 90, 120), draw(1, 3, 90, 120), torch.full((1, 1, 1, 1), STD)
+    whole = synthesize_w(networks["G1"], networks["G2"], clean, gain, z)
+    maps = networks["G1"](clean, gain)
+    torch.testing.assert_close(whole.sdnu, maps[:, :3] * z)
+    without = synthesize_w(lambda *inputs: maps[:, :3], networks["G2"], clean, gain, z)
+    torch.testing.assert_close(whole.sdnc - without.sdnc, maps[:, 3:])
+    tiled = NoiseGenerator(networks, tile=32).synthesize(clean, gain=STD, z=z, maps=True)
+    for name in ("noise_level", "sdnc", "fake"):
+        torch.testing.assert_close(getattr(tiled, name), getattr(whole, name), rtol=1e-3, atol=1e-4)
+
+
+def test_npnet_with_other_numbers_of_channels_is_refused():
+    with pytest.raises(ValueError, match="expected 3, or 6 with means"):
+        NPNet(out_nc=4)
