@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from models.blocks import exact_convolutions
 from models.fast import FastGENet, FastNPNet, fast_ncnet
 from models.neca import Synthesis
-from models.network_npnet import split_mean
+from models.network_npnet import split_moments
 from models.pretrained import (
     MissingWeightsError,
     find_checkpoint_folder,
@@ -273,26 +273,27 @@ class NoiseGenerator(nn.Module):
     def _synthesize(
         self, clean: Tensor, strength: Tensor, by_gain: bool, noise: Tensor, clip: bool, out: Synthesis
     ) -> None:
-        """Fill `out` where it is not None; `noise` holds z and then the uncorrelated noise."""
+        """Fill `out` where it is not None; `noise` holds z and then, unless NPNet predicts moments, sdnu."""
         strength = strength.to(self.device, noise.dtype)
         if by_gain:
             levels = noise_levels(self.npnet, clean, strength, partial(self.to_network, dtype=noise.dtype))
         else:
             levels = [((slice(None), slice(None)), strength)]
-        mean = None
+        moments = None
         for window, maps in levels:
-            level, mean_there = split_mean(maps, clean.shape[1])
-            noise[(..., *window)] *= level
-            if mean_there is not None:
-                mean = torch.empty_like(noise) if mean is None else mean
-                mean[(..., *window)] = mean_there
+            level, mean = split_moments(maps, clean.shape[1])
+            if mean is None:
+                noise[(..., *window)] *= level
+            else:
+                moments = torch.empty(2, *noise.shape).to(noise) if moments is None else moments
+                moments[(0, ..., *window)], moments[(1, ..., *window)] = level, mean
             if out.noise_level is not None:
                 out.noise_level[(..., *window)] = level
         if out.sdnu is not None:
-            out.sdnu.copy_(noise)
+            out.sdnu.copy_(noise if moments is None else moments[0] * noise)
         for window, sdnc in correlated_tiles(self.ncnet, noise, self.tile, self.to_network):
-            if mean is not None:
-                sdnc = sdnc + mean[(..., *window)]
+            if moments is not None:
+                sdnc = sdnc.mul_(moments[(0, ..., *window)]).add_(moments[(1, ..., *window)])
             fake = self.to_network(clean[(..., *window)], noise.dtype) + sdnc
             if not torch.isfinite(fake).all():
                 raise ValueError("the networks give noise that is not finite; check their weights (or dtype)")

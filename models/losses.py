@@ -52,13 +52,14 @@ def gain_error(gain: Tensor, noise: Tensor) -> Tensor:
     return (gain / level).log().square().mean()
 
 
-def colouring_error(ncnet: Callable[[Tensor], Tensor], noise_level: Tensor, z: Tensor, kernel: Tensor) -> Tensor:
+def colouring_error(ncnet: Callable[[Tensor], Tensor], noise_level: Tensor | None, z: Tensor, kernel: Tensor) -> Tensor:
     """Return the mean squared error of NCNet's noise, relative to its level, against `z` filtered by a kernel.
 
-    noise_level, z: (N, 3, H, W); kernel: (3, 3, K, K), of `models.noise_statistics.colouring_kernel` -> scalar. Pixels
-    that the kernel's or the network's borders reach, K // 2 on each side, do not count.
+    noise_level (None: 1), z: (N, 3, H, W); kernel: (3, 3, K, K), of `models.noise_statistics.colouring_kernel` ->
+    scalar. Pixels that the kernel's or the network's borders reach, K // 2 on each side, do not count.
     """
-    level, border = noise_level.clamp_min(LEAST_LEVEL), kernel.shape[-1] // 2
+    level = torch.ones_like(z) if noise_level is None else noise_level.clamp_min(LEAST_LEVEL)
+    border = kernel.shape[-1] // 2
     made = (correlate(ncnet, level * z) / level)[..., border:-border, border:-border]
     return F.mse_loss(made, F.conv2d(z, kernel))
 

@@ -10,8 +10,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from models import losses
-from models.neca import Synthesis, correlate, synthesize_w
-from models.network_npnet import split_mean
+from models.neca import Synthesis, correlated_noise, synthesize_w
+from models.network_npnet import split_moments
 from models.networks import GENERATORS, LETTERS, network_checkpoint
 from models.optimise import PUBLISHED, Precision, Update, averaged_copy, decayed, ema_update, to_float
 
@@ -163,11 +163,10 @@ class JointModel:
         joint = epoch >= options.joint_start_epoch
         # Synthesise. NCNet needs a gradient only where a loss of this step reaches it.
         gain = self._forward("E", noisy, bool(options.lambdas["gain"]))  # (N, 1, 1, 1)
-        noise_level, mean = split_mean(self._forward("G1", clean, gain), clean.shape[1])  # (N, 3, P, P)
+        noise_level, mean = split_moments(self._forward("G1", clean, gain), clean.shape[1])  # (N, 3, P, P)
         sdnu = noise_level * drawn.z
         with torch.set_grad_enabled(adversarial or (joint and not options.separate_train)):
-            sdnc = correlate(partial(self._forward, "G2"), sdnu)
-            sdnc = sdnc if mean is None else sdnc + mean
+            sdnc = correlated_noise(partial(self._forward, "G2"), noise_level, mean, drawn.z)
         fakes = {"D1": sdnc, "D2": losses.pixel_shuffle_down(sdnu, options.pd_stride, drawn.phase)}
 
         values = {
@@ -187,7 +186,7 @@ class JointModel:
             values["nll"] = losses.clipped_gaussian_nll(noisy, middle, noise_level)
         if options.lambdas["colour"]:
             # colour: NCNet filters as the measured correlation asks.
-            ncnet, level = partial(self._forward, "G2"), noise_level.detach()
+            ncnet, level = partial(self._forward, "G2"), noise_level.detach() if mean is None else None
             values["colour"] = losses.colouring_error(ncnet, level, drawn.z, self.kernel.to(drawn.z))
         if joint:
             # rec: the denoiser restores the clean image from the fake noisy one.

@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from models.network_ncnet import UNET_STRIDE
-from models.network_npnet import split_mean
+from models.network_npnet import split_moments
 
 Network = Callable[..., Tensor]
 
@@ -16,8 +16,7 @@ class Synthesis(NamedTuple):
     """Noise that NeCA makes for a clean image; all (N, 3, H, W), in [0, 1] units, not clipped.
 
     noise_level: NPNet's map, or the constant of NeCA-S; sdnu: the uncorrelated noise (signal-dependent,
-    neighbouring-uncorrelated; for NeCA-S signal-independent); sdnc: the neighbouring-correlated noise (NeCA-S: sinc), with
-    its mean where NPNet predicts one;
+    neighbouring-uncorrelated; for NeCA-S signal-independent); sdnc: the neighbouring-correlated noise (NeCA-S: sinc);
     fake: clean + sdnc.
     """
 
@@ -44,14 +43,22 @@ def correlate(ncnet: Network, noise: Tensor) -> Tensor:
     return ncnet(padded)[..., :height, :width] + noise
 
 
+def correlated_noise(ncnet: Network, noise_level: Tensor, mean: Tensor | None, z: Tensor) -> Tensor:
+    """Make NeCA-W's noise from white noise z ~ N(0, 1), all (N, C, H, W): NCNet(v) + v of v = noise_level z (paper).
+
+    With means, noise_level (NCNet(z) + z) + mean in place of it: NCNet mixes channels, so that only after it the levels
+    are those that a likelihood has found for each channel.
+    """
+    if mean is None:
+        return correlate(ncnet, noise_level * z)
+    return noise_level * correlate(ncnet, z) + mean
+
+
 def synthesize_w(npnet: Network, ncnet: Network, clean: Tensor, gain: Tensor, z: Tensor) -> Synthesis:
     """NeCA-W: clean (N, 3, H, W) in [0, 1], gain (N, 1, 1, 1) from GENet or chosen, z ~ N(0, 1) of clean's shape."""
-    noise_level, mean = split_mean(npnet(clean, gain), clean.shape[1])
-    sdnu = noise_level * z
-    sdnc = correlate(ncnet, sdnu)
-    if mean is not None:
-        sdnc = sdnc + mean
-    return Synthesis(noise_level, sdnu, sdnc, clean + sdnc)
+    noise_level, mean = split_moments(npnet(clean, gain), clean.shape[1])
+    sdnc = correlated_noise(ncnet, noise_level, mean, z)
+    return Synthesis(noise_level, noise_level * z, sdnc, clean + sdnc)
 
 
 def synthesize_s(ncnet: Network, clean: Tensor, noise_level: float, z: Tensor) -> Synthesis:

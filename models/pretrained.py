@@ -139,8 +139,8 @@ def _either(path: Path) -> Path:
 def find_checkpoint_folder(folder: str | Path, camera: str | None, letters: tuple[str, ...] = GENERATORS) -> Path:
     """Find the folder that holds a camera's networks: released weights, a training run's, or `folder` itself.
 
-    Of a run's, the best come before the newest. Without a camera only `folder` itself will do. Raises MissingWeightsError that says where it looked, which cameras
-    are there and how to get weights.
+    Of a run's, the best come before the newest. Without a camera only `folder` itself will do. Raises
+    MissingWeightsError that says where it looked, which cameras are there and how to get weights.
     """
     root = Path(folder)
     run = [] if camera is None else [root / camera, root / camera / "models" / "best", root / camera / "models"]

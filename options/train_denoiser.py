@@ -105,8 +105,8 @@ def _add_source_options(group) -> None:
         "--fit_images",
         type=natural_int,
         default=100,
-        help="crops of each camera and ISO that awgn, heteroscedastic, coloured and coloured-phase are fitted on, evenly spaced over "
-        "the training scenes; 0: all",
+        help="crops of each camera and ISO that awgn, heteroscedastic, coloured and coloured-phase are fitted on, "
+        "evenly spaced over the training scenes; 0: all",
     )
 
 

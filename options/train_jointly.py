@@ -73,7 +73,7 @@ def _add_network_options(group) -> None:
         if letter in ("G2", "G3"):
             group.add_argument(f"--{letter}_out_nc", type=int, choices=(3,), default=3, help="output channels, RGB")
         if letter == "G1":
-            words = "3: noise levels (published); 6: also the noise's mean, which --lambda_nll teaches"
+            words = "3: noise levels before NCNet (published); 6: levels and means of the noise after it"
             group.add_argument("--G1_out_nc", type=int, choices=(3, 6), default=3, help=words)
         group.add_argument(f"--{letter}_nc", type=positive_int, default=WIDTHS[letter], help="(first) width")
         if letter in ACTIVATIONS:

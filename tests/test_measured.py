@@ -1,4 +1,4 @@
-"""The start from measurements, the losses that go with it, and NPNet's variant with a mean."""
+"""The start from measurements, the losses that go with it, and NPNet's variant with moments."""
 
 import pytest
 import torch
@@ -7,6 +7,7 @@ import torch.nn.functional as F
 from models import NCNet, NoiseGenerator, NPNet, build_networks, synthesize_w
 from models.losses import clipped_gaussian_nll, colouring_error, gain_error
 from models.measured import start_from_measurements
+from models.neca import correlate
 from tests.tiny import CONFIGS
 
 STD = 0.04
@@ -93,19 +94,19 @@ def test_gain_error_is_relative(level):
 
 
 @torch.no_grad()
-def test_mean_of_npnet_is_added_to_the_noise_whatever_the_tile():
+def test_moments_of_npnet_are_those_of_the_noise_whatever_the_tile():
     networks = build_networks({"E": {"nc": 4}, "G1": {"nc": 4, "out_nc": 6}, "G2": {"nc": 4}}, "kaiming", 0)
     clean, z, gain = torch.rand(1, 3, 90, 120), draw(1, 3, 90, 120), torch.full((1, 1, 1, 1), STD)
     whole = synthesize_w(networks["G1"], networks["G2"], clean, gain, z)
-    maps = networks["G1"](clean, gain)
-    torch.testing.assert_close(whole.sdnu, maps[:, :3] * z)
-    without = synthesize_w(lambda *inputs: maps[:, :3], networks["G2"], clean, gain, z)
-    torch.testing.assert_close(whole.sdnc - without.sdnc, maps[:, 3:])
+    level, mean = networks["G1"](clean, gain).split(3, dim=1)
+    assert level.min() >= 0 and mean.min() < 0
+    torch.testing.assert_close(whole.sdnu, level * z)
+    torch.testing.assert_close(whole.sdnc, level * correlate(networks["G2"], z) + mean)
     tiled = NoiseGenerator(networks, tile=32).synthesize(clean, gain=STD, z=z, maps=True)
-    for name in ("noise_level", "sdnc", "fake"):
+    for name in ("noise_level", "sdnu", "sdnc", "fake"):
         torch.testing.assert_close(getattr(tiled, name), getattr(whole, name), rtol=1e-3, atol=1e-4)
 
 
 def test_npnet_with_other_numbers_of_channels_is_refused():
-    with pytest.raises(ValueError, match="expected 3, or 6 with means"):
+    with pytest.raises(ValueError, match="expected 3, or 6 for moments"):
         NPNet(out_nc=4)

@@ -5,8 +5,10 @@ from pathlib import Path
 
 import pytest
 
+from models.model_joint import MEASURED_LOSSES
 from options.train_jointly import joint_options, network_configs, train_jointly_parser
 from options.training import fixed_options
+from tests.conftest import ROOT
 
 PUBLISHED = list(csv.DictReader((Path(__file__).parent / "published_train_options.csv").open()))
 RENAMED = {
@@ -52,7 +54,15 @@ def test_published_command_of_the_readme_is_accepted_as_written():
     assert options.separate_train
     assert options.lr_decay_2 == (80,)
     assert options.lr == {"E": 1e-4, "G1": 1e-4, "G2": 1e-4, "G3": 1e-3, "D1": 1e-4, "D2": 1e-4}
-    assert options.lambdas == {"reg": 1, "std1": 50, "std2": 10, "adv1": 0.1, "adv2": 0.1, "gp": 10, "rec": 1}
+    assert options.lambdas == {
+        "reg": 1,
+        "std1": 50,
+        "std2": 10,
+        "adv1": 0.1,
+        "adv2": 0.1,
+        "gp": 10,
+        "rec": 1,
+    } | dict.fromkeys(MEASURED_LOSSES, 0)
 
 
 def test_right_spelling_is_accepted_beside_the_published_one():
@@ -106,3 +116,35 @@ def test_options_fixed_on_resume_are_those_that_change_the_weights():
     fixed = fixed_options(train_jointly_parser())
     assert {"patch_size", "seed", "lr_E", "augment", "G2_nc", "cam_name", "lambda_gp"} <= set(fixed)
     assert not {"epochs", "steps", "device", "num_workers", "dir_save", "use_tb", "cache_dir", "cache"} & set(fixed)
+
+
+def test_option_file_stands_for_its_options_and_later_ones_win(tmp_path):
+    (tmp_path / "recipe.txt").write_text("# a comment\n--cam_name GP  --patch_size 48   # another\n\n--ema 0.5\n")
+    args = train_jointly_parser().parse_args([f"@{tmp_path}/recipe.txt", "--ema", "0.9"])
+    assert (args.cam_name, args.patch_size, args.ema) == ("GP", 48, 0.9)
+
+
+@pytest.mark.parametrize(
+    "content, said",
+    [(b"@{self}", "includes itself"), (b"--cam_name 'G", "No closing quotation"), (b"\xff\xfe", "no text")],
+)
+def test_bad_option_file_ends_in_one_line(tmp_path, capsys, content, said):
+    path = tmp_path / "recipe.txt"
+    path.write_bytes(content.replace(b"{self}", str(path).encode()))
+    with pytest.raises(SystemExit):
+        train_jointly_parser().parse_args([f"@{path}"])
+    message = capsys.readouterr().err
+    assert said in message and message.count("\n") == 1
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "options" / "recipes").glob("*.txt")), ids=lambda path: path.stem)
+def test_recipe_is_accepted(path):
+    args = train_jointly_parser().parse_args([f"@{path}"])
+    joint_options(args)
+    network_configs(args)
+
+
+def test_published_recipe_changes_nothing_but_what_the_published_command_does():
+    args = train_jointly_parser().parse_args([f"@{ROOT}/options/recipes/published.txt"])
+    changed = {name for name, value in vars(args).items() if value != train_jointly_parser().get_default(name)}
+    assert changed == {"batch_size", "augment", "test_epoch", "separate_train", "lr_decay_2"}
