@@ -18,7 +18,7 @@ def measured_kernel(reader: Reader, num_workers: int) -> Tensor:
     Raises ValueError as `models.fitting.fit_noise`.
     """
     chosen = evenly_spaced(range(len(reader)), IMAGES)
-    found = fit_noise({"all": chosen}, lambda index: [(reader.name(index), *reader.pair(index))], num_workers)
+    found = fit_noise({"all": chosen}, lambda index: [(reader.name(index), *reader.pair(index), (0, 0))], num_workers)
     return found["all"].kernel
 
 
