@@ -5,6 +5,7 @@ import sys
 from pathlib import Path
 
 from data.crop import CropSettings, claim_target, crop_all, find_jobs
+from data.mosaic import RECORD, store_origins
 from data.sidd import find_misnamed, find_scenes
 from options.data import crop_parser
 from utils.command import blame, run_command
@@ -25,6 +26,10 @@ def main(arguments: list[str] | None = None) -> int:
     with blame("--target"):
         results = crop_all(jobs, settings, args.num_workers)
 
+    cut = [folder for folder in {job.folder for job in jobs} if folder.is_dir()]
+    with blame("--target"):
+        found = store_origins(Path(args.target), sorted(cut), args.num_workers) if not failures else 0
+
     if hasattr(os, "sync"):  # not on Windows
         os.sync()  # the crops are not flushed one by one
 
@@ -37,6 +42,8 @@ def main(arguments: list[str] | None = None) -> int:
         f"{2 * len(jobs)} images of {len(scenes)} scenes in {args.target}: {written} crops written, "
         f"{2 * skipped} images skipped (complete before), {len(failures)} failures"
     )
+    if found:
+        print(f"{found} images are kept whole: their places in the camera's mosaic are in {args.target}/{RECORD}")
     return 1 if failures else 0
 
 

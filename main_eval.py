@@ -6,6 +6,7 @@ from pathlib import Path
 
 from data.benchmarks.dnd import find_dnd
 from data.benchmarks.sidd import read_benchmark
+from data.mosaic import find_origins, with_origins
 from data.pairs import find_pairs
 from data.splits import read_list, select_scenes
 from evaluation import denoising_report
@@ -52,6 +53,8 @@ def judge_noise(args: argparse.Namespace) -> None:
         listed = read_list(args.scene_list) if args.scene_list else None
         scenes, chosen, training = select_scenes(args.data_dir, args.cam_name, args.data_prep_dir, args.split, listed)
     pairs = evenly_spaced(find_pairs([scenes[name] for name in chosen]), args.max_images)
+    origins = find_origins([scenes[name] for name in dict.fromkeys((*chosen, *training))], args.num_workers)
+    pairs = with_origins(pairs, origins)
     with blame("--output_dir"):
         check_apart(folder, [args.data_dir, *(split_name(given)[1] for given in args.fake_dir)])
     choice = ModelChoice(
@@ -62,6 +65,7 @@ def judge_noise(args: argparse.Namespace) -> None:
         training=[scenes[name] for name in training],
         fit_images=args.fit_images,
         num_workers=args.num_workers,
+        origins=origins,
     )
     with blame("--fake_dir"):
         fakes = find_fakes(args.fake_dir, pairs)
@@ -73,7 +77,7 @@ def judge_noise(args: argparse.Namespace) -> None:
         log.info("note: %s", remark)
     log.info("scenes: %d; models: %s", len(chosen), ", ".join(model.name for model in candidates.models))
     split = args.scene_list or args.split
-    remarks = remarks_on(len(pairs), len(chosen), args.data_dir, split, args.draws, args.seed, args.cam_name)
+    remarks = remarks_on(pairs, len(chosen), args.data_dir, split, args.draws, args.seed, args.cam_name)
 
     # Evaluate.
     with blame("--models"):

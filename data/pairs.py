@@ -2,6 +2,7 @@
 
 import hashlib
 import re
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import groupby
@@ -17,6 +18,7 @@ from metrics import noise_of
 from utils.image import MAX_MEGAPIXELS, png_size, read_image
 
 FRAME_FORM = re.compile(r"(.*)NOISY_SRGB_\d+(_\d{5})?", re.ASCII)
+CROP_NUMBER = re.compile(r"_\d{5}$", re.ASCII)  # of a crop of a frame
 # Mean absolute difference, in grey levels, of two clean frames of one scene: SIDD's differ by less than 1.
 SAME_SCENE = 2.0
 SMALLEST = 16  # pixels a side that the metrics can measure
@@ -32,6 +34,10 @@ class ImagePair:
     size: tuple[int, int]  # height and width of both files
     box: Box  # within the files
     name: str  # of the noisy crop, relative to the scene, also where it is cut from a frame here
+    # Cut from a frame, at even rows and columns: its first pixel is the mosaic's. Of others only the noise tells where
+    # they begin (`data.mosaic`).
+    is_cut: bool = True
+    origin: tuple[int, int] = (0, 0)  # row and column of the first pixel in the 2x2 mosaic of the camera
     other: tuple[Path, Path] | None = None  # clean and noisy file with the same place of the scene's next frame
 
     @property
@@ -66,7 +72,7 @@ def find_pairs(folders: list[Path], smallest: int = SMALLEST) -> list[ImagePair]
 def _pairs_of(folder: Path, cropped: bool, smallest: int) -> list[ImagePair]:
     parse_scene(folder.name)
     files = find_crops(folder) if cropped else _find_frames(folder)
-    others = _other_frames(files)
+    others, frames = _other_frames(files), Counter(CROP_NUMBER.sub("", noisy.stem) for _, noisy in files)
     pairs = []
     for clean, noisy in files:
         size = _checked_size(clean, noisy)
@@ -75,7 +81,10 @@ def _pairs_of(folder: Path, cropped: bool, smallest: int) -> list[ImagePair]:
             raise ValueError(f"{noisy}: {boxes[0].height}x{boxes[0].width} pixels, expected at least {smallest} a side")
         for number, box in enumerate(boxes, start=1):
             name = noisy.name if cropped else crop_name(noisy, number)
-            pairs.append(ImagePair(folder, clean, noisy, size, box, f"noisy/{name}", others.get(noisy)))
+            is_cut = len(boxes) > 1 or frames[CROP_NUMBER.sub("", noisy.stem)] > 1
+            origin = box.top % 2, box.left % 2
+            place = size, box, f"noisy/{name}", is_cut, origin
+            pairs.append(ImagePair(folder, clean, noisy, *place, others.get(noisy)))
     return sorted(pairs, key=lambda pair: pair.name)
 
 

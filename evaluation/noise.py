@@ -46,7 +46,7 @@ def evaluate(pairs: list[ImagePair], models: list[NoiseModel], draws: int, seed:
     with_other = any(model.name == "real" for model in models)
 
     def read(windows: list[ImagePair]) -> list[tuple[Sample, Reference]]:
-        return [(sample, Reference(sample.clean, sample.noisy)) for sample in read_samples(windows, with_other)]
+        return [(sample, _reference(sample)) for sample in read_samples(windows, with_other)]
 
     with tqdm(total=len(pairs), desc="evaluate", unit="image", disable=None) as bar:
         samples = (sample for batch in in_threads(read, by_file(pairs), num_workers) for sample in batch)
@@ -58,6 +58,10 @@ def evaluate(pairs: list[ImagePair], models: list[NoiseModel], draws: int, seed:
     if not results.rows:
         raise ValueError(f"{', '.join(model.name for model in models)}: no noise for any of the images")
     return results
+
+
+def _reference(sample: Sample) -> Reference:
+    return Reference(sample.clean, sample.noisy, sample.pair.origin, sample.pair.is_cut)
 
 
 def _fakes(

@@ -24,6 +24,7 @@ class Description(NamedTuple):
     spectrum: np.ndarray  # (3, 32) dB
     channels: np.ndarray  # (3, 3)
     level_sums: np.ndarray  # (3, 3, 16)
+    phases: np.ndarray  # (3, 3, 2, 2), from the mosaic's first position on
 
     @property
     def levels(self) -> np.ndarray:
@@ -31,24 +32,28 @@ class Description(NamedTuple):
         return metrics.noise_level_function(self.level_sums)
 
 
-def describe(noise: np.ndarray, clean_uint8: np.ndarray) -> Description:
-    """Describe noise in whole grey levels, (H, W, 3)."""
+def describe(noise: np.ndarray, clean_uint8: np.ndarray, origin: tuple[int, int] = (0, 0)) -> Description:
+    """Describe noise in whole grey levels, (H, W, 3); origin: where it begins in the 2x2 mosaic."""
     return Description(
         metrics.count_levels(noise),
         metrics.autocorrelation(noise),
         metrics.spectrum(noise),
         metrics.channel_correlation(noise),
         metrics.noise_level_sums(noise, clean_uint8),
+        np.roll(metrics.phase_profile(noise), origin, (2, 3)),
     )
 
 
 class Reference:
-    """The real noise of an image pair, (H, W, 3) uint8 each, and its description, which all fakes share."""
+    """The real noise of an image pair, (H, W, 3) uint8 each, and its description, which all fakes share.
 
-    def __init__(self, clean: np.ndarray, noisy: np.ndarray):
-        self.clean = clean
+    origin: where the images begin in the 2x2 mosaic; is_cut: whether that is known for sure (`ImagePair`).
+    """
+
+    def __init__(self, clean: np.ndarray, noisy: np.ndarray, origin: tuple[int, int] = (0, 0), is_cut: bool = True):
+        self.clean, self.origin, self.is_cut = clean, origin, is_cut
         self.noise = metrics.noise_of(noisy, clean)
-        self.description = describe(self.noise, self.clean)
+        self.description = describe(self.noise, self.clean, origin)
 
 
 class Comparison:
@@ -61,13 +66,15 @@ class Comparison:
         image = np.clip(reference.clean + fake_noise, 0, 255)
         self.real, self.free, self.clipped = reference.noise, fake_noise, image - reference.clean
         self.rounded = metrics.noise_of(np.rint(image).astype(np.uint8), reference.clean)
-        self.described, self.made = reference.description, describe(self.rounded, reference.clean)
+        self.described, self.made = reference.description, describe(self.rounded, reference.clean, reference.origin)
+        self.is_aligned = reference.is_cut
 
 
 class Metric(NamedTuple):
     """A metric of the evaluation: its function, and how the report treats it.
 
-    ranked: the best model is marked; best: its value for the truth; tabulated: it has columns in report and CSV file.
+    ranked: the best model is marked; best: its value for the truth; tabulated: it has columns in report and CSV file;
+    compared: the report has its differences between models.
     """
 
     measure: Callable[[Comparison], float]
@@ -75,6 +82,7 @@ class Metric(NamedTuple):
     ranked: bool = True
     best: float = 0
     tabulated: bool = True
+    compared: bool = False
 
 
 # kld and kld_naflow, which drop empty bins, are no divergences: a fake without noise can score below a perfect one.
@@ -98,15 +106,18 @@ METRICS = {
     "kld_exact": Metric(
         lambda fake: metrics.kld_exact(fake.real, fake.rounded),
         "KL(real || fake) with a bin for every grey-level difference and add-one smoothing; clipped and rounded",
+        compared=True,
     ),
     "akld": Metric(
         lambda fake: metrics.akld(fake.real, fake.clipped),
         "DANet's KL divergence of local variances; clipped, not rounded. The mean over L draws is AKLD at that L; "
         "two draws of one process score .04 to .08: see the floor's row",
+        compared=True,
     ),
     "acf": Metric(
         lambda fake: metrics.acf_distance(fake.described.autocorrelation, fake.made.autocorrelation),
         "RMS difference of autocorrelation over lags up to 4 pixels",
+        compared=True,
     ),
     "psd": Metric(
         lambda fake: metrics.psd_distance(fake.described.spectrum, fake.made.spectrum),
@@ -115,11 +126,13 @@ METRICS = {
     "xcorr": Metric(
         lambda fake: metrics.xcorr_distance(fake.described.channels, fake.made.channels),
         "largest difference of channel correlations",
+        compared=True,
     ),
     "nlf": Metric(
         lambda fake: metrics.nlf_distance(fake.described.levels, fake.made.levels),
         "mean relative difference of the noise's std by clean intensity, 16 bins of at least 500 pixels; the real std "
         "counts as at least that of rounding, 0.29",
+        compared=True,
     ),
     "std": Metric(
         lambda fake: metrics.std(fake.real, fake.rounded), "standard deviation, fake over real; best is 1", best=1
@@ -131,6 +144,13 @@ METRICS = {
         lambda fake: metrics.nlf_mean_distance(fake.described.levels, fake.made.levels),
         "mean difference of the noise's mean by clean intensity, grey levels",
         tabulated=False,
+    ),
+    "phase": Metric(
+        lambda fake: metrics.phase_distance(fake.described.phases, fake.made.phases, fake.is_aligned),
+        "RMS difference of the noise's variance and lag-1 covariances at the four positions of the 2x2 Bayer mosaic, "
+        "each minus its mean over them and over the mean variance; the best of four alignments for images that are no "
+        "crops of a frame",
+        compared=True,
     ),
 }
 SCORE = (
@@ -154,6 +174,7 @@ class Evidence:
     autocorrelation: np.ndarray = field(default_factory=lambda: np.zeros((9, 9)))  # channels' mean
     spectrum: np.ndarray = field(default_factory=lambda: np.zeros(metrics.spectrum_frequencies().shape))  # same, dB
     level_sums: np.ndarray = field(default_factory=lambda: np.zeros((3, 3, 16)))
+    phases: np.ndarray = field(default_factory=lambda: np.zeros((3, 3, 2, 2)))
     example: np.ndarray | None = None  # the first image's noise, its middle, (h, w, 3) in grey levels
 
     def add(self, description: Description, noise: np.ndarray) -> None:
@@ -163,6 +184,7 @@ class Evidence:
         self.autocorrelation += description.autocorrelation.mean(axis=0)
         self.spectrum += description.spectrum.mean(axis=0)
         self.level_sums += description.level_sums
+        self.phases += description.phases
         if self.example is None:
             top, left = (max(0, side - EXAMPLE_SIDE) // 2 for side in noise.shape[:2])
             self.example = noise[top : top + EXAMPLE_SIDE, left : left + EXAMPLE_SIDE].copy()

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from data.crop import Box
+from data.mosaic import Origins, with_origins
 from data.pairs import ImagePair, Sample, by_file, find_pairs, read_samples
 from data.sidd import parse_scene
 from evaluation.noise_metrics import REAL
@@ -71,7 +72,7 @@ class ModelChoice:
 
     names: of JUDGED; None: all that can be had. noise_level: of NeCA-S in grey levels; None: each image's true
     std. training: scenes that the Gaussian references are fitted on, `fit_images` crops of each ISO (0: all), with
-    `num_workers` threads.
+    `num_workers` threads. origins: of images that are not cut from frames, by `data.mosaic.find_origins`.
     """
 
     camera: str
@@ -81,6 +82,7 @@ class ModelChoice:
     training: Sequence[Path]
     fit_images: int
     num_workers: int
+    origins: Origins
 
 
 @dataclass
@@ -110,23 +112,27 @@ def _hashes(files: Mapping[str, Path]) -> dict[str, str]:
 def _fitted(choice: ModelChoice, names: list[str], remarks: list[str]) -> list[NoiseModel]:
     if not choice.training:
         raise AbsentError(f"there are no scenes of {choice.camera} in the training list that are not evaluated on")
-    fits, counts = fit_on_scenes(choice.training, choice.fit_images, choice.num_workers)
+    fits, counts = fit_on_scenes(choice.training, choice.fit_images, choice.num_workers, choice.origins)
     remarks.append(f"{', '.join(names)}: fitted on training crops, {counts}.")
     fitted = [fitted_model(kind, fits) for kind in FITTED]
     models = fitted + [TimesStd(model, name=f"{model.name}{TIMES_STD}") for model in fitted]
     return sorted((model for model in models if model.name in names), key=lambda model: names.index(model.name))
 
 
-def fit_on_scenes(folders: Sequence[Path], images_per_iso: int, num_workers: int) -> tuple[dict[int, Fit], str]:
+def fit_on_scenes(
+    folders: Sequence[Path], images_per_iso: int, num_workers: int, origins: Origins
+) -> tuple[dict[int, Fit], str]:
     """Fit the noise of scenes, ISO by ISO, and say how many crops of how many scenes that took."""
     by_iso: dict[int, list[Path]] = {}
     for folder in folders:
         by_iso.setdefault(parse_scene(folder.name).iso, []).append(folder)
-    pairs = {iso: evenly_spaced(find_pairs(of), images_per_iso) for iso, of in sorted(by_iso.items())}
+    pairs = {
+        iso: with_origins(evenly_spaced(find_pairs(of), images_per_iso), origins) for iso, of in sorted(by_iso.items())
+    }
     counts = ", ".join(f"{len(of)} of ISO {iso} ({len(by_iso[iso])} scenes)" for iso, of in pairs.items())
 
     def read(pairs: list[ImagePair]) -> list[tuple]:
-        return [(sample.pair.noisy, sample.clean, sample.noisy, (0, 0)) for sample in read_samples(pairs)]
+        return [(sample.pair.noisy, sample.clean, sample.noisy, sample.pair.origin) for sample in read_samples(pairs)]
 
     return fit_noise({iso: by_file(of) for iso, of in pairs.items()}, read, num_workers), counts
 
@@ -271,6 +277,7 @@ def fake_noise(model: NoiseModel, sample: Sample, seed: int, draw: int) -> np.nd
         to_tensor(sample.noisy[None]),
         names=[sample.pair.label],
         other_noise=None if sample.other_noise is None else to_tensor(sample.other_noise[None]),
+        origins=[sample.pair.origin],
     )
     white = model.white_noise(*sample.clean.shape[:2], seed, f"{sample.pair.label.replace('/', ' ')} {draw}")
     noise = model.noise(images, white)

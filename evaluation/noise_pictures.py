@@ -29,14 +29,17 @@ def draw_pictures(evidence: dict[tuple[int, str], Evidence], models: list[str]) 
             for iso in isos
         }
 
-    maps = {}
+    maps, phases = {}, {}
     for name in names:
         parts = [part for (_, noise), part in evidence.items() if noise == name]
-        maps[shown_name(name)] = sum(part.autocorrelation for part in parts) / sum(part.images for part in parts)
+        images = sum(part.images for part in parts)
+        maps[shown_name(name)] = sum(part.autocorrelation for part in parts) / images
+        phases[shown_name(name)] = 1 + sum(part.phases[:, 0] for part in parts) / images
     intensity = (np.arange(NLF_BINS) + 0.5) * (256 / NLF_BINS)
     levels = by_iso(lambda part: noise_level_function(part.level_sums)[1])
     return {
         "autocorrelation": charts.autocorrelation_maps(maps),
+        "phases": charts.mosaic_tiles(phases),
         "spectra": charts.spectra(spectrum_frequencies(), by_iso(lambda part: part.spectrum / part.images)),
         "noise_levels": charts.noise_level_functions(intensity, levels),
         "histograms": charts.histograms(by_iso(lambda part: part.counts)),

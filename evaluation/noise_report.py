@@ -1,12 +1,14 @@
 """Write down an evaluation of noise models: report.md, report.html, results.csv, results.json and the pictures."""
 
 import math
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
+from data.pairs import ImagePair
 from data.splits import published_split
 from evaluation.noise import COLUMNS, Results
 from evaluation.noise_metrics import METRICS, REAL, SCORE, WHITE_NOISE_TERMS
@@ -29,7 +31,8 @@ from utils.report import Picture, Sections, Table
 
 SHOWN = ("score", *(name for name, metric in METRICS.items() if metric.tabulated))
 RANKED = ("score", *(name for name, metric in METRICS.items() if metric.ranked))
-COMPARED = ("score", "kld_exact", "akld", "acf", "xcorr", "nlf")
+COMPARED = ("score", *(name for name, metric in METRICS.items() if metric.compared))
+BEST_ABOVE_0 = ", ".join(f"{name}, whose best is {metric.best}" for name, metric in METRICS.items() if metric.best)
 # A fake whose std is further off than this is not ranked in anything: one without noise has little bias.
 STD_RANGE = (0.5, 2.0)
 SHOWN_DIGITS = 3  # models that look equal to the reader are equally good
@@ -38,6 +41,7 @@ CAPTIONS = {
     "scores": "Structure-aware score of the ranked models with the spread between images (one standard deviation).",
     "noises": "Noise of one image per ISO, its middle, around grey; all noises of a row magnified alike.",
     "autocorrelation": "Autocorrelation of the noise, mean of channels, images and ISOs; the middle, lag (0, 0), is 1.",
+    "phases": "Variance of the noise by position in the 2x2 Bayer mosaic, over its mean; mean of images and ISOs.",
     "spectra": "Radial power spectra, mean of channels and images.",
     "noise_levels": "Noise level functions: standard deviation by clean intensity. The coloured and the "
     "heteroscedastic model are fitted to the same one.",
@@ -72,7 +76,7 @@ def write_report(
         write_image(folder / f"{name}.png", image)
     table = summary_table(
         summary,
-        f"Means over images and draws; lower is better, but for std, whose best is 1. Score: mean of "
+        f"Means over images and draws; lower is better, but for {BEST_ABOVE_0}. Score: mean of "
         f"{WHITE_NOISE_TERMS}; 0 is the truth, 1 white Gaussian noise.",
     )
     sections = _sections(folder, remarks, table, summary, by_iso)
@@ -94,7 +98,7 @@ def _sections(folder: Path, remarks: list[str], table: Table, summary: Summary, 
         "": remarks,
         "Summary": [table, *[f"Not ranked, {reason}: {', '.join(unranked)}."] * bool(unranked), pictures["scores"]],
         "Noise, magnified": [pictures["noises"]],
-        "Structure": [pictures["autocorrelation"], pictures["spectra"]],
+        "Structure": [pictures["autocorrelation"], pictures["phases"], pictures["spectra"]],
         "Intensity and histogram": [pictures["noise_levels"], pictures["histograms"]],
     }
     if len(by_iso) > 1:
@@ -102,13 +106,21 @@ def _sections(folder: Path, remarks: list[str], table: Table, summary: Summary, 
     return sections
 
 
-def remarks_on(images: int, scenes: int, data_dir: str, split: str, draws: int, seed: int, camera: str) -> list[str]:
+def remarks_on(
+    pairs: list[ImagePair], scenes: int, data_dir: str, split: str, draws: int, seed: int, camera: str
+) -> list[str]:
     """Say on which images the models are judged, and how."""
     remarks = [
-        f"Images: {images}, of {scenes} scenes of {data_dir}, split {split}; draws of each random model: {draws}; "
+        f"Images: {len(pairs)}, of {scenes} scenes of {data_dir}, split {split}; draws of each random model: {draws}; "
         f"seed: {seed}. Fakes are clipped and rounded to 8 bit, unless a metric's definition says otherwise; those "
         "from a folder and those called real are rounded for all."
     ]
+    if found := Counter(pair.origin for pair in pairs if not pair.is_cut):
+        places = ", ".join(f"{origin} {count}" for origin, count in sorted(found.items()))
+        remarks.append(
+            f"{found.total()} images are no crops of a frame. Where they begin in the camera's mosaic was found by the "
+            f"noise (row, column and number of images: {places}), and phase is that of the best of four alignments."
+        )
     if published_split(camera):
         remarks.append("In SIDD's published split every test scene is also seen in training, under another exposure.")
     return remarks

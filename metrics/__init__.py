@@ -5,6 +5,7 @@ Images are (H, W, C) uint8; noise is (H, W, C) in grey levels, the real one in w
 
 from metrics.histogram import akld, count_levels, kld, kld_exact, kld_flow, kld_naflow
 from metrics.images import noise_of, psnr, ssim
+from metrics.phase import align_phases, phase, phase_distance, phase_profile
 from metrics.structure import (
     WHITE_NOISE,
     acf,
@@ -33,6 +34,7 @@ __all__ = [
     "acf",
     "acf_distance",
     "akld",
+    "align_phases",
     "autocorrelation",
     "bias",
     "channel_correlation",
@@ -48,6 +50,9 @@ __all__ = [
     "noise_level_function",
     "noise_level_sums",
     "noise_of",
+    "phase",
+    "phase_distance",
+    "phase_profile",
     "psd",
     "psd_distance",
     "psnr",

@@ -135,7 +135,9 @@ def fit_training_images(path: Path, reader: Reader, most: int, num_workers: int)
     for number, pair in enumerate(reader.pairs):
         numbers.setdefault((pair.scene.camera, pair.scene.iso), []).append(number)
     chosen = {group: evenly_spaced(of, most) for group, of in sorted(numbers.items())}
-    found = fit_noise(chosen, lambda number: [(reader.name(number), *reader.pair(number), (0, 0))], num_workers)
+    found = fit_noise(
+        chosen, lambda number: [(reader.name(number), *reader.pair(number), reader.pairs[number].origin)], num_workers
+    )
     by_camera: dict[str, dict[int, Fit]] = {}
     for (camera, iso), fit in found.items():
         by_camera.setdefault(camera, {})[iso] = fit

@@ -48,7 +48,7 @@ def test_all_models_are_evaluated_on_every_test_image_and_draw(root):
 
 def test_results_are_written_for_people_and_for_programs(root, capsys):
     evaluate(root, "--html")
-    pictures = {"scores", "noises", "autocorrelation", "spectra", "noise_levels", "histograms"}
+    pictures = {"scores", "noises", "autocorrelation", "phases", "spectra", "noise_levels", "histograms"}
     files = {f"{name}.png" for name in pictures} | {"report.md", "report.html", "results.csv", "results.json"}
     assert {path.name for path in (root / "out").iterdir()} == files
     report = (root / "out" / "report.md").read_text()
@@ -65,7 +65,7 @@ def test_results_are_written_for_people_and_for_programs(root, capsys):
 def test_report_pages_show_the_same_pictures(root):
     evaluate(root, "--models", "AWGN-image", "--html")
     page = (root / "out" / "report.html").read_text()
-    assert page.count("data:image/png;base64,") == 6
+    assert page.count("data:image/png;base64,") == 7
 
 
 def test_same_seed_gives_the_same_rows_whatever_the_workers(root):

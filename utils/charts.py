@@ -53,6 +53,24 @@ def autocorrelation_maps(maps: dict[str, np.ndarray]) -> np.ndarray:
     return to_pixels(figure)
 
 
+def mosaic_tiles(tiles: dict[str, np.ndarray]) -> np.ndarray:
+    """Draw values at the positions of the 2x2 mosaic, 1 on average: name -> (3, 2, 2), a row for each channel."""
+    known = _known(tiles)
+    limit = max([0.05] + [np.abs(values[np.isfinite(values)] - 1).max(initial=0) for values in known.values()])
+    titles = [name if channel == 0 else "" for channel in range(3) for name in known]
+    figure, axes = make_panels("Variance by position in the mosaic", titles, "", "", len(known), (1.6, 1.3))
+    for number, axis in enumerate(axes):
+        channel, column = divmod(number, len(known))
+        values = list(known.values())[column][channel]
+        axis.imshow(values, "RdBu_r", vmin=1 - limit, vmax=1 + limit)
+        axis.set(xticks=[], yticks=[], ylabel="" if column else CHANNELS[channel])
+        axis.grid(False)
+        for y, x in np.argwhere(np.isfinite(values)):
+            ink = "white" if abs(values[y, x] - 1) > 0.6 * limit else "black"
+            axis.text(x, y, f"{values[y, x]:.2f}", color=ink, size=SMALL, ha="center", va="center")
+    return to_pixels(figure)
+
+
 def spectra(frequencies: np.ndarray, curves: Curves) -> np.ndarray:
     """Draw power spectra, a panel for each group: (K,) in cycles per pixel, (K,) in dB by group and name."""
     frequencies = np.asarray(frequencies, float).ravel()
