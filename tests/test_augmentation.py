@@ -1,6 +1,7 @@
 """The augmentation: new noise at every call, ruled by PyTorch's seeds, in workers and out of them."""
 
 import pickle
+import re
 
 import pytest
 import torch
@@ -9,6 +10,7 @@ from torchvision.transforms import v2
 
 from models.augmentation import AddCameraNoise
 from models.generator import NoiseGenerator
+from tests.conftest import ROOT
 from tests.test_generator import save_generator
 from tests.tiny import tiny_networks
 
@@ -149,3 +151,28 @@ def test_unfit_image_is_refused(generator):
     for unfit in (torch.zeros(16, 16), "image.png"):
         with pytest.raises(ValueError, match=r"expected a tensor \(3, H, W\) or \(N, 3, H, W\)"):
             AddCameraNoise(generator, gain=0.1)(unfit)
+
+
+EXAMPLES = dict(re.findall(r"## (\w+)\n\n```python\n(.*?)```", (ROOT / "doc/augmentation.md").read_text(), re.DOTALL))
+
+
+GREY_IMAGES = {
+    "torch.rand(": "0.5 * torch.ones(",
+    "np.random.randint(0, 256, (200, 300, 3), np.uint8)": "np.full((200, 300, 3), 128, np.uint8)",
+    "p=0.5": "p=1.0",
+}
+
+
+@pytest.mark.parametrize("library", EXAMPLES)
+def test_example_of_the_documentation_adds_noise(library, monkeypatch):
+    pytest.importorskip(library)
+    monkeypatch.chdir(ROOT)
+    names, code = {}, EXAMPLES[library]
+    for given, grey in GREY_IMAGES.items():
+        code = code.replace(given, grey)
+    exec(code, names)
+    noisy, clean = names["noisy"], names["clean"]
+    assert type(noisy) is type(clean) and noisy.dtype == clean.dtype
+    assert tuple(noisy.shape) in ((3, 96, 96), (4, 3, 96, 96), (96, 96, 3))
+    full_scale = 255 if library == "albumentations" else 1
+    assert 0.005 < float(noisy.std()) / full_scale < 0.15  # of an even image, at gains from 0.01 to 0.1
