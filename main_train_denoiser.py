@@ -7,6 +7,7 @@ from pathlib import Path
 import torch
 
 from data.batches import SAMPLING, Mixture, steps_per_epoch
+from data.mosaic import placed
 from data.pairs import find_pairs
 from data.training import BatchSettings, TrainingData, all_pairs, fingerprint_of_sets, open_reader, split_scenes
 from evaluation.during_training import measure_denoiser
@@ -58,12 +59,14 @@ def train_denoiser(args: argparse.Namespace, fixed: dict, device: torch.device) 
             lists = args.data_prep_dir, args.generate_data_lists, args.seed
             scenes = split_scenes(args.train_img_dir, args.cam_name, *lists, log)
         with blame("--train_img_dir or --patch_size"):
-            train_pairs, test_pairs = find_pairs(scenes[0], args.patch_size), find_pairs(scenes[1], SSIM_SIDE)
+            train_pairs, test_pairs = find_pairs(scenes[0], settings.smallest), find_pairs(scenes[1], SSIM_SIDE)
+            if args.keep_phase or "coloured-phase" in [source.kind for source in args.source]:
+                train_pairs = placed(train_pairs, [*scenes[0], *scenes[1]], args.num_workers)
         sets = {}  # by folder, in the order of the sources
         for source in args.source:
             with blame(f"--source folder={source.folder}"):
                 if source.folder not in sets:
-                    sets[source.folder] = all_pairs(source.folder, args.patch_size) if source.folder else train_pairs
+                    sets[source.folder] = all_pairs(source.folder, settings.smallest) if source.folder else train_pairs
         set_of_source = [list(sets).index(source.folder) for source in args.source]
         with blame("--batch_size"):
             per_epoch = steps_per_epoch(len(next(iter(sets.values()))), args.batch_size)  # of the first source

@@ -7,6 +7,7 @@ from pathlib import Path
 import torch
 
 from data.batches import SAMPLING, steps_per_epoch
+from data.mosaic import placed
 from data.pairs import find_pairs, pairs_fingerprint
 from data.training import BatchSettings, TrainingData, split_scenes
 from evaluation.during_training import measure_joint
@@ -51,7 +52,9 @@ def train_camera(args: argparse.Namespace, fixed: dict, device: torch.device) ->
             lists = args.data_prep_dir, args.generate_data_lists, args.seed
             scenes = split_scenes(args.train_img_dir, [args.cam_name], *lists, log)
         with blame("--train_img_dir or --patch_size"):
-            train_pairs, test_pairs = find_pairs(scenes[0], args.patch_size), find_pairs(scenes[1], UNET_STRIDE)
+            train_pairs, test_pairs = find_pairs(scenes[0], settings.smallest), find_pairs(scenes[1], UNET_STRIDE)
+            if args.keep_phase:
+                train_pairs = placed(train_pairs, [*scenes[0], *scenes[1]], args.num_workers)
         with blame("--batch_size"):
             schedule = Schedule(steps_per_epoch(len(train_pairs), args.batch_size), **schedule_options(args))
 
@@ -103,7 +106,6 @@ def train_camera(args: argparse.Namespace, fixed: dict, device: torch.device) ->
     model = JointModel(networks, options, args.seed, device, precision_of(args), *parallel, kernel=kernel)
     batches_after = partial(data.batches_after, last_step=schedule.last_step, device=device, share=share)
     test = partial(measure_joint, model, data.test_images, args.seed, with_plots=args.use_tb)
-
     best = Best("score", networks=GENERATORS) if args.keep_best else None
     try:
         if not args.train:

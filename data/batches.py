@@ -25,28 +25,47 @@ SAMPLING = "by step"
 ORDER, PATCHES, MIXTURE = 1, 2, 3
 # Modes of `dihedral`: the symmetries of a square. The two low bits are quarter turns.
 DIHEDRAL, TURNS, FLIP = 8, 0b011, 0b100
+# Those without a quarter turn, which keep the Bayer mosaic, and whether they mirror rows and columns.
+KEEPING_PHASE = {0: (0, 0), 2: (1, 1), FLIP: (0, 1), FLIP + 2: (1, 0)}
 
 
 class PatchDataset(Dataset):
     """Batches of random square patches of image pairs, indexed by (step, indices of the pairs).
 
-    Of several ranks each draws for the whole batch and reads `share`, its samples of it.
+    Of several ranks each draws for the whole batch and reads `share`, its samples of it. With `keep_phase` all patches,
+    once turned, begin at the first pixel of the 2x2 mosaic (`ImagePair.origin`): a mirrored one is cut a pixel further,
+    so the images need a pixel more than a patch.
     """
 
-    def __init__(self, reader: Reader, patch_size: int, augment: bool, seed: int, share: slice = slice(None)):
+    def __init__(
+        self,
+        reader: Reader,
+        patch_size: int,
+        augment: bool,
+        seed: int,
+        share: slice = slice(None),
+        keep_phase: bool = False,
+    ):
         self.reader = reader
         self.patch_size = patch_size
         self.augment = augment
         self.seed = seed
         self.share = share
+        self.keep_phase = keep_phase
 
     def __getitem__(self, key: tuple[int, np.ndarray]) -> dict:
         """Return pixels (N, P, P, 6) uint8, clean and noisy RGB; modes (N,) of `dihedral`, to be done; name: files."""
         step, indices = key
         random = np.random.default_rng((self.seed, step, PATCHES))
         room = self.reader.boxes[indices, 2:] - self.patch_size
-        corners = random.integers(0, room, endpoint=True)  # (N, 2)
-        modes = random.integers(0, DIHEDRAL, len(indices)) if self.augment else np.zeros(len(indices), int)
+        if self.keep_phase:
+            kept = random.integers(0, len(KEEPING_PHASE), len(indices)) if self.augment else np.zeros(len(indices), int)
+            modes, mirrored = np.array(list(KEEPING_PHASE))[kept], np.array(list(KEEPING_PHASE.values()))[kept]
+            parity = (self.reader.origins[indices] + mirrored * (self.patch_size - 1)) % 2
+            corners = parity + 2 * random.integers(0, (room - parity) // 2, endpoint=True)  # (N, 2)
+        else:
+            corners = random.integers(0, room, endpoint=True)  # (N, 2)
+            modes = random.integers(0, DIHEDRAL, len(indices)) if self.augment else np.zeros(len(indices), int)
         indices, corners, modes = (drawn[self.share] for drawn in (indices, corners, modes))
         patches = np.empty((len(indices), self.patch_size, self.patch_size, 6), np.uint8)
         self.reader.fill(patches, indices, corners)

@@ -205,6 +205,8 @@ class Reader:
         self.pairs = pairs
         self.boxes = np.array([pair.box for pair in pairs]).reshape(-1, 4)  # top, left, height, width
 
+        self.origins = np.array([pair.origin for pair in pairs]).reshape(-1, 2)  # in the mosaic
+
     def __len__(self) -> int:
         return len(self.pairs)
 

@@ -25,10 +25,16 @@ class BatchSettings:
     patch_size: int
     batch_size: int  # of all ranks
     augment: bool
+    keep_phase: bool
     shuffle: bool
     seed: int
     num_workers: int
     cache_dir: Path | None  # None: decode the files anew for every patch
+
+    @property
+    def smallest(self) -> int:
+        """Return the fewest pixels a side that images need: those that keep the phase are cut a pixel further."""
+        return self.patch_size + self.keep_phase
 
 
 def split_scenes(
@@ -95,7 +101,9 @@ class TrainingData:
     ) -> AbstractContextManager[Iterator[dict]]:
         """Open the batches after `step`: clean, noisy (N, 3, P, P) uint8 on the device; name. `share`: of this rank."""
         settings = self.settings
-        dataset = PatchDataset(self.reader, settings.patch_size, settings.augment, settings.seed, share)
+        dataset = PatchDataset(
+            self.reader, settings.patch_size, settings.augment, settings.seed, share, settings.keep_phase
+        )
         sampler = BatchSampler(len(self), settings.batch_size, settings.shuffle, settings.seed, step, last_step)
         if self.mixture:
             sampler = MixtureSampler(sampler, self.mixture, self.set_of_source, self.sizes)

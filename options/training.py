@@ -73,6 +73,12 @@ def add_data_options(group, batch_size: int) -> None:
     group.add_argument("--patch_size", type=positive_int, default=96, help="side of the training patches, in pixels")
     group.add_argument("--batch_size", type=positive_int, default=batch_size, help="patches per step, of all processes")
     group.add_argument("--not_aug", dest="augment", action="store_false", help="no random flips and rotations")
+    group.add_argument(
+        "--keep_phase",
+        action="store_true",
+        help="patches begin at even rows and columns of the camera's mosaic and are flipped so that it stays, not "
+        "rotated; real noise depends on the place in it. Default: anywhere (published)",
+    )
     group.add_argument("--not_train_shuffle", dest="shuffle", action="store_false", help="take images in list order")
     group.add_argument("--num_workers", type=natural_int, default=4, help="processes that read images; 0: none")
 
@@ -116,7 +122,7 @@ def schedule_options(args: argparse.Namespace) -> dict[str, Any]:
 
 def batch_settings(args: argparse.Namespace) -> dict[str, Any]:
     """Return the fields of `data.training.BatchSettings`."""
-    names = ("patch_size", "batch_size", "augment", "shuffle", "seed", "num_workers")
+    names = ("patch_size", "batch_size", "augment", "keep_phase", "shuffle", "seed", "num_workers")
     cache_dir = Path(args.cache_dir or Path(args.dir_save).parent / "cache")
     return {name: getattr(args, name) for name in names} | {"cache_dir": cache_dir if args.cache else None}
 

@@ -1,6 +1,7 @@
 """Patches, batches and images."""
 
 import multiprocessing
+from dataclasses import replace
 
 import cv2
 import numpy as np
@@ -128,6 +129,23 @@ def test_unshuffled_batches_keep_the_order_of_the_list():
 def test_batch_larger_than_the_set_is_refused():
     with pytest.raises(ValueError, match="7 training images are too few for a batch of 8"):
         steps_per_epoch(7, 8)
+
+
+@pytest.mark.parametrize("augment, origin", [(False, (0, 1)), (True, (0, 0)), (True, (1, 0))])
+def test_patches_that_keep_the_phase_begin_at_the_mosaic_s_first_pixel_however_they_are_flipped(scene, augment, origin):
+    reader = FileReader([replace(pair, origin=origin) for pair in find_pairs([scene])])
+    patches = PatchDataset(reader, 16, augment, seed=0, keep_phase=True)
+    firsts, steps = set(), set()
+    for step in range(40):
+        for rows, columns, _ in batch_of(patches, step, 0, 1, 2, 3, 4)["clean"].numpy().astype(int):
+            assert (np.diff(rows, axis=0) == rows[1, 0] - rows[0, 0]).all()  # rows are rows: nothing is turned
+            assert (np.diff(columns, axis=1) == columns[0, 1] - columns[0, 0]).all()
+            assert ((rows[0, 0] + origin[0]) % 2, (columns[0, 0] + origin[1]) % 2) == (0, 0)
+            firsts.add(int(rows.min()))
+            steps.add((int(rows[1, 0] - rows[0, 0]), int(columns[0, 1] - columns[0, 0])))
+    assert steps == ({(1, 1), (1, -1), (-1, 1), (-1, -1)} if augment else {(1, 1)})
+    allowed = range(25) if augment else range(origin[0], 25, 2)  # of 40 rows, patches of 16
+    assert firsts == set(allowed)
 
 
 @pytest.mark.parametrize("augment", [False, True])
