@@ -332,7 +332,7 @@ class NoiseGenerator(nn.Module):
         """Bring a part of an image to the networks' device, type and memory format, in [0, 1]."""
         dtype, device = dtype or self.dtype, self.device
         last = self.channels_last if self.channels_last is not None else device.type == "cpu"
-        part = part.to(device).to(self._precise).div_(255) if part.dtype == torch.uint8 else part.to(device)
+        part = part.to(device).to(self._precise).div_(255) if part.dtype == torch.uint8 else part.to(device, dtype)
         return part.to(dtype).contiguous(memory_format=torch.channels_last if last else torch.contiguous_format)
 
 

@@ -114,8 +114,8 @@ def by_iso(values: Mapping[str, Mapping[int, Sequence[float]]]) -> Strength:
 
 def true_std(images: Images) -> Tensor:
     """Measure the standard deviation of the real noise, which only an oracle knows."""
-    noise = (255 * (images.noisy.double() - images.clean.double())).round()  # whole grey levels
-    return noise.flatten(1).std(1, correction=0).cpu() / 255
+    noise = (255 * (images.noisy - images.clean)).round()  # whole grey levels
+    return noise.cpu().double().flatten(1).std(1, correction=0) / 255
 
 
 def estimated_gain(generator: NoiseGenerator) -> Strength:

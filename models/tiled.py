@@ -45,6 +45,11 @@ def inside(inner: Window, outer: Window) -> Window:
     return tuple(slice(part.start - whole.start, part.stop - whole.start) for part, whole in zip(inner, outer))
 
 
+def widest_float(device: torch.device) -> torch.dtype:
+    """Return the number format for sums over images: float64, or float32 on Apple's GPUs, which have no wider one."""
+    return torch.float32 if device.type == "mps" else torch.float64
+
+
 def estimate_gain(genet: FastGENet, noisy: Tensor, side: int, to_network: ToNetwork) -> Tensor:
     """Estimate gains by GENet: (N, 3, H, W) -> (N, 1, 1, 1)."""
     weight = genet.linear[0].weight
@@ -57,7 +62,7 @@ def estimate_gain(genet: FastGENet, noisy: Tensor, side: int, to_network: ToNetw
     def total(inner: Window) -> Tensor:
         outer = surroundings(inner, size, genet.margin or 0)
         features = genet.features(to_network(noisy[(..., *outer)]))[(..., *inside(inner, outer))]
-        mean = features.mean(dim=(2, 3), keepdim=True, dtype=torch.float64)  # (N, nc, 1, 1)
+        mean = features.mean(dim=(2, 3), keepdim=True, dtype=widest_float(weight.device))  # (N, nc, 1, 1)
         return mean * features[0, 0].numel()
 
     mean = sum(on_cores(total, windows(*size, side), weight.device)) / size.numel()
@@ -87,14 +92,14 @@ def noise_levels(
     keep = clean.numel() // 3 * npnet.first.out_channels * gain.element_size() <= KEPT_BYTES
 
     def moments(number: int) -> Tensor:
-        """Return a strip's count, mean and sum of squared differences from it: (3, N, 1, 1, 1) float64."""
+        """Return a strip's count, mean and sum of squared differences from it: (3, N, 1, 1, 1)."""
         result = features(number)
         if keep:
             kept[number] = result
         mean = result.mean(dim=(1, 2, 3), keepdim=True)
-        squares = (result - mean).square_().mean(dim=(1, 2, 3), keepdim=True).double()
+        squares = (result - mean).square_().mean(dim=(1, 2, 3), keepdim=True).to(widest_float(result.device))
         count = torch.full_like(squares, result[0].numel())
-        return torch.stack([count, mean.double(), squares * count])
+        return torch.stack([count, mean.to(squares), squares * count])
 
     for _ in range(npnet.GAIN_LAYERS):
         parts = torch.stack(list(on_cores(moments, range(len(strips)), gain.device)))
@@ -111,7 +116,7 @@ def _normalisation(counts: Tensor, means: Tensor, squares: Tensor, gain: Tensor)
     count = counts.sum(0)
     mean = (counts * means).sum(0) / count
     variance = (squares + counts * (means - mean).square()).sum(0) / (count - 1)
-    scale = gain.double() / (variance.sqrt() + 1e-5)
+    scale = gain.to(variance) / (variance.sqrt() + 1e-5)
     return scale.to(gain.dtype), (-mean * scale).to(gain.dtype)
 
 

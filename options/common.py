@@ -98,7 +98,10 @@ def _bounded(text, kind, lowest, expected):
 def add_device_options(parser: argparse.ArgumentParser) -> None:
     """Add the options of `utils.runtime.choose_device`."""
     parser.add_argument(
-        "--device", choices=("auto", "cpu", "cuda"), default="auto", help="auto takes CUDA where there is one"
+        "--device",
+        choices=("auto", "cpu", "cuda", "mps"),
+        default="auto",
+        help="auto takes CUDA where there is one; mps: Apple's GPUs",
     )
     parser.add_argument(
         "--gpu_ids",

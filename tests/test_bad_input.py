@@ -145,6 +145,17 @@ def test_cuda_that_is_absent(root, capsys, monkeypatch):
     assert "CUDA" in refuse(root, capsys, "--device", "cuda")
 
 
+@pytest.mark.parametrize("there", [False, True])
+def test_apples_gpu_is_taken_where_it_is_and_asked_for(monkeypatch, there):
+    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: there)
+    assert choose_device("auto", [0]).type != "mps"
+    if there:
+        assert choose_device("mps", [0]) == torch.device("mps")
+    else:
+        with pytest.raises(ValueError, match=r"device mps: this machine .* has no MPS"):
+            choose_device("mps", [0])
+
+
 def test_gpu_that_is_absent(monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)

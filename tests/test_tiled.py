@@ -9,6 +9,8 @@ import time
 
 import pytest
 import torch
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
 
 import models.fast
 import models.tiled
@@ -16,6 +18,7 @@ from models import GENet, NCNet, NoiseGenerator, NPNet, correlate, load_neca, sy
 from models.fast import FastNCNet, on_cores, reach
 from models.network_ncnet import DOWN_MODES, FINAL_ACTIVATIONS, PADDING_MODES, UP_MODES
 from tests.conftest import ROOT
+from tests.tiny import tiny_networks
 
 TOLERANCE = {torch.float32: 1e-5, torch.float64: 1e-10}
 PUBLISHED = ("strideconv", "upsampling", "zeros")
@@ -216,3 +219,26 @@ def test_memory_grows_by_the_image_buffers_only():
     buffers = 1280**2 * 3 * (1 + 1 + 4)  # clean and fake in 8 bit, the white noise in float32
     features = 1280**2 * 16 * 4  # a single map of the finest features
     assert large - small < buffers + features / 4
+
+
+class Float64Watch(TorchDispatchMode):
+    """Fail where an operation on the stand-in of Apple's GPU gives float64, as that does."""
+
+    def __torch_dispatch__(self, operation, types, args=(), kwargs=None):
+        result = operation(*args, **(kwargs or {}))
+        for tensor in tree_leaves(result):
+            if isinstance(tensor, torch.Tensor) and tensor.is_meta:
+                assert tensor.dtype != torch.float64, operation
+        return result
+
+
+def test_nothing_on_apples_gpu_is_float64(monkeypatch):
+    """Tensors without data take its part: this machine has none."""
+    monkeypatch.setattr(models.tiled, "widest_float", lambda device: {"meta": torch.float32}[device.type])
+    networks = {letter: network.eval() for letter, network in tiny_networks(dtype=torch.float32).items()}
+    generator = NoiseGenerator(networks, tile=16).to("meta")
+    image, gain = torch.empty(1, 3, 40, 32, device="meta"), torch.empty(1, 1, 1, 1, device="meta")
+    with Float64Watch():
+        models.tiled.estimate_gain(generator.genet, image, 16, generator.to_network)
+        list(models.tiled.noise_levels(generator.npnet, image, gain, generator.to_network))
+        list(models.tiled.correlated_tiles(generator.ncnet, image, 16, generator.to_network))

@@ -18,17 +18,21 @@ def choose_devices(name: str, gpu_ids: list[int]) -> list[torch.device]:
     """
     if len(set(gpu_ids)) < len(gpu_ids):
         raise ValueError(f"GPUs {' '.join(map(str, gpu_ids))}: one is there twice")
-    if len(gpu_ids) > 1 and name != "cpu" and torch.cuda.is_available() and not started_by_torchrun():
+    if len(gpu_ids) > 1 and name in ("auto", "cuda") and torch.cuda.is_available() and not started_by_torchrun():
         return [torch.device("cuda", gpu) for gpu in gpu_ids]
     return [choose_device(name, gpu_ids)]
 
 
 def choose_device(name: str, gpu_ids: list[int]) -> torch.device:
-    """Return the device called "auto", "cpu" or "cuda"; "auto" takes CUDA where there is one.
+    """Return the device called "auto", "cpu", "cuda" or "mps" (Apple's GPUs); "auto" takes CUDA where there is one.
 
     Of several processes on a machine each takes the GPU of its local rank, of those in `gpu_ids` if it names several.
-    Raise ValueError if CUDA was asked for and is absent, or has no such GPU.
+    Raise ValueError if CUDA or MPS was asked for and is absent, or there is no such GPU.
     """
+    if name == "mps":
+        if not torch.backends.mps.is_available():
+            raise ValueError("device mps: this machine or this build of PyTorch has no MPS, expected cpu or auto")
+        return torch.device("mps")
     if name == "cpu" or (name == "auto" and not torch.cuda.is_available()):
         return torch.device("cpu")
     if not torch.cuda.is_available():
