@@ -161,6 +161,7 @@ def make_submission(args: argparse.Namespace) -> None:
         device = choose_device(args.device, args.gpu_ids)
     with blame("--denoiser"):
         denoiser = make_denoiser(args.denoiser, device, args.tile, args.self_ensemble, args.sigma, args.num_workers)
+    submission: DndSubmission | BlockSubmission
     if args.benchmark == "dnd":
         with blame("--dnd_dir"):
             dnd = find_dnd(args.dnd_dir)

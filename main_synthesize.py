@@ -77,7 +77,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def plan_outputs(args: argparse.Namespace, found: FoundImages) -> tuple[list[ImageJob], list[str]]:
-    """Name all outputs: -> jobs, and one line for each image or folder that there can be none of."""
+    """Name all outputs; return the jobs, and one line for each image or folder that there can be none of."""
     root, problems = Path(args.input_dir), found.problems
     if args.layout == "sidd":
         with blame("--camera_code (without it --cam_name), --iso or --layout"):
@@ -94,9 +94,9 @@ def plan_outputs(args: argparse.Namespace, found: FoundImages) -> tuple[list[Ima
 def choose_strengths(args: argparse.Namespace, generator: NoiseGenerator) -> StrengthSource:
     """Decide where gains or noise levels come from."""
     if args.NeCA_type == "S":
-        return Interval(*args.noise_level, is_gain=False)
+        return Interval(args.noise_level[0], args.noise_level[1], is_gain=False)
     if args.gain is not None:
-        return Interval(*args.gain, is_gain=True)
+        return Interval(args.gain[0], args.gain[1], is_gain=True)
     if args.noisy_dir is not None:
         return OfPartner(generator, args.max_megapixels)
     if args.gain_from is not None:

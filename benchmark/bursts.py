@@ -42,9 +42,9 @@ class Burst:
         self.board = compose(side, side, "test", np.random.default_rng([SEED, scene]))
 
     def photograph(self, frame: int) -> np.ndarray:
-        """Take a frame of the burst, from 1; 0 has no noise, and frames beyond the burst no faults: -> (H, W, 3)."""
+        """Take a frame of the burst, from 1; 0 has no noise, and frames beyond the burst no faults: (H, W, 3)."""
         rows, columns = MOVED.get((self.scene, frame), (0, 0))
-        there = np.float32([[1, 0, columns], [0, 1, rows]])
+        there = np.array([[1, 0, columns], [0, 1, rows]], np.float32)
         board = cv2.warpAffine(self.board, there, self.board.shape[1::-1], flags=cv2.INTER_CUBIC)
         seen = np.clip(board[MARGIN:-MARGIN, MARGIN:-MARGIN], 0, 1)
         raw = to_raw(seen, KELVIN, EXPOSURE.get((self.scene, frame), 1.0))

@@ -27,8 +27,8 @@ from typing import NamedTuple
 import cv2
 import numpy as np
 
-from benchmark.naive import crop_frames, published_batch
-from benchmark.timing import Spread, one_thread, ratio, seconds, take_turns
+from benchmark.naive import Pair, crop_frames, published_batch
+from benchmark.timing import Spread, Work, one_thread, ratio, seconds, take_turns
 from data.batches import BatchSampler, PatchDataset, to_device, training_loader
 from data.cache import open_pairs
 from data.pairs import find_pairs
@@ -53,7 +53,8 @@ def noisy_pair(height: int, width: int, seed: int) -> tuple[np.ndarray, np.ndarr
     coarse = random.integers(30, 220, (height // 8, width // 8, 3)).astype(np.float32)
     clean = cv2.resize(coarse, (width, height), interpolation=cv2.INTER_CUBIC) + random.normal(0, 1, (height, width, 3))
     noise = cv2.GaussianBlur(random.normal(0, 16, clean.shape).astype(np.float32), (3, 3), 0.6)
-    return tuple(np.clip(image, 0, 255).round().astype(np.uint8) for image in (clean, clean + noise))
+    images = [np.clip(image, 0, 255).round().astype(np.uint8) for image in (clean, clean + noise)]
+    return images[0], images[1]
 
 
 def _scene_name(number: int) -> str:
@@ -130,7 +131,7 @@ def _measure(folder: Path, count: int, rounds: int) -> CropResult:
             begin = random.integers(file.size - image.size)
             np.copyto(image, file[begin : begin + image.size].reshape(image.shape))
 
-    works = {
+    works: dict[str, Work | tuple[Work, int]] = {
         "published": lambda: published_batch(pairs, random, BATCH, PATCH),
         "batches": (lambda: next(stream), 50),
         "on CPU": (lambda: to_device(next(stream), "cpu", augment=False), 50),
@@ -215,8 +216,8 @@ def raw_to_first_batch(folder: Path, frames: int, sides: tuple[int, int], worker
     return take_turns(works, rounds, desc="first batch", after=lambda: _clear(crops, folder / "cache"))
 
 
-def _crop_published(scene: Path, target: Path) -> None:
-    crop_frames(find_frames(scene)[0], target)
+def _crop_published(scene: Path, target: Path) -> list[Pair]:
+    return crop_frames(find_frames(scene)[0], target)
 
 
 def _clear(*folders: Path) -> None:

@@ -10,26 +10,38 @@ import cv2
 import numpy as np
 import torch
 import torch.nn.functional as F
+from torch import Tensor, nn
 
 Pair = tuple[Path, Path]  # clean, noisy
 CROP_SIZE, CROP_STEP, CROP_THRESHOLD = 512, 384, 800
+NETWORKS = ("E", "G1", "G2", "G3", "D1", "D2")
 WEIGHTS = {"reg": 1, "std1": 50, "std2": 10, "rec": 1, "adv1": 0.1, "adv2": 0.1}
 
 
 class NaiveTraining:
     """Six networks, six Adam optimisers, all terms computed with full gradients every step."""
 
-    def __init__(self, E, G1, G2, G3, D1, D2, gan_mode="wgangp", separate=False):
-        self.E, self.G1, self.G2, self.G3, self.D1, self.D2 = E, G1, G2, G3, D1, D2
+    def __init__(self, networks: dict[str, nn.Module], gan_mode: str = "wgangp", separate: bool = False):
+        self.E, self.G1, self.G2, self.G3, self.D1, self.D2 = (networks[name] for name in NETWORKS)
         self.gan_mode, self.separate = gan_mode, separate
 
-        def adam(network, lr=1e-4):
+        def adam(network: nn.Module, lr: float = 1e-4) -> torch.optim.Adam:
             return torch.optim.Adam(network.parameters(), lr=lr, betas=(0.5, 0.9))
 
-        self.generator_optimizers = [adam(E), adam(G1), adam(G2), adam(G3, 1e-3)]
-        self.critic_optimizers = [adam(D1), adam(D2)]
+        self.generator_optimizers = [adam(self.E), adam(self.G1), adam(self.G2), adam(self.G3, 1e-3)]
+        self.critic_optimizers = [adam(self.D1), adam(self.D2)]
 
-    def step(self, clean, noisy, z, phase, eps1, eps2, step, joint):
+    def step(
+        self,
+        clean: Tensor,
+        noisy: Tensor,
+        z: Tensor,
+        phase: tuple[int, int],
+        eps1: Tensor,
+        eps2: Tensor,
+        step: int,
+        joint: bool,
+    ) -> dict[str, Tensor]:
         """Do one step and return its losses."""
         for network in (self.E, self.G1, self.G2, self.G3, self.D1, self.D2):
             network.train()
@@ -80,7 +92,7 @@ class NaiveTraining:
             optimizer.step()
         return {name: value.detach() for name, value in losses.items()}
 
-    def opinion(self, score, wanted_real):
+    def opinion(self, score: Tensor, wanted_real: bool) -> Tensor:
         """Return the adversarial loss of a critic's scores."""
         if self.gan_mode == "wgangp":
             return -score.mean() if wanted_real else score.mean()
@@ -90,7 +102,7 @@ class NaiveTraining:
         probability = torch.sigmoid(score)
         return -(label * torch.log(probability) + (1 - label) * torch.log(1 - probability)).mean()
 
-    def penalty(self, critic, real, fake, eps):
+    def penalty(self, critic: nn.Module, real: Tensor, fake: Tensor, eps: Tensor) -> Tensor:
         """Return the gradient penalty (Gulrajani et al. 2017, Eq. 3)."""
         mixed = (eps * real + (1 - eps) * fake).requires_grad_(True)
         score = critic(mixed)
@@ -98,15 +110,23 @@ class NaiveTraining:
         return ((gradient.reshape(len(gradient), -1).norm(dim=1) - 1) ** 2).mean()
 
 
+def read(path: Path) -> np.ndarray:
+    """Decode an 8-bit file, (H, W, 3) BGR."""
+    image = cv2.imread(str(path))
+    assert image is not None, path
+    return image
+
+
 def crop_frames(pairs: list[Pair], target: Path) -> list[Pair]:
     """Cut whole frames into overlapping crops, one PNG each; return the pairs of crops."""
-    crops = []
+    crops: list[Pair] = []
     for pair in pairs:
         sides = []
         for path, side in zip(pair, ("clean", "noisy")):
             folder = target / path.parent.name / side
             folder.mkdir(parents=True, exist_ok=True)
-            image, names = cv2.imread(str(path), cv2.IMREAD_UNCHANGED), []
+            image = read(path)
+            names: list[Path] = []
             for top, left in corners(*image.shape[:2]):
                 names.append(folder / f"{path.stem}_{len(names) + 1:05d}.png")
                 cv2.imwrite(str(names[-1]), np.ascontiguousarray(image[top : top + CROP_SIZE, left : left + CROP_SIZE]))
@@ -124,10 +144,10 @@ def corners(height: int, width: int) -> list[tuple[int, int]]:
 
 
 def published_batch(pairs: list[Pair], random: np.random.Generator, batch: int, patch: int) -> torch.Tensor:
-    """Make a batch as the published loop does, both images decoded for every patch -> (2, N, 3, P, P)."""
+    """Make a batch as the published loop does, both images decoded for every patch: (2, N, 3, P, P)."""
     samples = []
     for index in random.integers(0, len(pairs), batch):
-        clean, noisy = (cv2.cvtColor(cv2.imread(str(path)), cv2.COLOR_BGR2RGB) for path in pairs[index])
+        clean, noisy = (cv2.cvtColor(read(path), cv2.COLOR_BGR2RGB) for path in pairs[index])
         top, left = (random.integers(0, side - patch + 1) for side in clean.shape[:2])
         patches = (image[top : top + patch, left : left + patch].transpose(2, 0, 1) for image in (clean, noisy))
         samples.append([torch.from_numpy(np.ascontiguousarray(patch)) for patch in patches])
@@ -139,7 +159,7 @@ def published_test(pairs: list[Pair], fake_noise: np.ndarray) -> float:
     edges = np.array([-1000, *(0.2 / 64 * np.arange(65) - 0.1), 1000])
     divergences = []
     for pair in pairs:
-        clean, noisy = (cv2.cvtColor(cv2.imread(str(path)), cv2.COLOR_BGR2RGB).astype(np.float64) for path in pair)
+        clean, noisy = (cv2.cvtColor(read(path), cv2.COLOR_BGR2RGB).astype(np.float64) for path in pair)
         fake = np.clip(np.round(clean + fake_noise), 0, 255) - clean
         counts = [np.histogram(noise / 255, bins=edges)[0] / noise.size for noise in (noisy - clean, fake)]
         real, made = (shares[(counts[0] > 0) & (counts[1] > 0)] for shares in counts)

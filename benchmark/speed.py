@@ -15,6 +15,7 @@ import resource
 import tempfile
 from collections.abc import Callable
 from datetime import date
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -87,7 +88,7 @@ class Contest:
         options = JointOptions(separate_train=True, joint_start_epoch=1)
         self.model = JointModel(build_networks(configs, "normal", 0), options, device=device)
         plain = build_networks(configs, "normal", 0)
-        self.plain = NaiveTraining(**{letter: plain[letter].to(device) for letter in LETTERS}, separate=True)
+        self.plain = NaiveTraining({letter: plain[letter].to(device) for letter in LETTERS}, separate=True)
         generator = torch.Generator().manual_seed(0)
         clean = torch.rand(batch_size, 3, PATCH, PATCH, generator=generator)
         noisy = (clean + 0.05 * torch.randn(clean.shape, generator=generator)).clamp(0, 1)
@@ -109,8 +110,8 @@ class Contest:
     def naive(self) -> dict[str, Tensor]:
         """Do the naive training's next step."""
         drawn, step = self._draw("naive")
-        eps = [drawn.mixing[letter] for letter in CRITICS]
-        return self.plain.step(self.clean, self.noisy, drawn.z, drawn.phase, *eps, step, True)
+        eps1, eps2 = (drawn.mixing[letter] for letter in CRITICS)
+        return self.plain.step(self.clean, self.noisy, drawn.z, drawn.phase, eps1, eps2, step, True)
 
 
 def measure_step(settings: Settings) -> Found:
@@ -120,15 +121,15 @@ def measure_step(settings: Settings) -> Found:
     flops = sum(count_flops(contest.ours) for _ in range(contest.period)) / contest.period
     works = {"ours": contest.ours, "naive": contest.naive, "gemm": gemm.work}
     take_turns(works, 1, settings.device)  # warm-up
-    taken = {name: [] for name in works}
+    taken: dict[str, list[float]] = {name: [] for name in works}
     for _ in tqdm(range(settings.rounds), desc="training step", unit="round", disable=None):
         for name, values in take_turns(works, contest.period, settings.device).items():
             taken[name].append(sum(values) / contest.period)
     fractions = [flops / gemm.flops * product / ours for product, ours in zip(taken["gemm"], taken["ours"])]
     ratios = {"step_ratio": ratio(taken["naive"], taken["ours"]), "gemm_fraction": spread(fractions)}
-    shown = (f"{1 / _middle(taken[name]):.3f}" for name in ("ours", "naive"))
+    ours, naive = (f"{1 / _middle(taken[name]):.3f}" for name in ("ours", "naive"))
     limit = settings.limits.best_gemm
-    row = Comparison("training steps/s", *shown, ratios["step_ratio"], ratios["gemm_fraction"].median, limit)
+    row = Comparison("training steps/s", ours, naive, ratios["step_ratio"], ratios["gemm_fraction"].median, limit)
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
     cells = [[f"{flops / 1e9:.1f}", f"{flops / _middle(taken['ours']) / 1e9:.0f}", f"{peak:.2f}"]]
     table = Table.from_rows(
@@ -142,9 +143,11 @@ def measure_patches(settings: Settings) -> Found:
     sizes = settings.sizes
     found = measure_crops(sizes.crops, sizes.patch_rounds, settings.folder)
     ratios = {name: found.ratios[name] for name in ("patch_ratio", "memcpy_ratio")}
-    shown = (f"{1e6 / found.row[name]:,.0f}" for name in ("on CPU", "published"))
+    ours, naive = (f"{1e6 / found.row[name]:,.0f}" for name in ("on CPU", "published"))
     fraction = found.row["copy"] / found.row["batches"]
-    row = Comparison(f"training patches/s, batches of {BATCH}", *shown, ratios["patch_ratio"], fraction, "memory copy")
+    row = Comparison(
+        f"training patches/s, batches of {BATCH}", ours, naive, ratios["patch_ratio"], fraction, "memory copy"
+    )
     if not settings.cost_curve:
         return Found(ratios, [row], [])
     rows = []
@@ -164,10 +167,10 @@ def measure_cropper(settings: Settings) -> Found:
     coding = _frame_megapixels(sizes) / limits.decode_mp.median + cut / limits.encode_mp.median  # seconds per pair
     rows = []
     for name, workers in (("one worker", 1), ("two workers", 2)):
-        shown = (f"{_middle(taken[key]) / sizes.frames:.2f}" for key in (name, "published"))
+        ours, naive = (f"{_middle(taken[key]) / sizes.frames:.2f}" for key in (name, "published"))
         fraction = sizes.frames * coding / workers / _middle(taken[name])
         faster = ratio(taken["published"], taken[name])
-        rows.append(Comparison(f"cropper, s per frame pair, {name}", *shown, faster, fraction, "PNG coding"))
+        rows.append(Comparison(f"cropper, s per frame pair, {name}", ours, naive, faster, fraction, "PNG coding"))
     return Found({"crop_ratio": ratio(taken["one worker"], taken["two workers"])}, rows, [])
 
 
@@ -176,14 +179,13 @@ def measure_first_batch(settings: Settings) -> Found:
     sizes, rows, ratios = settings.sizes, [], {}
     decoding = sizes.frames * _frame_megapixels(sizes) / settings.limits.decode_mp.median
     for workers in (1, 2):
-        taken = settings.in_folder(
-            lambda place, n=workers: raw_to_first_batch(place, sizes.frames, sizes.sides, n, settings.rounds)
-        )
+        way = partial(raw_to_first_batch, frames=sizes.frames, sides=sizes.sides, workers=workers)
+        taken = settings.in_folder(partial(way, rounds=settings.rounds))
         fraction = decoding / workers / _middle(taken["cache"])
         for name, what in (("published", "published cropper"), ("Crop_SIDD.py", "Crop_SIDD.py")):
-            shown = (f"{_middle(taken[key]):.2f}" for key in ("cache", name))
+            ours, naive = (f"{_middle(taken[key]):.2f}" for key in ("cache", name))
             label = f"raw to first batch, s, {workers} worker{'s' * (workers > 1)}, beside {what}"
-            rows.append(Comparison(label, *shown, ratio(taken[name], taken["cache"]), fraction, "PNG decoding"))
+            rows.append(Comparison(label, ours, naive, ratio(taken[name], taken["cache"]), fraction, "PNG decoding"))
         ratios["raw_to_first_batch_ratio"] = ratio(taken["Crop_SIDD.py"], taken["cache"])  # of two workers
     return Found(ratios, rows, [])
 
@@ -192,10 +194,10 @@ def measure_evaluation(settings: Settings) -> Found:
     """Time the noise evaluation, all metrics, beside the published test, one metric."""
     count = settings.sizes.evaluated
     taken = settings.in_folder(lambda place: time_evaluation(place, count, 2, settings.rounds))
-    shown = (f"{count / _middle(taken[name]):.1f}" for name in ("ours", "published"))
+    ours, naive = (f"{count / _middle(taken[name]):.1f}" for name in ("ours", "published"))
     fraction = count * 2 * CROP_MEGAPIXELS / settings.limits.decode_mp.median / 2 / _middle(taken["ours"])
     faster = ratio(taken["published"], taken["ours"])
-    return Found({}, [Comparison("evaluation images/s", *shown, faster, fraction, "PNG decoding")], [])
+    return Found({}, [Comparison("evaluation images/s", ours, naive, faster, fraction, "PNG decoding")], [])
 
 
 PARTS = {

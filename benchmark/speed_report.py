@@ -69,7 +69,7 @@ def limits_table(limits: Limits) -> Table:
 
 
 def draw(rows: list[Comparison]) -> np.ndarray:
-    """Draw bars: how many times faster than the naive way, and fraction of the machine's limit -> (H, W, 3) uint8."""
+    """Draw bars: how many times faster than the naive way, and fraction of the machine's limit, (H, W, 3) uint8."""
     titles = ["times as fast as the naive way", "fraction of the limit"]
     figure, (ratios, limits) = make_panels("Speed", titles, "", "", 2, (5.5, 0.6 + 0.4 * len(rows)))
     ratios.set_xscale("log")
@@ -98,7 +98,7 @@ def write(folder: Path, found: Found, limits: Limits, made: str) -> None:
     tables = [bars_table(found.ratios), comparison_table(found.rows), limits_table(limits), *found.tables]
     for table in tables:
         print(to_terminal(table), end="\n\n", flush=True)
-    items = [made, *tables[:2], Picture(folder / "speed.png"), *tables[2:]]
+    items: list[str | Table | Picture] = [made, *tables[:2], Picture(folder / "speed.png"), *tables[2:]]
     write_text(folder / "speed.md", to_markdown("Speed", {"": items}))
 
 

@@ -13,6 +13,7 @@ import math
 import resource
 import subprocess
 import sys
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -23,7 +24,8 @@ from models.neca import synthesize_w
 from models.networks import GENERATORS, build_networks
 
 GAIN = 0.05
-PAPER_SIZES = {letter: {} for letter in GENERATORS}  # 96, 96 and 64 channels are the networks' defaults
+# 96, 96 and 64 channels are the networks' defaults.
+PAPER_SIZES: dict[str, dict[str, Any]] = {letter: {} for letter in GENERATORS}
 
 
 def large_image(model: NoiseGenerator, megapixels: float) -> dict[str, float]:

@@ -2,8 +2,9 @@
 
 import statistics
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from functools import partial
 from typing import Any, NamedTuple
 
 import cv2
@@ -55,7 +56,7 @@ def _synchronise(device: str) -> None:
 
 
 def take_turns(
-    works: dict[str, Work | tuple[Work, int]],
+    works: Mapping[str, Work | tuple[Work, int]],
     rounds: int,
     device: str = "cpu",
     desc: str | None = None,
@@ -68,8 +69,9 @@ def take_turns(
     taken: dict[str, list[float]] = {name: [] for name in works}
     for number in tqdm(range(rounds), desc=desc, unit="round", disable=None if desc else True):
         for name in sorted(works, reverse=number % 2 == 1, key=list(works).index):
-            work, times = works[name] if isinstance(works[name], tuple) else (works[name], 1)
-            taken[name].append(seconds(work, times, device))
+            work = works[name]
+            call, times = work if isinstance(work, tuple) else (work, 1)
+            taken[name].append(seconds(call, times, device))
             if after:
                 after()
     return taken
@@ -106,7 +108,7 @@ class Limits(NamedTuple):
 
     @property
     def best_gemm(self) -> str:
-        """Name of the fastest matrix product."""
+        """Return the name of the fastest matrix product."""
         return max(self.gflops, key=lambda name: self.gflops[name].median)
 
 
@@ -122,7 +124,7 @@ def measure_limits(images: list[np.ndarray], device: str, sizes: tuple[int, ...]
     encoded = [cv2.imencode(".png", image)[1] for image in images]
     megapixels = sum(image[..., 0].size for image in images) / 1e6
     amounts = {"copy": COPIED / 1e9, "decode": megapixels, "encode": megapixels}
-    works = {
+    works: dict[str, tuple[Work, int]] = {
         "copy": (lambda: np.copyto(target, source), 3),
         "decode": (lambda: [cv2.imdecode(image, cv2.IMREAD_COLOR) for image in encoded], 10),
         "encode": (lambda: [cv2.imencode(".png", image) for image in images], 10),
@@ -141,11 +143,11 @@ def make_gemms(device: str, sizes: tuple[int, ...]) -> dict[str, Gemm]:
     gemms = {}
     for size in sizes:
         a, b, product = (torch.rand(size, size, device=device) for _ in range(3))
-        gemms[f"torch.mm, {size}"] = Gemm(lambda a=a, b=b, out=product: torch.mm(a, b, out=out), 2 * size**3)
+        gemms[f"torch.mm, {size}"] = Gemm(partial(torch.mm, a, b, out=product), 2 * size**3)
         images = torch.rand(16, size, 32, 32, device=device).contiguous(memory_format=torch.channels_last)
         weight = torch.rand(size, size, 1, 1, device=device)
         flops = 2 * images.numel() * size
-        gemms[f"1x1 convolution, {size}"] = Gemm(lambda images=images, weight=weight: F.conv2d(images, weight), flops)
+        gemms[f"1x1 convolution, {size}"] = Gemm(partial(F.conv2d, images, weight), flops)
     return gemms
 
 

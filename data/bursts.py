@@ -59,7 +59,7 @@ class Source(NamedTuple):
 
 @dataclass(frozen=True)
 class PairSettings:
-    """What determines the pairs of a source."""
+    """Settings that determine the pairs of a source."""
 
     frames: int  # noisy images of a scene; 0: all
     align: bool  # shift images that have moved by whole pixels, and cut all to what they share
@@ -67,7 +67,7 @@ class PairSettings:
 
 
 class Picture(NamedTuple):
-    """What is known of an image before it is used."""
+    """Measurements of an image before it is used."""
 
     level: float  # mean, in grey levels
     shift: np.ndarray  # (2,) rows and columns that its content lies below and to the right of the first image's
@@ -78,7 +78,7 @@ def find_matching(clean: Path, noisy: Path, iso: int | None) -> tuple[list[Sourc
     """List the images of two folders whose names match, a source each, and in one line each what is wrong."""
     names = find_images(clean).names
     jobs, problems = with_partners([ImageJob(name, clean / name, ()) for name in names], noisy)
-    return _sources([(str(job.partner), [job.source], [job.partner]) for job in jobs], iso), problems
+    return _sources([(str(job.partner), [job.source], [job.partner]) for job in jobs if job.partner], iso), problems
 
 
 def find_bursts(root: Path, iso: int | None) -> list[Source]:
@@ -93,10 +93,11 @@ def find_shots(root: Path) -> tuple[list[Source], list[str]]:
     """
     found, problems = [], []
     for folder, shots in _folders(root):
-        by_iso: dict[int | None, list[Path]] = {}
+        by_iso: dict[int, list[Path]] = {}
+        nameless: list[Path] = []
         for shot in shots:
-            by_iso.setdefault(read_exposure(shot)[0], []).append(shot)
-        nameless = by_iso.pop(None, [])
+            iso = read_exposure(shot)[0]
+            (nameless if iso is None else by_iso.setdefault(iso, [])).append(shot)
         problems += [f"{shot}: has no ISO in its EXIF data, by which the reference is found" for shot in nameless]
         if len(by_iso) < 2 and not nameless:
             problems.append(f"{folder}: all of one ISO, expected a reference of low ISO and shots of a higher one")
@@ -243,9 +244,9 @@ def find_shift(reference: np.ndarray, grey: np.ndarray) -> np.ndarray:
     Images without content, such as a wall, do not tell: (0, 0).
     """
     middle = tuple(slice(max(0, (side - LOCATED_SIDE) // 2), (side + LOCATED_SIDE) // 2) for side in grey.shape)
-    images = [image[middle].copy() for image in (reference, grey)]  # phaseCorrelate writes into its arguments
-    window = cv2.createHanningWindow(images[0].shape[::-1], cv2.CV_32F)
-    (columns, rows), response = cv2.phaseCorrelate(*images, window)
+    first, second = (image[middle].copy() for image in (reference, grey))  # phaseCorrelate writes into its arguments
+    window = cv2.createHanningWindow(first.shape[::-1], cv2.CV_32F)
+    (columns, rows), response = cv2.phaseCorrelate(first, second, window)
     return np.array([rows, columns] if response > LOCATED else [0.0, 0.0])
 
 

@@ -34,7 +34,7 @@ class CacheReader(Reader):
 
     def __init__(self, pairs: Sequence[ImagePair], scenes: list["CachedScene"]):
         super().__init__(pairs)
-        first = {}  # noisy file -> number of its scene, and of its first pixel there
+        first: dict[Path, tuple[int, int]] = {}  # by noisy file: number of its scene, and of its first pixel there
         for number, scene in enumerate(scenes):
             first |= {file.noisy: (number, start) for file, start in zip(scene.files, scene.starts)}
         self._places = np.array([(*first[pair.noisy], pair.size[1]) for pair in pairs])  # scene, first pixel, width
@@ -59,9 +59,10 @@ class CacheReader(Reader):
         scene, start, row = place
         array = self._arrays.get(scene)
         if array is None:
-            array = self._arrays[scene] = _map(self._paths[scene], self._pixels[scene])
+            array = _map(self._paths[scene], self._pixels[scene])
             if array is None:
                 raise ValueError(f"{self._paths[scene]}: was changed by another process; run the same command again")
+            self._arrays[scene] = array
         begin = start + top * row
         return array[begin : begin + height * row].reshape(height, row, CHANNELS)[:, left : left + width]
 
@@ -172,4 +173,4 @@ def _decode(scene: CachedScene) -> None:
                 bands = [image[top : top + BAND] for image in images]
                 both = np.empty((*bands[0].shape[:2], CHANNELS), np.uint8)
                 cv2.mixChannels(bands, [both], [0, 0, 1, 1, 2, 2, 3, 3, 4, 4, 5, 5])
-                array.write(both)
+                array.write(both.data)

@@ -40,7 +40,7 @@ class CropSettings:
     overlap: int  # pixels that neighbours share
     threshold: int  # an image is cut if both its sides exceed it
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         if self.overlap >= self.size:
             raise ValueError(f"overlap {self.overlap}: expected less than the size {self.size}")
         if self.size > self.threshold + 1:

@@ -64,7 +64,9 @@ def find_images(root: str | Path, output: str | Path | None = None) -> FoundImag
     if not root.is_dir():
         raise ValueError(f"{root}: {'not a folder' if root.exists() else 'no such folder'}")
     output = Path(output).resolve() if output is not None else None
-    names, others, problems = [], Counter(), []
+    names: list[str] = []
+    others: Counter[str] = Counter()
+    problems: list[str] = []
 
     def walk(folder: Path, around: tuple[Path, ...]) -> None:
         real = folder.resolve()

@@ -62,7 +62,7 @@ def store_origins(folder: Path, scenes: Sequence[Path], num_workers: int) -> int
 
 
 def _read_records(folders: set[Path]) -> dict[str, tuple[int, int]]:
-    stored = {}
+    stored: dict[str, tuple[int, int]] = {}
     for path in sorted(folder / RECORD for folder in folders):
         if path.is_file():
             try:

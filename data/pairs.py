@@ -96,12 +96,14 @@ def _find_frames(folder: Path) -> list[tuple[Path, Path]]:
 
 
 def _checked_size(clean: Path, noisy: Path) -> tuple[int, int]:
-    sizes = [png_size(path) for path in (clean, noisy)]
-    for path, size in zip((clean, noisy), sizes):
+    sizes = []
+    for path in (clean, noisy):
+        size = png_size(path)
         if size is None:
             raise ValueError(f"{path}: not a readable image (truncated, damaged or no PNG)")
         if size[0] * size[1] > MAX_MEGAPIXELS * 1e6:
             raise ValueError(f"{path}: {size[0]}x{size[1]} pixels, expected at most {MAX_MEGAPIXELS} megapixels")
+        sizes.append(size)
     if sizes[0] != sizes[1]:
         raise ValueError(_unequal(noisy, sizes[1], sizes[0]))
     return sizes[0]
@@ -125,7 +127,7 @@ def _other_frames(files: list[tuple[Path, Path]]) -> dict[Path, tuple[Path, Path
     }
 
 
-def pairs_fingerprint(pairs: list[ImagePair]) -> str:
+def pairs_fingerprint(pairs: Sequence[ImagePair]) -> str:
     """Describe pairs by count and names (scene and file), so that a resumed run can tell that they changed."""
     names = []
     for pair in pairs:

@@ -101,7 +101,9 @@ def find_frames(folder: str | Path) -> tuple[list[tuple[Path, Path]], list[str]]
     Problems are single lines, each naming a file (or the scene, when it has no images). They are returned and
     not raised, so that the caller can do the good pairs first; it must report them.
     """
-    folder, found, problems = Path(folder), {"GT": {}, "NOISY": {}}, []
+    folder = Path(folder)
+    found: dict[str, dict] = {"GT": {}, "NOISY": {}}
+    problems: list[str] = []
     for path in _visible_pngs(folder):
         match = IMAGE_FORM.fullmatch(path.name)
         if not match:

@@ -43,18 +43,18 @@ def choose_scenes(
     scenes = {name for name in scenes if parse_scene(name).camera == camera}
     paths = [Path(lists_dir) / f"{camera}_{half}.txt" for half in HALVES]
     if generate:
-        split = generate_split(scenes, seed)
-        _write_lists(paths, split)
-        log.info("wrote %s and %s: %d and %d scenes, 80/20 by ISO, seed %d", *paths, *map(len, split), seed)
-        return split
+        made = generate_split(scenes, seed)
+        _write_lists(paths, made)
+        log.info("wrote %s and %s: %d and %d scenes, 80/20 by ISO, seed %d", *paths, *map(len, made), seed)
+        return made
     published = published_split(camera)
     split = _read_lists(paths, needed)
-    if split is None and published is None:
+    if published and (split is None or [set(names) for names in split] == [set(names) for names in published]):
+        split = _those_there(camera, published, scenes, needed, log)
+    elif split is None:
         if needed:
             raise ValueError(f"{paths[0]}: no scene lists for camera {camera}; write it and {paths[1].name}")
         return [], []
-    if split is None or [set(names) for names in split] == [set(names) for names in published or ()]:
-        split = _those_there(camera, published, scenes, needed, log)
     for half, path, names in zip(HALVES, paths, split):
         absent = sorted(set(names) - scenes)
         if absent and half in needed:
@@ -90,7 +90,9 @@ def select_scenes(
     return folders, selected, [name for name in train if name in folders and name not in selected]
 
 
-def _those_there(camera: str, published: Split, scenes: set[str], needed: Collection[str], log) -> Split:
+def _those_there(
+    camera: str, published: Split, scenes: set[str], needed: Collection[str], log: logging.Logger
+) -> Split:
     """Sort the scenes by the published split, told by instance number, and say how many of it are not there."""
     instances = {parse_scene(name).instance for name in published[1]}
     test = sorted(name for name in scenes if parse_scene(name).instance in instances)
@@ -113,7 +115,8 @@ def read_list(path: str | Path) -> list[str]:
     Raises ValueError that names the file, and the line where there is one, when it cannot be read, is empty, has a
     name twice or one that is not a scene's.
     """
-    path, names = Path(path), {}
+    path = Path(path)
+    names: dict[str, int] = {}
     try:
         lines = path.read_text(encoding="utf-8-sig").splitlines()  # editors on Windows put a mark first
     except OSError as error:
@@ -153,8 +156,8 @@ def _read_lists(paths: list[Path], needed: Collection[str]) -> Split | None:
 def published_split(camera: str) -> Split | None:
     """Return SIDD's scenes by the published split; None for a camera without one."""
     rows = [line.split(",") for line in PUBLISHED.read_text().splitlines()[1:]]
-    split = tuple([name for name, of, half in rows if (of, half) == (camera, wanted)] for wanted in HALVES)
-    return split if any(split) else None
+    train, test = ([name for name, of, half in rows if (of, half) == (camera, wanted)] for wanted in HALVES)
+    return (train, test) if train or test else None
 
 
 def generate_split(scenes: Iterable[str], seed: int) -> Split:

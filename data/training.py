@@ -86,7 +86,8 @@ class TrainingData:
         """
         self.settings, self.mixture, self.set_of_source = settings, mixture, set_of_source
         self.sizes = [len(pairs) for pairs in sets]
-        self.reader = open_reader([pair for pairs in sets for pair in pairs], settings, log) if train else None
+        every = [pair for pairs in sets for pair in pairs]
+        self.reader = open_reader(every, settings, log) if train else Reader([])
         reader = open_reader(test_pairs, settings, log)
         tested = evenly_spaced(range(len(reader)), test_images)
         workers = 0 if settings.cache_dir else settings.num_workers
@@ -104,9 +105,9 @@ class TrainingData:
         dataset = PatchDataset(
             self.reader, settings.patch_size, settings.augment, settings.seed, share, settings.keep_phase
         )
-        sampler = BatchSampler(len(self), settings.batch_size, settings.shuffle, settings.seed, step, last_step)
-        if self.mixture:
-            sampler = MixtureSampler(sampler, self.mixture, self.set_of_source, self.sizes)
+        batches = BatchSampler(len(self), settings.batch_size, settings.shuffle, settings.seed, step, last_step)
+        mixture = self.mixture
+        sampler = MixtureSampler(batches, mixture, self.set_of_source, self.sizes) if mixture else batches
         return training_batches(dataset, sampler, settings.num_workers, device)
 
 

@@ -19,6 +19,7 @@ from skimage.restoration import estimate_sigma
 from torch import Tensor, nn
 
 from evaluation.noise_models import split_name
+from models.networks import config_of
 from models.pretrained import MissingWeightsError, find_checkpoints, load_network
 from models.tiled import DENOISER_TILE, TiledDenoiser
 from utils.checkpoints import SUFFIXES, load_checkpoint
@@ -62,7 +63,7 @@ class NetworkDenoiser(Denoiser):
         content = load_checkpoint(path)
         if "model_state_dict" in content:
             network, overlap = load_network("G3", path), None
-            what = f"DnCNN of {network.config['nb']} layers of {network.config['nc']} channels"
+            what = "DnCNN of {nb} layers of {nc} channels".format(**config_of(network))
         else:
             network, overlap = SpandrelNoise(path, content), SPANDREL_OVERLAP
             tile = tile if network.can_be_tiled else 0
@@ -196,7 +197,9 @@ def _begin_process() -> None:
     """Leave Ctrl-C to the main process, and end with it even if it is killed."""
 
     def end_with_parent() -> None:
-        multiprocessing.parent_process().join()
+        parent = multiprocessing.parent_process()
+        assert parent
+        parent.join()
         os._exit(1)
 
     signal.signal(signal.SIGINT, signal.SIG_IGN)

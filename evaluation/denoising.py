@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import cv2
 import numpy as np
@@ -138,7 +138,8 @@ def expand_specs(specs: list[str], seeds: list[int]) -> list[tuple[str, int | No
         raise ValueError(f"seeds {' '.join(map(str, seeds))}: one is there twice")
     if not any(read_spec(spec)[1] == "noisy" for spec in specs):
         specs = ["noisy", *specs]
-    expanded, names = [], set()
+    expanded: list[tuple[str, int | None]] = []
+    names: set[str] = set()
     for spec in specs:
         name, what = read_spec(spec)
         if SEED in spec and (what == spec or SEED in name):
@@ -214,7 +215,7 @@ def _output(image: KnownImage, run: Run) -> np.ndarray:
 def _measured(job: _Job) -> tuple[_Job, dict, np.ndarray]:
     image, run = job.image, job.run
     output = _output(image, run) if job.output is None else job.output
-    row = {"image": image.name, "camera": image.camera, "iso": image.iso, "denoiser": run.denoiser.name}
+    row: dict[str, Any] = {"image": image.name, "camera": image.camera, "iso": image.iso, "denoiser": run.denoiser.name}
     row |= {"seed": run.seed, "psnr": metrics.psnr(output, image.clean), "ssim": metrics.ssim(output, image.clean)}
     return job, row, output
 

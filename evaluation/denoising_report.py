@@ -23,7 +23,7 @@ from evaluation.report import (
 from utils.charts import bars, panel
 from utils.files import write_json
 from utils.image import write_image
-from utils.report import Picture, Table
+from utils.report import Picture, Sections, Table
 
 BOOTSTRAP_SEED = 0
 SHOWN_DIGITS = {"psnr": 2, "ssim": 4}  # equal to the reader, equally good
@@ -94,7 +94,7 @@ def write_report(
     identities = {name: [run.denoiser.identity for run in runs if run.denoiser.name == name] for name in denoisers}
 
     write_csv(folder / "results.csv", results.rows, COLUMNS)
-    content = {"title": title, "remarks": remarks, "provenance": origin, "summary": summary}
+    content: dict[str, Any] = {"title": title, "remarks": remarks, "provenance": origin, "summary": summary}
     content |= {f"by_{key}": part for key, part in parts.items()} | {"denoisers": identities}
     content |= {"differences": {"reference": reference, **found}, "definitions": DEFINITIONS}
     write_json(folder / "results.json", without_nan(content))
@@ -106,7 +106,11 @@ def write_report(
     pictures = {name: Picture(folder / f"{name}.png", caption) for name, caption in CAPTIONS.items()}
 
     table = summary_table(summary, {name: len(texts) for name, texts in identities.items()})
-    sections = {"": remarks, "Summary": [table, pictures["quality"]], "Before and after": [pictures["examples"]]}
+    sections: Sections = {
+        "": [*remarks],
+        "Summary": [table, pictures["quality"]],
+        "Before and after": [pictures["examples"]],
+    }
     for heading, part in (("By camera", parts["camera"]), ("By ISO", parts["iso"])):
         if len(part) > 1:
             sections[heading] = [_group_table(part, list(summary))]
@@ -128,9 +132,10 @@ def summarise_denoisers(rows: pd.DataFrame, trained: list[str], pgap_of: str | N
     summary = {}
     for name, own in rows.groupby("denoiser", sort=False):
         summary[name] = summarise(own, METRICS, "seed")
-        gaps = pgaps(rows[rows["denoiser"] == pgap_of], own) if pgap_of is not None and name in trained else []
-        if len(gaps):
-            summary[name]["pgap"] = {"mean": float(gaps.mean()), "over_seeds": float(gaps.std())}
+        if pgap_of is not None and name in trained:
+            gaps = pgaps(rows[rows["denoiser"] == pgap_of], own)
+            if len(gaps):
+                summary[name]["pgap"] = {"mean": float(gaps.mean()), "over_seeds": float(gaps.std())}
     return dict(sorted(summary.items(), key=lambda item: -np.nan_to_num(item[1]["psnr"]["mean"])))
 
 
@@ -237,9 +242,9 @@ def _overview(example: Example) -> np.ndarray:
     factor = TILE_SIDE / max(clean.shape[:2])
     size = [max(1, round(factor * side)) for side in clean.shape[1::-1]]
     small = cv2.resize(clean, size, interpolation=cv2.INTER_AREA)
-    corners = [
+    first, last = (
         (round(factor * x), round(factor * y)) for x, y in ((columns.start, rows.start), (columns.stop, rows.stop))
-    ]
+    )
     for width, colour in zip((4, 2), FRAME_COLOURS):
-        cv2.rectangle(small, *corners, colour, width)
+        cv2.rectangle(small, first, last, colour, width)
     return small

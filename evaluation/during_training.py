@@ -41,7 +41,7 @@ def measure_joint(model: JointModel, loader: DataLoader, seed: int, with_plots: 
         row, tiles, fakes = _measure_image(model, batch, z)
         if number == 0:
             pictures["panel"] = _panel(*tiles)
-            pictures.update(_plots(batch["name"][0], *tiles[:2], fakes) if with_plots else {})
+            pictures.update(_plots(batch["name"][0], tiles[0], tiles[1], fakes) if with_plots else {})
         return row
 
     return _mean_over_images(loader, measure), pictures
@@ -56,7 +56,8 @@ def measure_denoiser(model: DenoiserModel, loader: DataLoader) -> Found:
 
     def measure(number: int, batch: dict[str, Any]) -> dict[str, float]:
         clean, noisy = (_to_hwc(batch[name]) for name in ("clean", "noisy"))
-        tiles, row = [("clean", clean), ("noisy", noisy)], {}
+        tiles = [("clean", clean), ("noisy", noisy)]
+        row: dict[str, float] = {}
         for averaged in (False, True) if model.average else (False,):
             suffix = "_ema" * averaged
             denoised = to_uint8(_to_hwc(model.denoise(to_float(batch["noisy"], model.device), averaged)))
@@ -76,9 +77,9 @@ def _mean_over_images(
 
     Values that are unknown (nlf of small images, psnr of equal ones) are left out of the means.
     """
-    bar = {"desc": "test", "unit": "image", "position": 2, "leave": False, "disable": None}
     with batches_of(loader) as batches:
-        rows = [measure(number, batch) for number, batch in enumerate(tqdm(batches, total=len(loader), **bar))]
+        bar = tqdm(batches, "test", len(loader), unit="image", position=2, leave=False, disable=None)
+        rows = [measure(number, batch) for number, batch in enumerate(bar)]
     values = {name: np.array([row[name] for row in rows]) for name in rows[0]}
     known = {name: value[np.isfinite(value)] for name, value in values.items()}
     return {name: float(value.mean()) for name, value in known.items() if value.size}
@@ -125,7 +126,9 @@ def compare(clean: np.ndarray, real: np.ndarray, fake: np.ndarray) -> dict[str, 
     return values | {"score": metrics.structure_score(values)}
 
 
-def _panel(clean, noisy, fake, denoised, sdnu, sdnc) -> np.ndarray:
+def _panel(
+    clean: np.ndarray, noisy: np.ndarray, fake: np.ndarray, denoised: np.ndarray, sdnu: np.ndarray, sdnc: np.ndarray
+) -> np.ndarray:
     images = [("clean", clean), ("noisy", noisy), ("fake", fake), ("denoised noisy", denoised)]
     noises = [("noise", noise_of(noisy, clean)), ("sdnu", sdnu), ("sdnc", sdnc)]
     return panel([images, [(f"{name} x{PANEL_GAIN}", magnified_noise(noise, PANEL_GAIN)) for name, noise in noises]])

@@ -175,16 +175,17 @@ class Evidence:
     spectrum: np.ndarray = field(default_factory=lambda: np.zeros(metrics.spectrum_frequencies().shape))  # same, dB
     level_sums: np.ndarray = field(default_factory=lambda: np.zeros((3, 3, 16)))
     phases: np.ndarray = field(default_factory=lambda: np.zeros((3, 3, 2, 2)))
-    example: np.ndarray | None = None  # the first image's noise, its middle, (h, w, 3) in grey levels
+    # The middle of the first image's noise, (h, w, 3) in grey levels.
+    example: np.ndarray = field(default_factory=lambda: np.zeros((0, 0, 3)))
 
     def add(self, description: Description, noise: np.ndarray) -> None:
         """Add one image's noise, (H, W, 3) in whole grey levels, and its description."""
+        if not self.images:
+            top, left = (max(0, side - EXAMPLE_SIDE) // 2 for side in noise.shape[:2])
+            self.example = noise[top : top + EXAMPLE_SIDE, left : left + EXAMPLE_SIDE].copy()
         self.images += 1
         self.counts += description.counts
         self.autocorrelation += description.autocorrelation.mean(axis=0)
         self.spectrum += description.spectrum.mean(axis=0)
         self.level_sums += description.level_sums
         self.phases += description.phases
-        if self.example is None:
-            top, left = (max(0, side - EXAMPLE_SIDE) // 2 for side in noise.shape[:2])
-            self.example = noise[top : top + EXAMPLE_SIDE, left : left + EXAMPLE_SIDE].copy()

@@ -197,10 +197,10 @@ def make_noise_models(
     for name in [name for name in JUDGED if name in wanted and name not in fitted[1:]]:
         together = fitted if name in fitted else [name]  # one fit serves all that are fitted
         try:
-            if name in fitted:
-                found.models.extend(_fitted(choice, fitted, found.remarks))
+            if make := JUDGED[name].make:
+                found.models.append(make(choice, pairs, device))
             else:
-                found.models.append(JUDGED[name].make(choice, pairs, device))
+                found.models.extend(_fitted(choice, fitted, found.remarks))
         except (AbsentError, MissingWeightsError) as error:
             if choice.names:
                 raise
@@ -279,7 +279,8 @@ def fake_noise(model: NoiseModel, sample: Sample, seed: int, draw: int) -> np.nd
         other_noise=None if sample.other_noise is None else to_tensor(sample.other_noise[None]),
         origins=[sample.pair.origin],
     )
-    white = model.white_noise(*sample.clean.shape[:2], seed, f"{sample.pair.label.replace('/', ' ')} {draw}")
+    height, width = sample.clean.shape[:2]
+    white = model.white_noise(height, width, seed, f"{sample.pair.label.replace('/', ' ')} {draw}")
     noise = model.noise(images, white)
     if noise is None:
         return None

@@ -33,8 +33,8 @@ def draw_pictures(evidence: dict[tuple[int, str], Evidence], models: list[str]) 
     for name in names:
         parts = [part for (_, noise), part in evidence.items() if noise == name]
         images = sum(part.images for part in parts)
-        maps[shown_name(name)] = sum(part.autocorrelation for part in parts) / images
-        phases[shown_name(name)] = 1 + sum(part.phases[:, 0] for part in parts) / images
+        maps[shown_name(name)] = np.asarray(sum(part.autocorrelation for part in parts)) / images
+        phases[shown_name(name)] = 1 + np.asarray(sum(part.phases[:, 0] for part in parts)) / images
     intensity = (np.arange(NLF_BINS) + 0.5) * (256 / NLF_BINS)
     levels = by_iso(lambda part: noise_level_function(part.level_sums)[1])
     return {

@@ -68,8 +68,8 @@ def write_report(
     definitions = {"score": SCORE} | {name: metric.definition for name, metric in METRICS.items()}
 
     write_csv(folder / "results.csv", results.rows, COLUMNS)
-    content = {"title": title, "remarks": remarks, "provenance": origin, "summary": summary, "by_iso": by_iso}
-    content |= {"differences": {"reference": reference, **found}, "definitions": definitions}
+    content: dict[str, Any] = {"title": title, "remarks": remarks, "provenance": origin, "summary": summary}
+    content |= {"by_iso": by_iso, "differences": {"reference": reference, **found}, "definitions": definitions}
     write_json(folder / "results.json", without_nan(content))
     images = draw_pictures(results.evidence, list(summary)) | {"scores": draw_scores(summary)}
     for name, image in images.items():
@@ -95,7 +95,7 @@ def _sections(folder: Path, remarks: list[str], table: Table, summary: Summary, 
     low, high = STD_RANGE
     reason = f"since the median std is not within {low} to {high} times the real one's"
     sections: Sections = {
-        "": remarks,
+        "": [*remarks],
         "Summary": [table, *[f"Not ranked, {reason}: {', '.join(unranked)}."] * bool(unranked), pictures["scores"]],
         "Noise, magnified": [pictures["noises"]],
         "Structure": [pictures["autocorrelation"], pictures["phases"], pictures["spectra"]],

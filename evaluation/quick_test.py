@@ -1,7 +1,7 @@
 """The quick test: put a camera's noise on clean images, set it beside the real noise, check that pairs are aligned."""
 
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import cv2
 import numpy as np
@@ -9,7 +9,7 @@ import numpy as np
 from data.folders import NamedPair
 from metrics import autocorrelation, noise_of
 from models import NoiseGenerator, Synthesis
-from utils.charts import magnified_noise, panel
+from utils.charts import Tile, magnified_noise, panel
 from utils.image import to_uint8, write_image
 
 PANEL_TILE = 512  # pixels of a panel's tile: larger images show their middle, smaller ones are enlarged
@@ -36,6 +36,7 @@ def run_pair(
     """
     clean, noisy = pair.read()
     lines = [str(pair.clean)]
+    strength: dict[str, Any]
     # Gain: the noisy image's, or the chosen one.
     if noise_level is not None:
         strength, title = {"noise_level": noise_level}, f"NeCA-S, level {noise_level:g}"
@@ -105,9 +106,9 @@ def draw_panel(
     strongest = max(noise.std() for noise in noises.values())
     factor = max(2, round(PANEL_STD / max(strongest, 1)))
 
-    def column(label: str, image: np.ndarray, noise_label: str, noise: np.ndarray, statistics: object):
+    def column(label: str, image: np.ndarray, noise_label: str, noise: np.ndarray, statistics: object) -> list[Tile]:
         magnified = _tile(magnified_noise(noise, factor))
-        return (label, _tile(image)), (f"{noise_label} noise x{factor}\n{statistics}", magnified)
+        return [(label, _tile(image)), (f"{noise_label} noise x{factor}\n{statistics}", magnified)]
 
     columns = [column("clean", clean, "uncorrelated", 255 * uncorrelated, "before NCNet")]
     if noisy is not None:

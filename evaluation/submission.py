@@ -146,9 +146,10 @@ class DndSubmission:
     def _denoise(self, image: int, threads: int, bar: tqdm) -> list[np.ndarray]:
         """Denoise those crops of an image that are missing; return all of them, (S, S, 3) float32 each."""
         source, boxes, paths = self.dnd.images[image], self.dnd.boxes[image], self.crops[image]
-        crops = [_read_crop(path, box) for path, box in zip(paths, boxes)]
-        pending = [number for number, crop in enumerate(crops) if crop is None]
-        pixels = read_image(source) if pending else None
+        found = {number: _read_crop(path, box) for number, (path, box) in enumerate(zip(paths, boxes))}
+        crops = {number: crop for number, crop in found.items() if crop is not None}
+        pending = [number for number in found if number not in crops]
+        pixels = read_image(source) if pending else np.empty(0)
         bar.update(len(boxes) - len(pending))
 
         def make(number: int) -> np.ndarray:
@@ -160,7 +161,7 @@ class DndSubmission:
         for number, crop in zip(pending, in_threads(make, pending, threads)):
             crops[number] = crop
             bar.update()
-        return crops
+        return [crops[number] for number in found]
 
 
 def _settings(benchmark: str, inputs: str, denoiser: Denoiser) -> dict[str, Any]:

@@ -148,7 +148,7 @@ def nlf_mean_distance(real: np.ndarray, fake: np.ndarray) -> float:
     return _mean_of_known(np.abs(fake[0] - real[0]))
 
 
-def _level_functions(real_noise, fake_noise, clean_uint8):
+def _level_functions(real_noise: np.ndarray, fake_noise: np.ndarray, clean_uint8: np.ndarray) -> list[np.ndarray]:
     check_pair(real_noise, fake_noise)
     return [noise_level_function(noise_level_sums(noise, clean_uint8)) for noise in (real_noise, fake_noise)]
 

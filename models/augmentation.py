@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -40,11 +41,15 @@ class AddCameraNoise(nn.Module):
         clip: bool = True,
     ):
         super().__init__()
-        if (gain is None) == (noise_level is None):
+        given: Choice
+        if gain is not None and noise_level is None:
+            self.name, given, highest = "gain", gain, 1
+        elif noise_level is not None and gain is None:
+            self.name, given, highest = "noise_level", noise_level, 255
+        else:
             raise ValueError("AddCameraNoise: expected exactly one of gain (NeCA-W) and noise_level (NeCA-S)")
         if not 0 <= p <= 1:
             raise ValueError(f"AddCameraNoise: p {p}, expected a probability")
-        self.name, given, highest = ("gain", gain, 1) if noise_level is None else ("noise_level", noise_level, 255)
         self.even = isinstance(given, tuple)
         self.strengths = [float(value) for value in (given if isinstance(given, Sequence) else [given])]
         if not self.strengths or not all(0 <= value <= highest for value in self.strengths):
@@ -65,7 +70,7 @@ class AddCameraNoise(nn.Module):
         noisy = batch.clone()
         if len(chosen):
             clean = batch[chosen.to(batch.device)]
-            strengths = {self.name: self._draw(len(clean))}
+            strengths: dict[str, Any] = {self.name: self._draw(len(clean))}
             z = torch.randn(clean.shape, device=clean.device)
             noisy[chosen.to(batch.device)] = self.generator.synthesize(clean, z=z, clip=self.clip, **strengths)
         return noisy.reshape(images.shape)

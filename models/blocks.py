@@ -1,5 +1,8 @@
 """Layers that several networks share, and their initial weights."""
 
+from contextlib import AbstractContextManager
+from typing import Any
+
 import torch
 from torch import nn
 
@@ -24,12 +27,12 @@ def activation(act_mode: str, channels: int) -> list[nn.Module]:
     return [layers[letter]() for letter in act_mode]
 
 
-def conv(in_nc: int, out_nc: int, kernel: int, stride: int = 1, **options) -> nn.Conv2d:
+def conv(in_nc: int, out_nc: int, kernel: int, stride: int = 1, **options: Any) -> nn.Conv2d:
     """Convolution whose padding keeps the size, or halves it with stride 2: 3 for 7x7, 1 for 3x3 and 4x4."""
     return nn.Conv2d(in_nc, out_nc, kernel, stride, padding=(kernel - 1) // 2, **options)
 
 
-def exact_convolutions():
+def exact_convolutions() -> AbstractContextManager[None]:
     """Return a context of full float32 on CUDA too: with TF32, cuDNN's default, noise would differ from the CPU's."""
     return torch.backends.cudnn.flags(enabled=True, deterministic=True, allow_tf32=False)
 
@@ -53,7 +56,8 @@ def initialise(network: nn.Module, init_type: str = "normal") -> nn.Module:
     for module in network.modules():
         if isinstance(module, (nn.Conv2d, nn.ConvTranspose2d, nn.Linear)):
             fill[init_type](module.weight)
-            nn.init.zeros_(module.bias)
+            if module.bias is not None:
+                nn.init.zeros_(module.bias)
         elif isinstance(module, nn.BatchNorm2d):
             nn.init.normal_(module.weight, 1.0, 0.02)
             nn.init.zeros_(module.bias)

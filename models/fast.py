@@ -63,17 +63,18 @@ def in_bands(function: Callable[..., Tensor], inputs: tuple[Tensor, ...], margin
         parts = [part[:, :, start // scale : stop // scale] for part, scale in zip(inputs, scales)]
         return function(*parts)[:, :, top - start : top - start + rows]
 
-    output = None
+    output: Tensor | None = None
     tops = range(0, height, rows)
     for top, result in zip(tops, on_cores(band, tops, inputs[0].device)):
         if output is None:
             size = (batch, result.shape[1], height, width)
             output = torch.empty(size, dtype=result.dtype, device=result.device, memory_format=torch.channels_last)
         output[:, :, top : top + rows] = result
+    assert output is not None
     return output
 
 
-def pointwise(conv: nn.Conv2d, features: Tensor) -> Tensor:
+def pointwise(conv: nn.Module, features: Tensor) -> Tensor:
     """Apply a 1x1 convolution, rows as the batch: (N, C, H, W) -> (N, C', H, W), channels last.
 
     With one thread, PyTorch hands a 1x1 convolution to oneDNN only from 16 samples on; without it takes twice as long.
@@ -90,7 +91,9 @@ def folded(layers: nn.Module) -> nn.Sequential:
     flat: list[nn.Module] = []
     for layer in copy.deepcopy(layers).eval().modules():
         if isinstance(layer, nn.BatchNorm2d):
-            flat[-1] = fuse_conv_bn_eval(flat[-1], layer)
+            before = flat[-1]
+            assert isinstance(before, nn.Conv2d)
+            flat[-1] = fuse_conv_bn_eval(before, layer)
         elif not any(layer.children()) and not isinstance(layer, nn.Sequential):  # no container, not even an empty one
             flat.append(layer)
     return nn.Sequential(*flat)
@@ -100,7 +103,7 @@ def reach(layers: nn.Module) -> int | None:
     """Return how many pixels far 3x3 and 7x7 convolutions look, None for instance norm: the whole image."""
     if any(isinstance(layer, nn.InstanceNorm2d) for layer in layers.modules()):
         return None
-    return sum(layer.padding[0] for layer in layers.modules() if isinstance(layer, nn.Conv2d))
+    return sum(int(layer.padding[0]) for layer in layers.modules() if isinstance(layer, nn.Conv2d))
 
 
 class FastGENet(nn.Module):
@@ -122,7 +125,8 @@ class FastNPNet(nn.Module):
     def __init__(self, npnet: NPNet):
         super().__init__()
         first, second = npnet.conv1, npnet.conv2
-        self.first = nn.Conv2d(first.in_channels, second.out_channels, first.kernel_size)
+        self.first = nn.Conv2d(first.in_channels, second.out_channels, first.kernel_size[0])
+        assert first.bias is not None and second.bias is not None
         matrix = second.weight[:, :, 0, 0].double()
         weight = torch.einsum("om,mikl->oikl", matrix, first.weight.double())
         self.first.weight = nn.Parameter(weight.to(first.weight))
@@ -142,6 +146,7 @@ class FastNCNet(nn.Module):
 
     def __init__(self, ncnet: NCNet):
         super().__init__()
+        self.channels = ncnet.config["nc"]
         self.encoders = nn.ModuleList(map(folded, ncnet.encoders))
         decoders = [folded(decoder) for decoder in ncnet.decoders]
         self.joins = nn.ModuleList(FoldedJoin(decoder[0]) for decoder in decoders)
@@ -150,8 +155,7 @@ class FastNCNet(nn.Module):
 
     def forward(self, noise: Tensor) -> Tensor:
         """Compute NCNet: (N, 3, H, W) -> (N, 3, H, W), H and W multiples of 8."""
-        channels = self.encoders[0][0].out_channels
-        skips = [in_bands(self.encoders[0], (noise,), self.ENCODER_MARGIN, channels)]
+        skips = [in_bands(self.encoders[0], (noise,), self.ENCODER_MARGIN, self.channels)]
         for encoder in self.encoders[1:]:
             skips.append(encoder(skips[-1]))
         features = skips.pop()
@@ -175,8 +179,9 @@ class FoldedJoin(nn.Module):
     convolutions before the upsampling, one for each position of the output pixel in its 2x2 block.
     """
 
-    def __init__(self, conv: nn.Conv2d):
+    def __init__(self, conv: nn.Module):
         super().__init__()
+        assert isinstance(conv, nn.Conv2d)
         out_nc, in_nc = conv.weight.shape[:2]
         low_nc = in_nc - out_nc  # the skip connection has the decoder's width
         self.skip = copy.deepcopy(conv)

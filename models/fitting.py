@@ -1,7 +1,7 @@
 """Fit Gaussian noise models to image pairs, ISO by ISO, in two passes over the files."""
 
 import hashlib
-from collections.abc import Callable, Hashable, Iterable, Mapping
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
@@ -88,7 +88,7 @@ def fitted_model(kind: str, fits: Mapping[int, Fit]) -> NoiseModel:
     return PerIso({iso: build(fit) for iso, fit in fits.items()}, name=name)
 
 
-def fit_noise(pairs: Mapping[Group, list], read: PairReader, num_workers: int) -> dict[Group, Fit]:
+def fit_noise(pairs: Mapping[Group, Sequence], read: PairReader, num_workers: int) -> dict[Group, Fit]:
     """Fit the noise of groups of image pairs, with a progress bar for each pass.
 
     read: turns an entry of the lists into one or several (name, clean, noisy, origin), the images (H, W, 3) uint8, the
@@ -114,7 +114,7 @@ def fit_noise(pairs: Mapping[Group, list], read: PairReader, num_workers: int) -
     levels = {group: noise_levels(sums) for group, sums in moments.items()}
 
     def products_of(job: tuple[Group, Any]) -> list[np.ndarray]:
-        return summed(lambda *pair: lagged_sums(*pair[:2], levels[job[0]], pair[2]), job[1])
+        return summed(lambda clean, noisy, origin: lagged_sums(clean, noisy, levels[job[0]], origin), job[1])
 
     products = _add_up(products_of, jobs, num_workers, "correlations")
     return {group: _fit(moments[group], levels[group], products[group]) for group in pairs}

@@ -7,7 +7,7 @@ noisy = model.synthesize(clean, gain=0.05, seed=1)
 
 import hashlib
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -27,7 +27,7 @@ from models.pretrained import (
     hash_weights,
     load_generators,
 )
-from models.tiled import correlated_tiles, estimate_gain, noise_levels
+from models.tiled import Window, correlated_tiles, estimate_gain, noise_levels
 
 SYNTHESIS_TILE = (
     1024  # pixels of a tile's side: about 1.5 GB; smaller tiles spend more on the surroundings that they share
@@ -163,7 +163,7 @@ class NoiseGenerator(nn.Module):
 
     def __init__(
         self,
-        networks: dict[str, nn.Module],
+        networks: Mapping[str, Any],
         tile: int = SYNTHESIS_TILE,
         dtype: torch.dtype = torch.float32,
         channels_last: bool | None = None,
@@ -176,7 +176,7 @@ class NoiseGenerator(nn.Module):
         if "G2" not in networks:
             raise ValueError(f"networks {', '.join(networks) or 'none'}, expected at least G2 (NCNet)")
         self.tile, self.channels_last = -(-tile // 8) * 8, channels_last
-        self.folder: Path | None = None
+        self.folder = Path()
         self.files: dict[str, Path] = {}
         self.weights_hash = ""
         self.genet = FastGENet(networks["E"]) if "E" in networks else None
@@ -265,20 +265,24 @@ class NoiseGenerator(nn.Module):
                 draw_white_noise(noise, seed, keys[part])
             else:
                 noise.copy_(z.detach().reshape(images.pixels.shape)[part])
-            target = Synthesis(*(None if tensor is None else tensor[part] for tensor in out))
+            target = {name: tensor[part] for name, tensor in out.items()}
             with exact_convolutions():
                 self._synthesize(images.pixels[part], strength[part], noise_level is None, noise, clip, target)
-        return Synthesis(*map(images.like_given, out)) if maps else images.like_given(out.fake)
+        given = {name: images.like_given(tensor) for name, tensor in out.items()}
+        return Synthesis(**given) if maps else given["fake"]
 
     def _synthesize(
-        self, clean: Tensor, strength: Tensor, by_gain: bool, noise: Tensor, clip: bool, out: Synthesis
+        self, clean: Tensor, strength: Tensor, by_gain: bool, noise: Tensor, clip: bool, out: dict[str, Tensor]
     ) -> None:
-        """Fill `out` where it is not None; `noise` holds z and then, unless NPNet predicts moments, sdnu."""
+        """Fill those fields of `Synthesis` that `out` has.
+
+        `noise` holds z and then, unless NPNet predicts moments, sdnu.
+        """
         strength = strength.to(self.device, noise.dtype)
+        levels: Iterable[tuple[Window, Tensor]] = [((slice(None), slice(None)), strength)]
         if by_gain:
+            assert self.npnet
             levels = noise_levels(self.npnet, clean, strength, partial(self.to_network, dtype=noise.dtype))
-        else:
-            levels = [((slice(None), slice(None)), strength)]
         moments = None
         for window, maps in levels:
             level, mean = split_moments(maps, clean.shape[1])
@@ -287,21 +291,22 @@ class NoiseGenerator(nn.Module):
             else:
                 moments = torch.empty(2, *noise.shape).to(noise) if moments is None else moments
                 moments[(0, ..., *window)], moments[(1, ..., *window)] = level, mean
-            if out.noise_level is not None:
-                out.noise_level[(..., *window)] = level
-        if out.sdnu is not None:
-            out.sdnu.copy_(noise if moments is None else moments[0] * noise)
+            if "noise_level" in out:
+                out["noise_level"][(..., *window)] = level
+        if "sdnu" in out:
+            out["sdnu"].copy_(noise if moments is None else moments[0] * noise)
+        to_uint8 = out["fake"].dtype == torch.uint8
         for window, sdnc in correlated_tiles(self.ncnet, noise, self.tile, self.to_network):
             if moments is not None:
                 sdnc = sdnc.mul_(moments[(0, ..., *window)]).add_(moments[(1, ..., *window)])
             fake = self.to_network(clean[(..., *window)], noise.dtype) + sdnc
             if not torch.isfinite(fake).all():
                 raise ValueError("the networks give noise that is not finite; check their weights (or dtype)")
-            if out.sdnc is not None:
-                out.sdnc[(..., *window)] = sdnc
-            if clip or out.fake.dtype == torch.uint8:
+            if "sdnc" in out:
+                out["sdnc"][(..., *window)] = sdnc
+            if clip or to_uint8:
                 fake.clamp_(0, 1)
-            out.fake[(..., *window)] = fake.mul_(255).round_() if out.fake.dtype == torch.uint8 else fake
+            out["fake"][(..., *window)] = fake.mul_(255).round_() if to_uint8 else fake
 
     def _strength(self, count: int, gain: Any, gain_of: Any, noise_level: Any) -> Tensor:
         """Return the gains, or the noise levels in [0, 1] units, of a batch's images: (N, 1, 1, 1) float64."""
@@ -378,11 +383,14 @@ def load_neca(
     return generator
 
 
-def _outputs(clean: Tensor, kind: torch.dtype, maps: bool) -> Synthesis:
-    if not maps:
-        return Synthesis(None, None, None, torch.empty(clean.shape, dtype=kind, device=clean.device))
-    kind = _float_type(clean.dtype)
-    return Synthesis(*(torch.empty(clean.shape, dtype=kind, device=clean.device) for _ in Synthesis._fields))
+def _outputs(clean: Tensor, kind: torch.dtype, maps: bool) -> dict[str, Tensor]:
+    """Make room for the fields of `Synthesis` that are wanted, all of floats or the fake image alone of a `kind`."""
+    if maps:
+        kind = _float_type(clean.dtype)
+    return {
+        name: torch.empty(clean.shape, dtype=kind, device=clean.device)
+        for name in (Synthesis._fields if maps else ("fake",))
+    }
 
 
 def _float_type(kind: torch.dtype) -> torch.dtype:

@@ -91,8 +91,8 @@ def critic_losses(real_score: Tensor, fake_score: Tensor, gan_mode: str) -> tupl
 
 
 def _label_loss(score: Tensor, label: float, gan_mode: str) -> Tensor:
-    compare = {"lsgan": F.mse_loss, "vanilla": F.binary_cross_entropy_with_logits}[gan_mode]
-    return compare(score, torch.full_like(score, label))
+    compare: dict[str, Callable[..., Tensor]] = {"lsgan": F.mse_loss, "vanilla": F.binary_cross_entropy_with_logits}
+    return compare[gan_mode](score, torch.full_like(score, label))
 
 
 def gradient_penalty(critic: Callable[[Tensor], Tensor], real: Tensor, fake: Tensor, mixing: Tensor) -> Tensor:

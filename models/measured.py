@@ -5,6 +5,8 @@ Only weights are set: the networks, their forward passes and their files are the
 """
 
 import math
+from collections.abc import Mapping
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -21,7 +23,7 @@ SMALL = {"NPNet": 0.1, "NCNet": 0.02}  # what is left of the random weights of t
 
 
 @torch.no_grad()
-def start_from_measurements(networks: dict[str, nn.Module], kernel: Tensor, clean: Tensor, noisy: Tensor) -> None:
+def start_from_measurements(networks: Mapping[str, Any], kernel: Tensor, clean: Tensor, noisy: Tensor) -> None:
     """Set the weights of E, G1 and G2, which were initialised at random, in place.
 
     kernel: (3, 3, K, K) of `models.noise_statistics.colouring_kernel`, K odd and at least 7; clean, noisy:
@@ -36,7 +38,7 @@ def start_from_measurements(networks: dict[str, nn.Module], kernel: Tensor, clea
 
 def _set_meter(genet: GENet, noisy: Tensor, noise: Tensor) -> None:
     """Let GENet add up what high-pass filters see, on the scale of the noise's standard deviation."""
-    first, head = genet.model[0][0], genet.linear[0][0]
+    first, head = _conv(genet, "model.0.0"), _conv(genet, "linear.0.0")
     first.weight.sub_(first.weight.mean((2, 3), keepdim=True)).mul_(CONTRAST)  # blind to brightness
     head.weight.abs_()
     head.weight.mul_(global_noise_level(noise).mean() / genet(noisy, inside=True).mean())
@@ -45,7 +47,9 @@ def _set_meter(genet: GENet, noisy: Tensor, noise: Tensor) -> None:
 def _set_level(npnet: NPNet, noise: Tensor) -> None:
     """Let NPNet, whose output is squared, begin near the mean noise level of all images."""
     npnet.conv5.weight.mul_(SMALL["NPNet"])
-    npnet.conv5.bias[: noise.shape[1]] = math.sqrt(global_noise_level(noise).mean())
+    bias = npnet.conv5.bias
+    assert bias is not None
+    bias[: noise.shape[1]] = math.sqrt(global_noise_level(noise).mean())
 
 
 def _set_filter(ncnet: NCNet, kernel: Tensor) -> None:
@@ -60,9 +64,8 @@ def _set_filter(ncnet: NCNet, kernel: Tensor) -> None:
             f"NCNet of {config['nc']} channels, activation {config['act_mode']} and {config['final_act']} at the end: "
             f"expected at least {LANES} channels, R and Tanh or linear to begin with the measured correlation"
         )
-    first, second = (ncnet.encoders[0][place] for place in (0, 2))
-    decoder = [layer for layer in ncnet.decoders[-1] if isinstance(layer, nn.Conv2d)]
-    head = ncnet.decoder_head[0]
+    first, second, head = (_conv(ncnet, name) for name in ("encoders.0.0", "encoders.0.2", "decoder_head.0"))
+    decoder = [layer for layer in ncnet.decoders[-1].modules() if isinstance(layer, nn.Conv2d)]
     added = _cut(kernel)
     added[range(3), range(3), KERNEL // 2, KERNEL // 2] -= 1  # NCNet's output is added to its input
     first.weight[:LANES] = torch.cat([added, -added])
@@ -72,6 +75,13 @@ def _set_filter(ncnet: NCNet, kernel: Tensor) -> None:
         layer.weight[range(LANES), range(begin, begin + LANES), 1, 1] = 1
     head.weight.mul_(SMALL["NCNet"])
     head.weight[:, :LANES] = torch.cat([torch.eye(3), -torch.eye(3)], 1)[..., None, None]
+
+
+def _conv(network: nn.Module, name: str) -> nn.Conv2d:
+    """Return a layer of a network."""
+    layer = network.get_submodule(name)
+    assert isinstance(layer, nn.Conv2d)
+    return layer
 
 
 def _cut(kernel: Tensor) -> Tensor:

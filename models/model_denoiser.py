@@ -75,7 +75,9 @@ class DenoiserModel:
     def denoise(self, noisy: Tensor, averaged: bool = False) -> Tensor:
         """Denoise an image: (N, 3, H, W) in [0, 1] -> (N, 3, H, W). `averaged` weights there are with `ema` only."""
         # `forward` itself: code compiled for patches is none for images of every size.
-        return (self.average if averaged else self.network).eval().forward(noisy)
+        network = self.average if averaged else self.network
+        assert network is not None
+        return network.eval().forward(noisy)
 
     def network_files(self, epoch: int) -> dict[str, dict[str, Any]]:
         """Return what to write into the network's checkpoint file, by the file's name without epoch and suffix."""

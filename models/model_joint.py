@@ -156,7 +156,9 @@ class JointModel:
         milestones = self.options.lr_decay_2 if letter == "G3" else self.options.lr_decay_1
         return decayed(self.options.lr[letter], milestones, epoch)
 
-    def _generator_step(self, clean, noisy, noise, drawn, step, epoch):
+    def _generator_step(
+        self, clean: Tensor, noisy: Tensor, noise: Tensor, drawn: StepRandomness, step: int, epoch: int
+    ) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
         """Update E, G1, G2 and G3; return losses, and detached fakes for the critics."""
         options = self.options
         adversarial = options.has_critics and step % options.adversarial_every == 0
@@ -186,6 +188,7 @@ class JointModel:
             values["nll"] = losses.clipped_gaussian_nll(noisy, middle, noise_level)
         if options.lambdas["colour"]:
             # colour: NCNet filters as the measured correlation asks.
+            assert self.kernel is not None
             ncnet, level = partial(self._forward, "G2"), noise_level.detach() if mean is None else None
             values["colour"] = losses.colouring_error(ncnet, level, drawn.z, self.kernel.to(drawn.z))
         if joint:
@@ -200,13 +203,17 @@ class JointModel:
                     self._forward(letter, fakes[letter]), options.gan_mode
                 )
                 self.networks[letter].requires_grad_(True)
-        self.generator_update.backward_and_step(sum(options.lambdas[name] * value for name, value in values.items()))
+        weighted = [options.lambdas[name] * value for name, value in values.items()]
+        self.generator_update.backward_and_step(sum(weighted[1:], weighted[0]))
         return values, {letter: fake.detach() for letter, fake in fakes.items()}
 
-    def _critic_step(self, reals, fakes, mixing):
+    def _critic_step(
+        self, reals: dict[str, Tensor], fakes: dict[str, Tensor], mixing: dict[str, Tensor]
+    ) -> dict[str, Tensor]:
         """Update D1 and D2 and return losses, summed over the two."""
         mode = self.options.gan_mode
-        values = dict.fromkeys(("D_real", "D_fake", "gp") if mode == "wgangp" else ("D_real", "D_fake"), 0)
+        names = ("D_real", "D_fake", "gp") if mode == "wgangp" else ("D_real", "D_fake")
+        values = dict.fromkeys(names, torch.zeros((), device=self.device))
         for letter in CRITICS:
             real, fake = reals[letter], fakes[letter]
             scores = self._forward(letter, real), self._forward(letter, fake)
@@ -224,7 +231,7 @@ class JointModel:
             self.critic_update.backward_and_step(0.5 * distance)
         return values
 
-    def _forward(self, letter, *inputs):
+    def _forward(self, letter: str, *inputs: Any) -> Tensor:
         return self.precision.forward(self.networks[letter], *inputs)
 
     @torch.inference_mode()

@@ -1,5 +1,7 @@
 """GENet, the gain estimation network (letter E)."""
 
+from typing import Any
+
 from torch import Tensor, nn
 
 from models.blocks import activation, conv
@@ -16,7 +18,7 @@ class GENet(nn.Module):
         super().__init__()
         if nb < 2:
             raise ValueError(f"GENet with {nb} layers, expected at least 2")
-        self.config = {"in_nc": in_nc, "out_nc": out_nc, "nc": nc, "nb": nb, "act_mode": act_mode}
+        self.config: dict[str, Any] = {"in_nc": in_nc, "out_nc": out_nc, "nc": nc, "nb": nb, "act_mode": act_mode}
         layers = [nn.Sequential(conv(in_nc, nc, 7), activation(act_mode, nc)[0])]
         layers += [nn.Sequential(conv(nc, nc, 3), activation(act_mode, nc)[0]) for _ in range(nb - 2)]
         self.model = nn.Sequential(*layers)

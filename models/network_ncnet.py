@@ -1,6 +1,7 @@
 """NCNet, the neighbouring correlation network (letter G2)."""
 
 from itertools import pairwise
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -53,7 +54,7 @@ class NCNet(nn.Module):
         ):
             if value not in choices:
                 raise ValueError(f"NCNet: {value!r}, expected one of {', '.join(choices)}")
-        self.config = {"in_nc": in_nc, "out_nc": out_nc, "nc": nc, "act_mode": act_mode}
+        self.config: dict[str, Any] = {"in_nc": in_nc, "out_nc": out_nc, "nc": nc, "act_mode": act_mode}
         self.config |= {"downsample_mode": downsample_mode, "upsample_mode": upsample_mode}
         self.config |= {"padding_mode": padding_mode, "final_act": final_act}
         widths = [min(nc * 2**level, max(nc, MAX_CHANNELS)) for level in range(UNET_LEVELS)]  # 64, 128, 256, 512
@@ -93,9 +94,9 @@ def _two_convs(in_nc: int, out_nc: int, act_mode: str, padding_mode: str, stride
 
 def _down(in_nc: int, out_nc: int, act_mode: str, mode: str, padding_mode: str) -> nn.Sequential:
     """Halve the size: by the first convolution's stride, or by pooling before it."""
-    pool = {"strideconv": [], "maxpool": [nn.MaxPool2d(2)], "avgpool": [nn.AvgPool2d(2)]}[mode]
+    pools: dict[str, list[nn.Module]] = {"strideconv": [], "maxpool": [nn.MaxPool2d(2)], "avgpool": [nn.AvgPool2d(2)]}
     stride = 2 if mode == "strideconv" else 1
-    return nn.Sequential(*pool, *_two_convs(in_nc, out_nc, act_mode, padding_mode, stride))
+    return nn.Sequential(*pools[mode], *_two_convs(in_nc, out_nc, act_mode, padding_mode, stride))
 
 
 def _up(in_nc: int, out_nc: int, act_mode: str, mode: str, padding_mode: str) -> nn.Sequential:

@@ -1,6 +1,6 @@
 """The six networks by letter: what the paper calls them, their classes, how they are built and stored."""
 
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import nn
@@ -40,6 +40,11 @@ def build_networks(configs: dict[str, dict[str, Any]], init_type: str, seed: int
     return networks
 
 
+def config_of(network: nn.Module) -> dict[str, Any]:
+    """Return a network's constructor arguments."""
+    return cast(dict[str, Any], network.config)
+
+
 def describe(networks: dict[str, nn.Module]) -> str:
     """Return a text of the networks' layers and numbers of parameters."""
     counts = {letter: sum(weights.numel() for weights in network.parameters()) for letter, network in networks.items()}
@@ -52,4 +57,4 @@ def describe(networks: dict[str, nn.Module]) -> str:
 def network_checkpoint(network: nn.Module, epoch: int) -> dict[str, Any]:
     """Content of a network's file: the published form (`epoch`, `model_state_dict`) plus its sizes (`config`)."""
     weights = {name: tensor.detach().cpu() for name, tensor in network.state_dict().items()}
-    return {"epoch": epoch, "model_state_dict": weights, "config": network.config}
+    return {"epoch": epoch, "model_state_dict": weights, "config": config_of(network)}

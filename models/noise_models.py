@@ -8,7 +8,7 @@ which puts it into all commands.
 import math
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -19,6 +19,9 @@ from models import white_noise
 from models.blocks import exact_convolutions
 from models.generator import NoiseGenerator
 from utils.randomness import seed_from
+
+Known = TypeVar("Known")
+Key = TypeVar("Key", bound=Hashable)
 
 SCALINGS = 8  # of `TimesStd`: clipping takes a part of each
 
@@ -53,17 +56,27 @@ class Images:
         return Images(*(chosen(getattr(self, each.name)) for each in fields(self)))
 
 
+def needed(known: Known | None) -> Known:
+    """Return what is known of images, for a model that cannot be used without it."""
+    assert known is not None
+    return known
+
+
 @dataclass(frozen=True, eq=False)
 class NoiseModel:
     """Noise as a function of clean images and white noise.
 
-    name: what tables call the model; its random numbers in an evaluation depend on it. margin: rows and columns of
-    white noise that it needs beyond an image's. is_random: whether it uses the white noise at all.
+    name: what tables call the model; its random numbers in an evaluation depend on it. is_random: whether it
+    uses the white noise at all.
     """
 
     name: str = field(default="", kw_only=True)
-    margin = 0
     is_random = True
+
+    @property
+    def margin(self) -> int:
+        """Return the rows and columns of white noise that the model needs beyond an image's."""
+        return 0
 
     def noise(self, images: Images, white: Tensor) -> Tensor | None:
         """Make noise in [0, 1] units, neither clipped nor rounded; None if the model has none for these images.
@@ -76,7 +89,7 @@ class NoiseModel:
         """Put noise on images, clipped and, for uint8, rounded: (N, 3, H, W) uint8 or float in [0, 1] -> the same."""
         is_uint8 = images.clean.dtype == torch.uint8
         clean = images.clean.to(white.dtype).div(255) if is_uint8 else images.clean
-        noisy = (clean + self.noise(replace(images, clean=clean), white)).clamp_(0, 1)
+        noisy = (clean + needed(self.noise(replace(images, clean=clean), white))).clamp_(0, 1)
         return noisy.mul_(255).round_().to(torch.uint8) if is_uint8 else noisy
 
     def white_noise(self, height: int, width: int, seed: int, key: str) -> Tensor:
@@ -96,7 +109,7 @@ def constant(value: float) -> Strength:
 
 def interval(low: float, high: float) -> Strength:
     """Draw each image's strength uniformly from an interval, by `Images.uniform`."""
-    return lambda images: torch.from_numpy(low + (high - low) * images.uniform)
+    return lambda images: torch.from_numpy(low + (high - low) * needed(images.uniform))
 
 
 def by_iso(values: Mapping[str, Mapping[int, Sequence[float]]]) -> Strength:
@@ -104,7 +117,7 @@ def by_iso(values: Mapping[str, Mapping[int, Sequence[float]]]) -> Strength:
 
     def chosen(images: Images) -> Tensor:
         strengths = []
-        for camera, iso, uniform in zip(images.cameras, images.isos, images.uniform):
+        for camera, iso, uniform in zip(images.cameras, images.isos, needed(images.uniform)):
             of_iso = values[camera][nearest_iso(values[camera], iso)]
             strengths.append(of_iso[int(uniform * len(of_iso))])
         return torch.tensor(strengths, dtype=torch.float64)
@@ -114,7 +127,7 @@ def by_iso(values: Mapping[str, Mapping[int, Sequence[float]]]) -> Strength:
 
 def true_std(images: Images) -> Tensor:
     """Measure the standard deviation of the real noise, which only an oracle knows."""
-    noise = (255 * (images.noisy - images.clean)).round()  # whole grey levels
+    noise = (255 * (needed(images.noisy) - images.clean)).round()  # whole grey levels
     return noise.cpu().double().flatten(1).std(1, correction=0) / 255
 
 
@@ -145,21 +158,21 @@ class Neca(NoiseModel):
         """Draw an image's white noise from (seed, key), block by block: (1, 3, H, W)."""
         return white_noise(seed, key, height, width)[None]
 
-    def _strength(self, images: Images) -> dict[str, Tensor]:
+    def _strength(self, images: Images) -> dict[str, Any]:
         raise NotImplementedError
 
 
 class NecaW(Neca):
     """NeCA-W: all three networks; the strength is the gain."""
 
-    def _strength(self, images: Images) -> dict[str, Tensor]:
+    def _strength(self, images: Images) -> dict[str, Any]:
         return {"gain": self.strength(images)}
 
 
 class NecaS(Neca):
     """NeCA-S: NCNet alone, signal-independent; the strength is the noise level before NCNet."""
 
-    def _strength(self, images: Images) -> dict[str, Tensor]:
+    def _strength(self, images: Images) -> dict[str, Any]:
         return {"noise_level": 255 * self.strength(images)}
 
 
@@ -203,7 +216,7 @@ class Coloured(NoiseModel):
 
     @property
     def margin(self) -> int:
-        """The kernel reaches beyond the borders, which are thus like the middle."""
+        """Return how far the kernel reaches beyond the borders, which are thus like the middle."""
         return self.kernel.shape[-1] - 1
 
     def noise(self, images: Images, white: Tensor) -> Tensor:
@@ -227,7 +240,7 @@ class ColouredByPhase(NoiseModel):
 
     @property
     def margin(self) -> int:
-        """The kernel's reach, and a cell for images that begin or end within one."""
+        """Return the kernel's reach, and a cell for images that begin or end within one."""
         return 2 * self.kernel.shape[-1]
 
     def noise(self, images: Images, white: Tensor) -> Tensor:
@@ -257,7 +270,7 @@ class TimesStd(NoiseModel):
 
     def noise(self, images: Images, white: Tensor) -> Tensor:
         """Scale the model's noise, image by image."""
-        noise, wanted = self.model.noise(images, white), true_std(images).to(white)
+        noise, wanted = needed(self.model.noise(images, white)), true_std(images).to(white)
         for _ in range(SCALINGS):
             found = (images.clean + noise).clamp(0, 1).sub_(images.clean).flatten(1).std(1, correction=0)
             noise = noise * (wanted / found.clamp(min=1e-6))[:, None, None, None]
@@ -279,7 +292,7 @@ class RealPair(NoiseModel):
 
     def noise(self, images: Images, white: Tensor) -> Tensor:
         """Subtract the clean images from the noisy ones."""
-        return images.noisy - images.clean
+        return needed(images.noisy) - images.clean
 
 
 @dataclass(frozen=True, eq=False)
@@ -290,7 +303,7 @@ class PerCamera(NoiseModel):
 
     @property
     def margin(self) -> int:
-        """The largest of the models' margins."""
+        """Return the largest of the models' margins."""
         return max(model.margin for model in self.models.values())
 
     def noise(self, images: Images, white: Tensor) -> Tensor:
@@ -306,7 +319,7 @@ class PerIso(NoiseModel):
 
     @property
     def margin(self) -> int:
-        """The largest of the models' margins."""
+        """Return the largest of the models' margins."""
         return max(model.margin for model in self.models.values())
 
     def noise(self, images: Images, white: Tensor) -> Tensor:
@@ -321,19 +334,18 @@ def noisy_image(model: NoiseModel, clean: np.ndarray, seed: int, key: str) -> np
     The white noise follows from (seed, key) alone; `key` is any text, such as the file's name.
     """
     images = Images(torch.from_numpy(np.array(clean)).permute(2, 0, 1)[None])
-    noisy = model.noisy(images, model.white_noise(*clean.shape[:2], seed, key))
+    height, width = clean.shape[:2]
+    noisy = model.noisy(images, model.white_noise(height, width, seed, key))
     return noisy[0].permute(1, 2, 0).contiguous().numpy()
 
 
-def noise_by_group(
-    models: Mapping[Hashable, NoiseModel], groups: Sequence[Hashable], images: Images, white: Tensor
-) -> Tensor:
+def noise_by_group(models: Mapping[Key, NoiseModel], groups: Sequence[Key], images: Images, white: Tensor) -> Tensor:
     """Make the noise of a batch in which each image has its own key of `models`; images of one key go together."""
     noise = torch.empty_like(images.clean)
     for key in dict.fromkeys(groups):
         rows = [row for row, group in enumerate(groups) if group == key]
         height, width = (side + models[key].margin for side in images.clean.shape[-2:])
-        noise[rows] = models[key].noise(images.rows(rows), white[rows][..., :height, :width])
+        noise[rows] = needed(models[key].noise(images.rows(rows), white[rows][..., :height, :width]))
     return noise
 
 

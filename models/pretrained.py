@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from models.network_dncnn import dncnn_config
-from models.networks import GENERATORS, HALVINGS, NETWORK_CLASSES, PAPER_NAMES
+from models.networks import GENERATORS, HALVINGS, NETWORK_CLASSES, PAPER_NAMES, config_of
 from utils.checkpoints import SUFFIXES, load_checkpoint, numbered_files
 from utils.files import sha256_of
 from utils.run import STATE_PREFIX, has_state
@@ -217,8 +217,8 @@ def begin_from(
             continue
         content = load_checkpoint(path)
         for name, value in content.get("config", {}).items():
-            if networks[letter].config.get(name) != value:
-                here = networks[letter].config.get(name)
+            here = config_of(networks[letter]).get(name)
+            if here != value:
                 raise ValueError(f"{path}: was built with {letter}_{name} {value}, not {here}")
         networks[letter].load_state_dict(fitting_weights(letter, networks[letter], content, path))
         saved_in = content.get("epoch")

@@ -35,14 +35,16 @@ def windows(height: int, width: int, side: int) -> list[Window]:
 
 def surroundings(inner: Window, size: tuple[int, int], margin: int) -> Window:
     """Widen a tile by a margin, as far as the image of this height and width goes."""
-    return tuple(
+    rows, columns = (
         slice(max(0, part.start - margin), min(length, part.stop + margin)) for part, length in zip(inner, size)
     )
+    return rows, columns
 
 
 def inside(inner: Window, outer: Window) -> Window:
     """Return a tile's place in the tile with its margin."""
-    return tuple(slice(part.start - whole.start, part.stop - whole.start) for part, whole in zip(inner, outer))
+    rows, columns = (slice(part.start - whole.start, part.stop - whole.start) for part, whole in zip(inner, outer))
+    return rows, columns
 
 
 def widest_float(device: torch.device) -> torch.dtype:
@@ -52,20 +54,21 @@ def widest_float(device: torch.device) -> torch.dtype:
 
 def estimate_gain(genet: FastGENet, noisy: Tensor, side: int, to_network: ToNetwork) -> Tensor:
     """Estimate gains by GENet: (N, 3, H, W) -> (N, 1, 1, 1)."""
-    weight = genet.linear[0].weight
+    weight = next(genet.linear.parameters())
     if genet.margin is None:
         side = 0
     elif weight.device.type == "cpu":
         side = min(side or GENET_SIDE, GENET_SIDE)
-    size = noisy.shape[-2:]
+    height, width = noisy.shape[-2:]
 
     def total(inner: Window) -> Tensor:
-        outer = surroundings(inner, size, genet.margin or 0)
+        outer = surroundings(inner, (height, width), genet.margin or 0)
         features = genet.features(to_network(noisy[(..., *outer)]))[(..., *inside(inner, outer))]
         mean = features.mean(dim=(2, 3), keepdim=True, dtype=widest_float(weight.device))  # (N, nc, 1, 1)
         return mean * features[0, 0].numel()
 
-    mean = sum(on_cores(total, windows(*size, side), weight.device)) / size.numel()
+    sums = on_cores(total, windows(height, width, side), weight.device)
+    mean = sum(sums, torch.zeros((), dtype=torch.float64)) / (height * width)
     return genet.linear(mean.to(weight.dtype))
 
 
@@ -77,7 +80,8 @@ def noise_levels(
     NPNet normalises over the whole image, three times: one pass over it for each mean and standard deviation, one for
     the answer.
     """
-    strips = list(_strips(*clean.shape[-2:], *(STRIP if gain.device.type == "cpu" else WIDE_STRIP)))
+    height, width = clean.shape[-2:]
+    strips = list(_strips(height, width, *(STRIP if gain.device.type == "cpu" else WIDE_STRIP)))
     kept: dict[int, Tensor] = {}  # features of the newest layer, by strip
     normalisations: list[tuple[Tensor, Tensor]] = []
 
@@ -103,7 +107,8 @@ def noise_levels(
 
     for _ in range(npnet.GAIN_LAYERS):
         parts = torch.stack(list(on_cores(moments, range(len(strips)), gain.device)))
-        normalisations.append(_normalisation(*parts.unbind(1), gain))
+        counts, means, squares = parts.unbind(1)
+        normalisations.append(_normalisation(counts, means, squares, gain))
     channels = clean.shape[1]
     levels = on_cores(lambda number: square_levels(features(number), channels), range(len(strips)), gain.device)
     for number, level in enumerate(levels):
@@ -153,8 +158,8 @@ def correlated_tiles(
             around = F.pad(around, (0, right, 0, lower), mode="reflect")
         correlated = ncnet(to_network(around))[(..., *inside(inner, outer))]
         own = noise[(..., *inner)]
-        window = tuple(slice(part.start, min(part.stop, length)) for part, length in zip(inner, (height, width)))
-        yield window, correlated[..., : own.shape[-2], : own.shape[-1]] + own
+        rows, columns = (slice(part.start, min(part.stop, length)) for part, length in zip(inner, (height, width)))
+        yield (rows, columns), correlated[..., : own.shape[-2], : own.shape[-1]] + own
 
 
 def _round_up(length: int) -> int:
@@ -179,9 +184,10 @@ class TiledDenoiser(nn.Module):
         overlap: int | None = None,
     ):
         super().__init__()
-        self.margin, self.self_ensemble = reach(network.model) if overlap is None else overlap, self_ensemble
+        layers = network.get_submodule("model") if overlap is None else None
+        self.margin, self.self_ensemble = reach(layers) if layers else overlap, self_ensemble
         self.tile = 0 if self.margin is None else tile
-        self.noise = folded(network.model) if overlap is None else network  # (N, 3, H, W) -> (N, 3, H, W)
+        self.noise = folded(layers) if layers else network  # (N, 3, H, W) -> (N, 3, H, W)
         self.requires_grad_(False).eval().to(dtype)
 
     @torch.no_grad()
@@ -190,18 +196,19 @@ class TiledDenoiser(nn.Module):
         with exact_convolutions():
             if not self.self_ensemble:
                 return self._denoise(noisy)
-            return sum(turned_back(self._denoise(turned(noisy, *turn)), *turn) for turn in TURNS) / len(TURNS)
+            turns = (turned_back(self._denoise(turned(noisy, *turn)), *turn) for turn in TURNS)
+            return sum(turns, torch.zeros((), dtype=noisy.dtype)) / len(TURNS)
 
     def _denoise(self, noisy: Tensor) -> Tensor:
-        size, weight = noisy.shape[-2:], next(self.noise.parameters())
+        (height, width), weight = noisy.shape[-2:], next(self.noise.parameters())
         memory = torch.channels_last if weight.device.type == "cpu" else torch.contiguous_format
 
         def noise_in(inner: Window) -> Tensor:
-            outer = surroundings(inner, size, self.margin or 0)
+            outer = surroundings(inner, (height, width), self.margin or 0)
             part = noisy[(..., *outer)].to(weight.device, weight.dtype).contiguous(memory_format=memory)
             return self.noise(part)[(..., *inside(inner, outer))]
 
-        tiles, denoised = windows(*size, self.tile), torch.empty_like(noisy)
+        tiles, denoised = windows(height, width, self.tile), torch.empty_like(noisy)
         for inner, noise in zip(tiles, on_cores(noise_in, tiles, weight.device)):
             denoised[(..., *inner)] = noisy[(..., *inner)] - noise.to(noisy)
         return denoised

@@ -4,13 +4,16 @@ import argparse
 import math
 import shlex
 import sys
-from typing import NoReturn
+from collections.abc import Callable
+from typing import Any, NoReturn
+
+Group = argparse._ActionsContainer  # a parser, or one of its groups
 
 
 class _DefaultsHelp(argparse.ArgumentDefaultsHelpFormatter):
     """Shows defaults, but not those of switches, which are off, nor a missing one."""
 
-    def _get_help_string(self, action):
+    def _get_help_string(self, action: argparse.Action) -> str | None:
         return action.help if action.nargs == 0 or action.default is None else super()._get_help_string(action)
 
 
@@ -20,7 +23,7 @@ class Parser(argparse.ArgumentParser):
     An argument @FILE stands for the options in a file, in as many lines as one likes; # begins a comment.
     """
 
-    def __init__(self, description: str, **more):
+    def __init__(self, description: str, **more: Any):
         more |= {"formatter_class": _DefaultsHelp, "allow_abbrev": False, "fromfile_prefix_chars": "@"}
         super().__init__(description=description, **more)
 
@@ -85,7 +88,7 @@ def _seed(text: str) -> int:
     return value
 
 
-def _bounded(text, kind, lowest, expected):
+def _bounded(text: str, kind: Callable[[str], Any], lowest: int, expected: str) -> Any:
     try:
         value = kind(text)
     except ValueError:
@@ -95,7 +98,7 @@ def _bounded(text, kind, lowest, expected):
     return value
 
 
-def add_device_options(parser: argparse.ArgumentParser) -> None:
+def add_device_options(parser: Group) -> None:
     """Add the options of `utils.runtime.choose_device`."""
     parser.add_argument(
         "--device",
@@ -112,13 +115,13 @@ def add_device_options(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def add_seed_option(parser: argparse.ArgumentParser) -> None:
+def add_seed_option(parser: Group) -> None:
     """Add `--seed`, from which all randomness follows."""
     parser.add_argument("--seed", type=_seed, default=0, help="all randomness follows from it")
 
 
 def add_scene_options(
-    parser, split: str, purpose: str, max_images: int, max_images_help: str, several: bool = False
+    parser: Group, split: str, purpose: str, max_images: int, max_images_help: str, several: bool = False
 ) -> None:
     """Add the options that choose scenes of a data set, for `data.splits.select_scenes`.
 
@@ -144,7 +147,7 @@ def add_scene_options(
     parser.add_argument("--max_images", type=natural_int, default=max_images, help=max_images_help)
 
 
-def add_pretrain_option(parser) -> None:
+def add_pretrain_option(parser: Group) -> None:
     """Add `--pretrain_dir`, for commands that use a camera's generator."""
     parser.add_argument(
         "--pretrain_dir",

@@ -4,6 +4,7 @@ import argparse
 
 from models.tiled import DENOISER_TILE
 from options.common import (
+    Group,
     Parser,
     add_device_options,
     add_pretrain_option,
@@ -145,7 +146,7 @@ def _add_denoiser_options(parser: argparse.ArgumentParser) -> None:
     add_device_options(group)
 
 
-def _add_image_options(group) -> None:
+def _add_image_options(group: Group) -> None:
     most = "denoise this many crops or blocks, evenly spaced over all; 0: all"
     add_scene_options(group, split="test", purpose="denoise", max_images=0, max_images_help=most, several=True)
     group.add_argument(
@@ -160,7 +161,7 @@ def _add_image_options(group) -> None:
     )
 
 
-def _add_choice_options(group) -> None:
+def _add_choice_options(group: Group) -> None:
     group.add_argument(
         "--denoisers",
         type=given_path,
@@ -189,7 +190,7 @@ def _add_choice_options(group) -> None:
     )
 
 
-def _add_result_options(group) -> None:
+def _add_result_options(group: Group) -> None:
     group.add_argument(
         "--output_dir",
         type=given_path,

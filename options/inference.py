@@ -3,6 +3,7 @@
 import argparse
 
 from options.common import (
+    Group,
     Parser,
     add_device_options,
     add_pretrain_option,
@@ -16,7 +17,7 @@ NECA_TYPES = ("W", "S")
 DEFAULT_NOISE_LEVEL = 25
 
 
-def add_neca_type_option(parser) -> None:
+def add_neca_type_option(parser: Group) -> None:
     """Add `--NeCA_type`, of commands that put noise on images."""
     parser.add_argument(
         "--NeCA_type",

@@ -1,13 +1,14 @@
 """Options of main_synthesize.py."""
 
 import argparse
+import math
 import os
-import re
 from pathlib import Path
 from typing import Any
 
 from models.generator import SYNTHESIS_TILE
 from options.common import (
+    Group,
     Parser,
     add_device_options,
     add_pretrain_option,
@@ -107,7 +108,7 @@ def synthesize_parser() -> Parser:
     return parser
 
 
-def _add_strength_options(group) -> None:
+def _add_strength_options(group: Group) -> None:
     add_neca_type_option(group)
     gain = group.add_mutually_exclusive_group()
     gain.add_argument(
@@ -145,7 +146,7 @@ def _add_strength_options(group) -> None:
     add_seed_option(group)
 
 
-def _add_output_options(group) -> None:
+def _add_output_options(group: Group) -> None:
     group.add_argument("--per_image", type=positive_int, default=1, help="independent draws of each image, _00, _01...")
     group.add_argument(
         "--layout",
@@ -164,7 +165,7 @@ def _add_output_options(group) -> None:
     )
 
 
-def _add_work_options(group) -> None:
+def _add_work_options(group: Group) -> None:
     group.add_argument(
         "--max_megapixels",
         type=non_negative_float,
@@ -207,11 +208,11 @@ def grey_levels(text: str) -> tuple[float, float]:
 
 
 def _interval(text: str, expected: str) -> tuple[float, float]:
-    parts = re.fullmatch(r"([^:]+)(?::([^:]+))?", text.strip())
+    parts = text.split(":")
     try:
-        low, high = (float(part) for part in (parts[1], parts[2] or parts[1]))
-    except (TypeError, ValueError):
-        low, high = 1.0, 0.0
-    if not 0 <= low <= high < float("inf"):
+        low, high = float(parts[0]), float(parts[-1])
+    except ValueError:
+        low = math.nan
+    if len(parts) > 2 or not 0 <= low <= high < float("inf"):
         raise argparse.ArgumentTypeError(f"{text!r}, expected {expected}")
     return low, high

@@ -10,7 +10,7 @@ from models.blocks import ACT_MODES, INIT_TYPES
 from models.fitting import FITTED
 from models.model_denoiser import ARCHITECTURES, LOSSES, DenoiserOptions
 from models.network_ncnet import UNET_STRIDE
-from options.common import Parser, add_pretrain_option, given_path, natural_int, non_negative_float, positive_int
+from options.common import Group, Parser, add_pretrain_option, given_path, natural_int, non_negative_float, positive_int
 from options.synthesize import grey_levels
 from options.training import add_data_options, add_precision_options, add_run_options, fixed_options
 
@@ -67,7 +67,7 @@ def train_denoiser_parser() -> Parser:
     return parser
 
 
-def _add_source_options(group) -> None:
+def _add_source_options(group: Group) -> None:
     group.add_argument(
         "--source",
         type=_source,
@@ -110,7 +110,7 @@ def _add_source_options(group) -> None:
     )
 
 
-def _add_network_options(group) -> None:
+def _add_network_options(group: Group) -> None:
     group.add_argument("--arch", choices=tuple(ARCHITECTURES), default="dncnn", help="the denoiser")
     group.add_argument("--nc", type=positive_int, default=64, help="width")
     group.add_argument("--nb", type=_layers, default=20, help="number of convolutions")
@@ -120,7 +120,7 @@ def _add_network_options(group) -> None:
     group.add_argument("--init_type", choices=INIT_TYPES, default="normal", help="initial weights")
 
 
-def _add_optimisation_options(group) -> None:
+def _add_optimisation_options(group: Group) -> None:
     group.add_argument("--loss", choices=tuple(LOSSES), default=DEFAULTS.loss, help="rec, against the clean patch")
     group.add_argument("--lr", type=non_negative_float, default=DEFAULTS.lr, help="learning rate (Adam)")
     group.add_argument(

@@ -7,7 +7,7 @@ from models.losses import GAN_MODES
 from models.model_joint import JointOptions
 from models.network_ncnet import DOWN_MODES, FINAL_ACTIVATIONS, PADDING_MODES, UNET_STRIDE, UP_MODES
 from models.networks import HALVINGS, LETTERS
-from options.common import Parser, natural_int, non_negative_float, positive_int
+from options.common import Group, Parser, natural_int, non_negative_float, positive_int
 from options.training import add_data_options, add_precision_options, add_run_options
 
 WIDTHS = {"E": 96, "G1": 96, "G2": 64, "D1": 64, "D2": 64, "G3": 64}
@@ -42,7 +42,7 @@ def train_jointly_parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _add_run_options(group) -> None:
+def _add_run_options(group: Group) -> None:
     group.add_argument("--cam_name", default="IP", help="camera code, two characters of the scene names")
     group.add_argument("--dir_save", default="./saves/noise_syn/", help="the run goes to <dir_save>/<cam_name>/")
     add_run_options(group, 5000, "the generators of the test with the lowest structure-aware score")
@@ -60,14 +60,14 @@ def _add_run_options(group) -> None:
         )
 
 
-def _add_data_options(group) -> None:
+def _add_data_options(group: Group) -> None:
     add_data_options(group, batch_size=8)
     group.add_argument(
         "--pd_stride", type=positive_int, default=DEFAULTS.pd_stride, help="stride of the pixel-shuffle down-sampling"
     )
 
 
-def _add_network_options(group) -> None:
+def _add_network_options(group: Group) -> None:
     for letter in LETTERS:
         group.add_argument(f"--{letter}_in_nc", type=int, choices=(3,), default=3, help="input channels, RGB")
         if letter in ("G2", "G3"):
@@ -98,7 +98,7 @@ def _add_network_options(group) -> None:
     )
 
 
-def _add_optimisation_options(group) -> None:
+def _add_optimisation_options(group: Group) -> None:
     group.add_argument("--gan_mode", choices=GAN_MODES, default=DEFAULTS.gan_mode, help="adversarial loss")
     group.add_argument(
         "--joint_start_epoch",

@@ -6,6 +6,7 @@ from typing import Any
 
 from models.optimise import AMP, Precision
 from options.common import (
+    Group,
     add_device_options,
     add_seed_option,
     natural_int,
@@ -22,7 +23,7 @@ CHANGEABLE = {
 }  # fmt: skip
 
 
-def add_run_options(group, epochs: int, best: str) -> None:
+def add_run_options(group: Group, epochs: int, best: str) -> None:
     """Add how long a run lasts, what it keeps, where it computes; best: what `--keep_best` keeps, for the help."""
     group.add_argument("--epochs", type=positive_int, default=epochs, help="number of epochs to train for")
     group.add_argument("--steps", type=natural_int, default=None, help="last step, if it comes before --epochs")
@@ -44,7 +45,7 @@ def add_run_options(group, epochs: int, best: str) -> None:
     add_device_options(group)
 
 
-def add_data_options(group, batch_size: int) -> None:
+def add_data_options(group: Group, batch_size: int) -> None:
     """Add where the images come from, and how patches are cut out of them."""
     group.add_argument(
         "--train_img_dir",
@@ -83,7 +84,7 @@ def add_data_options(group, batch_size: int) -> None:
     group.add_argument("--num_workers", type=natural_int, default=4, help="processes that read images; 0: none")
 
 
-def add_precision_options(group) -> None:
+def add_precision_options(group: Group) -> None:
     """Add how a training computes, `models.optimise.Precision`."""
     group.add_argument(
         "--amp",

@@ -13,7 +13,7 @@ from tqdm import tqdm
 
 from data.folders import SMALLEST_SIDE, ImageJob, Target
 from models import NoiseGenerator
-from models.noise_models import NecaS, NecaW, constant, noisy_image
+from models.noise_models import NecaS, NecaW, NoiseModel, constant, needed, noisy_image
 from synthesis.output import Row, SynthesisFolder, file_state
 from synthesis.strengths import OutputStrength, StrengthSource, as_network_input
 from utils.files import write_bytes
@@ -48,7 +48,7 @@ class Summary:
 
     @property
     def speed(self) -> float:
-        """Megapixels per second."""
+        """Return the megapixels per second."""
         return self.megapixels / max(self.seconds, 1e-9)
 
 
@@ -67,7 +67,7 @@ class _Made(NamedTuple):
 
 
 class _Failed(NamedTuple):
-    count: int  # of outputs that there will not be
+    outputs: int  # that there will not be
     reason: str
 
 
@@ -94,7 +94,7 @@ def run_synthesis(
             else:
                 _record(one, summary, folder, generator.weights_hash, settings)
             summary.seconds = time.monotonic() - start
-            progress.update(one.count if isinstance(one, _Failed) else 1)
+            progress.update(one.outputs if isinstance(one, _Failed) else 1)
             progress.set_postfix_str(f"{summary.speed:.2f} MP/s")
     folder.write_manifest()
     return summary
@@ -143,9 +143,9 @@ def _synthesize(
 def _noisy(generator: NoiseGenerator, clean: np.ndarray, strength: OutputStrength, seed: int, key: str) -> np.ndarray:
     """Put noise on (H, W, 3) uint8 or uint16; return the same type, clipped and rounded."""
     if strength.gain is not None:
-        model = NecaW(generator, constant(strength.gain))
+        model: NoiseModel = NecaW(generator, constant(strength.gain))
     else:
-        model = NecaS(generator, constant(strength.noise_level / 255))
+        model = NecaS(generator, constant(needed(strength.noise_level) / 255))
     noisy = noisy_image(model, as_network_input(clean), seed, key)
     return noisy if clean.dtype == np.uint8 else np.rint(noisy * np.float32(65535)).astype(np.uint16)
 

@@ -25,7 +25,9 @@ class OutputStrength(NamedTuple):
 class StrengthSource(Protocol):
     """Strengths for outputs; each depends on the seed, the image's name and the number of its draw alone."""
 
-    fingerprint: str  # of gains that were read from files, so that a run can tell whether they have changed
+    @property
+    def fingerprint(self) -> str:
+        """Describe gains that were read from files, so that a run can tell whether they have changed."""
 
     def strengths(self, job: ImageJob, size: tuple[int, int], seed: int) -> list[OutputStrength]:
         """Choose one for each of an image's targets. `size`: the image's height and width. Raises ValueError."""
@@ -101,6 +103,7 @@ class OfPartner:
 
     def strengths(self, job: ImageJob, size: tuple[int, int], seed: int) -> list[OutputStrength]:
         """Estimate one for all targets."""
+        assert job.partner is not None
         noisy = read_photo(job.partner, self.max_megapixels).pixels
         if noisy.shape[:2] != size:
             sizes = [f"{height}x{width}" for height, width in (noisy.shape[:2], size)]

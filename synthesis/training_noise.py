@@ -76,7 +76,7 @@ def make_training_noise(
             gain = {camera: by_iso(banks) if banks else estimated_gain(of) for camera, of in generators.items()}
             return PerCamera({camera: NecaW(of, gain[camera]) for camera, of in generators.items()})
         if kind == "neca-s":
-            level = _fitted_std(fits) if choice.is_fitted(kind) else _grey_interval(choice.noise_level)
+            level = _fitted_std(fits) if choice.noise_level is None else _grey_interval(choice.noise_level)
             return PerCamera({camera: NecaS(of, level) for camera, of in generators.items()})
         if kind == "awgn" and choice.sigma is not None:
             return Gaussian(_grey_interval(choice.sigma))
@@ -96,6 +96,7 @@ def make_training_noise(
 
 def _load_generators(choice: NoiseChoice, device: torch.device) -> dict[str, NoiseGenerator]:
     """Load the networks that the sources run: GENet only where it estimates gains."""
+    networks: tuple[str, ...]
     if "neca-w" in choice.kinds:
         networks = ("G1", "G2") if choice.from_bank else ("E", "G1", "G2")
     elif "neca-s" in choice.kinds:

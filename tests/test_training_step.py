@@ -32,7 +32,7 @@ def drawn(step: int) -> StepRandomness:
 def test_step_equals_the_plain_implementation(gan_mode, joint, separate):
     options = JointOptions(gan_mode=gan_mode, joint_start_epoch=3, separate_train=separate)
     model = JointModel(tiny_networks(), options)
-    plain = NaiveTraining(**tiny_networks(), gan_mode=gan_mode, separate=separate)
+    plain = NaiveTraining(tiny_networks(), gan_mode=gan_mode, separate=separate)
     ours = run_steps(model, range(1, STEPS + 1), epoch=3 if joint else 2)
     for step, losses in enumerate(ours, start=1):
         clean, noisy, z = inputs(step)
@@ -50,7 +50,7 @@ def test_step_equals_the_plain_implementation(gan_mode, joint, separate):
 def test_step_in_float32_differs_from_the_plain_one_in_float64_by_rounding(act_mode):
     networks, exact = ({**tiny_networks(), **critics(act_mode)} for _ in range(2))
     model = JointModel({letter: network.float() for letter, network in networks.items()}, JointOptions())
-    plain = NaiveTraining(**exact)
+    plain = NaiveTraining(exact)
     clean, noisy, z = inputs(1)
     random = drawn(1)
     expected = plain.step(clean, noisy, z, random.phase, random.mixing["D1"], random.mixing["D2"], 1, False)

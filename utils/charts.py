@@ -22,7 +22,8 @@ DPI = 100  # a browser counts 96, so points are about those of the page around t
 SMALL, NORMAL, LARGE = 8.5, 9.5, 11.5  # points
 FONT, SCALE, LINE, INK = cv2.FONT_HERSHEY_SIMPLEX, 0.5, 20, (40, 40, 40)
 MARGIN, GAP = 12, 10  # pixels around a panel, and between two tiles
-Curves = dict[str, dict[str, np.ndarray]]  # group (such as "ISO 100") -> name -> values
+Curves = dict[str, dict[str, np.ndarray]]  # values by group (such as "ISO 100") and name
+Tile = tuple[str, np.ndarray]  # label, (H, W, 3) uint8
 
 
 def autocorrelation_maps(maps: dict[str, np.ndarray]) -> np.ndarray:
@@ -183,16 +184,16 @@ def _from_zero(axes: list[Any]) -> None:
 def bars(
     groups: dict[str, dict[str, tuple[float, float]]], origin: str, title: str, plain: Iterable[str]
 ) -> np.ndarray:
-    """Draw means as bars that begin at that of `origin`, a panel for each group: label -> name -> (mean, spread).
+    """Draw means as bars that begin at that of `origin`, a panel for each group: (mean, spread) by label and name.
 
     The names come from top to bottom in their order in the first group; a spread that is not finite is not drawn, and
     the bars of `plain` names are grey.
     """
-    groups = {label: _known(values) for label, values in groups.items()}
-    names, plain = _all_names(groups), set(plain)
+    known = {label: _known(values) for label, values in groups.items()}
+    names, plain = _all_names(known), set(plain)
     size = (4.6, 0.5 + 0.34 * len(names))
-    figure, axes = make_panels(title, [""] * len(groups), "", "", len(groups), size, sharey=True)
-    for axis, (label, values) in zip(axes, groups.items()):
+    figure, axes = make_panels(title, [""] * len(known), "", "", len(known), size, sharey=True)
+    for axis, (label, values) in zip(axes, known.items()):
         axis.set_xlabel(label, size=NORMAL)
         start = values[origin][0] if origin in values else np.nan
         for row, name in enumerate(names):
@@ -300,7 +301,7 @@ def to_pixels(figure: Any) -> np.ndarray:
     return np.asarray(figure.canvas.buffer_rgba())[..., :3].copy()
 
 
-def panel(rows: list[list[tuple[str, np.ndarray]]]) -> np.ndarray:
+def panel(rows: list[list[Tile]]) -> np.ndarray:
     """Draw rows of labelled tiles on white: [[(label, (H, W, 3) uint8), ...], ...] -> (H', W', 3) uint8.
 
     A label may have several lines; what is not ASCII becomes "?", for OpenCV's font has nothing else. Tiles start at

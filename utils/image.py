@@ -116,16 +116,23 @@ def _decode(content: bytes, header: Image.Image) -> Photo:
     """Decode an image file whose header has been checked."""
     buffer = np.frombuffer(content, np.uint8)
     if header.has_transparency_data:
-        image = cv2.imdecode(buffer, cv2.IMREAD_UNCHANGED)
+        image = _pixels(buffer, cv2.IMREAD_UNCHANGED)
         if image.ndim == 2:
             raise _UnfitError("has a transparent grey level, expected an opaque image")
         if image.shape[2] == 4 and image[:, :, 3].min() < np.iinfo(image.dtype).max:
             raise _UnfitError("has transparent pixels, expected an opaque RGB image")
-    bgr = cv2.imdecode(buffer, cv2.IMREAD_COLOR | cv2.IMREAD_ANYDEPTH)
+    bgr = _pixels(buffer, cv2.IMREAD_COLOR | cv2.IMREAD_ANYDEPTH)
     if bgr.dtype == np.uint16 and getattr(header, "tag_v2", {}).get(PHOTOMETRIC) == 0:
         bgr = 65535 - bgr  # white is zero, which OpenCV heeds in 8-bit files only
     remarks = ("grey, repeated in three channels",) if header.mode in GREY_MODES else _profile_remark(header)
     return Photo(cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB), remarks)
+
+
+def _pixels(buffer: np.ndarray, flags: int) -> np.ndarray:
+    image = cv2.imdecode(buffer, flags)
+    if image is None:
+        raise ValueError("OpenCV cannot decode it")
+    return image
 
 
 def _profile_remark(image: Image.Image) -> tuple[str, ...]:

@@ -9,10 +9,10 @@ import numpy as np
 Item = TypeVar("Item")
 
 
-def evenly_spaced(items: Sequence[Item], most: int) -> Sequence[Item]:
+def evenly_spaced(items: Sequence[Item], most: int) -> list[Item]:
     """Keep at most `most` items, evenly spaced from the first to the last; 0 keeps all."""
     if not 0 < most < len(items):
-        return items
+        return list(items)
     return [items[position] for position in np.linspace(0, len(items) - 1, most).round().astype(int)]
 
 

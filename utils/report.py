@@ -59,8 +59,8 @@ class Picture:
     caption: str = ""
 
     @property
-    def size(self) -> tuple[int, int]:
-        """Return the height and width in pixels."""
+    def size(self) -> tuple[int, int] | None:
+        """Return the height and width in pixels, None for a damaged file."""
         return png_size(self.path)
 
     @property

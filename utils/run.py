@@ -150,7 +150,7 @@ class Run(NullRun):
         )
         remove_leftovers(self.folder)
         self._tensorboard_folder = self.folder / "tb" if use_tb else None
-        self._tensorboard = None
+        self._tensorboard: Any = None
         to_file = _LogFile(self.folder / "logs" / "train.log", encoding="utf-8")
         to_file.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
         log.addHandler(to_file)

@@ -5,6 +5,8 @@ import os
 import signal
 import threading
 import time
+from types import FrameType
+from typing import Any
 
 import torch
 
@@ -74,10 +76,10 @@ class StopSignal:
     Outside the main thread, where Python allows no handlers, nothing is caught.
     """
 
-    def __init__(self):
+    def __init__(self) -> None:
         self.received: str | None = None
         self._when = 0.0
-        self._previous: dict[int, object] = {}
+        self._previous: dict[int, Any] = {}
 
     def __enter__(self) -> "StopSignal":
         if threading.current_thread() is threading.main_thread():
@@ -86,13 +88,13 @@ class StopSignal:
                     self._previous[number] = signal.signal(number, self._receive)
         return self
 
-    def _receive(self, number, frame):
+    def _receive(self, number: int, frame: FrameType | None) -> None:
         now = time.monotonic()
         if self.received and number == signal.SIGINT and now > self._when + 1:
             raise KeyboardInterrupt
         self._when = self._when or now
         self.received = signal.Signals(number).name
 
-    def __exit__(self, *exception):
+    def __exit__(self, *exception: object) -> None:
         for number, handler in self._previous.items():
             signal.signal(number, handler)

@@ -4,6 +4,7 @@ import math
 from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Protocol
 
 import numpy as np
@@ -68,7 +69,7 @@ class Schedule:
 class LossWindow:
     """Losses of the steps since the last row of the log, left on the device until somebody asks."""
 
-    def __init__(self):
+    def __init__(self) -> None:
         self.rows: list[tuple[int, list[str], Tensor, list[str]]] = []
 
     def add(self, step: int, losses: dict[str, Tensor], files: list[str]) -> None:
@@ -207,9 +208,9 @@ class _Bars:
     def __init__(self, schedule: Schedule, step: int):
         self.schedule = schedule
         epochs, steps = schedule.epoch(schedule.last_step), schedule.steps_per_epoch
-        kind = {"disable": None if distributed.is_main() else True}
-        self.epochs = tqdm(total=epochs, initial=step // steps, desc="epochs", unit="epoch", position=0, **kind)
-        self.steps = tqdm(total=steps, initial=step % steps, desc="steps", unit="step", position=1, **kind)
+        bar = partial(tqdm, disable=None if distributed.is_main() else True)
+        self.epochs = bar(total=epochs, initial=step // steps, desc="epochs", unit="epoch", position=0)
+        self.steps = bar(total=steps, initial=step % steps, desc="steps", unit="step", position=1)
 
     def advance(self, step: int) -> None:
         self.steps.update()
@@ -224,6 +225,6 @@ class _Bars:
     def __enter__(self) -> "_Bars":
         return self
 
-    def __exit__(self, *exception) -> None:
+    def __exit__(self, *exception: object) -> None:
         self.steps.close()
         self.epochs.close()

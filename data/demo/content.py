@@ -83,7 +83,7 @@ def _photograph(name: str) -> np.ndarray:
     """Read one of scikit-image's photographs by its file's name: (h, w, 3) float32 in [0, 1]."""
     # From the installed files, not by `skimage.data.*`, which would go to the network for a missing one.
     photograph = read_image(Path(skimage.__file__).parent / "data" / name)
-    return photograph * (np.float32(TINTS.get(name, (1, 1, 1))) / 255)
+    return photograph * (np.array(TINTS.get(name, (1, 1, 1)), np.float32) / 255)
 
 
 def _light(frame: np.ndarray, rng: np.random.Generator) -> np.ndarray:

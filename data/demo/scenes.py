@@ -40,7 +40,7 @@ class DemoOptions:
     iso: tuple[int, ...] = (100, 800, 3200)
     seed: int = 0
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         check_iso(self.iso)
         check_size(self.size)
         fewest, most = 2 * len(self.iso), min(999 * len(self.iso), 9999)  # names have 3 digits for it, and 4
@@ -231,7 +231,7 @@ def noise_statistics(noise: np.ndarray) -> dict[str, float]:
 def measure(folder: str | Path) -> dict[int, dict[str, float]]:
     """Average the statistics of each ISO level's scenes, first frame, from the files; by ISO, then by statistic."""
     options = read_options(folder)
-    rows = {iso: [] for iso in options.iso}
+    rows: dict[int, list[dict[str, float]]] = {iso: [] for iso in options.iso}
     for scene in all_scenes(options):
         noisy, clean = (read_image(scene.path(folder, kind, FRAMES[0])) for kind in ("NOISY", "GT"))
         rows[scene.iso].append(noise_statistics(noise_of(noisy, clean)))
