@@ -13,7 +13,7 @@ from tqdm import tqdm
 
 from data.sidd import SCENE_FORM, find_frames
 from utils.files import claim_record
-from utils.image import png_size, read_image, write_image
+from utils.image import PHOTOGRAPH, png_size, read_image, write_image
 from utils.workers import in_threads
 
 CROP_RECORD = "crop.json"
@@ -163,9 +163,9 @@ def crop_pair(job: CropJob, settings: CropSettings, stopped: Callable[[], bool] 
             for path, box in zip(paths, boxes):
                 if stopped():
                     raise KeyboardInterrupt
-                # Not flushed one by one, which takes longer than the cutting: what a power cut may leave, `is_complete`
-                # and the decoder's checksums find.
-                write_image(path, box.of(image), flush=False)
+                # Not flushed, which takes longer than the cutting: what a power cut may leave, `is_complete` and the
+                # decoder's checksums find.
+                write_image(path, box.of(image), flush=False, encoding=PHOTOGRAPH)
     except BaseException:
         with contextlib.suppress(OSError):
             _remove_crops(job)

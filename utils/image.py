@@ -4,6 +4,7 @@ import io
 import struct
 import warnings
 import zlib
+from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -24,6 +25,11 @@ ENCODING = {
     ".jpg": (cv2.IMWRITE_JPEG_QUALITY, 95, cv2.IMWRITE_JPEG_SAMPLING_FACTOR, cv2.IMWRITE_JPEG_SAMPLING_FACTOR_444),
     ".webp": (cv2.IMWRITE_WEBP_QUALITY, 101),  # above 100: lossless
 }
+# For PNGs of photographs, whose noise leaves no runs of equal bytes to look for: made sooner, and 0 to 8 % smaller.
+PHOTOGRAPH = (
+    *(cv2.IMWRITE_PNG_FILTER, cv2.IMWRITE_PNG_FILTER_AVG),
+    *(cv2.IMWRITE_PNG_STRATEGY, cv2.IMWRITE_PNG_STRATEGY_HUFFMAN_ONLY),
+)
 BITS, PHOTOMETRIC, SAMPLE_FORMAT = 258, 262, 339  # TIFF's tags
 EXIF, EXPOSURE_TIME, ISO_SPEED = 0x8769, 33434, 34855  # of EXIF: its directory, and tags in it
 MAX_MEGAPIXELS = 400  # a few bytes can promise any size
@@ -147,24 +153,27 @@ def _profile_remark(image: Image.Image) -> tuple[str, ...]:
     return () if "srgb" in name.lower() else (f"its colour profile ({name}) is dropped, the values count as sRGB",)
 
 
-def encode_image(image: np.ndarray, suffix: str) -> bytes:
-    """Encode (H, W, 3) uint8 RGB, or uint16 for PNG and TIFF, as the file's content. JPEG: quality 95, full colour."""
+def encode_image(image: np.ndarray, suffix: str, encoding: Sequence[int] = ()) -> bytes:
+    """Encode (H, W, 3) uint8 RGB, or uint16 for PNG and TIFF, as the file's content. JPEG: quality 95, full colour.
+
+    encoding: OpenCV's flags and their values, such as `PHOTOGRAPH`.
+    """
     suffix = suffix.lower()
     types = (np.uint8, np.uint16) if suffix in SIXTEEN_BIT else (np.uint8,)
     if image.dtype not in types or image.ndim != 3 or image.shape[2] != 3:
         expected = " or ".join(kind.__name__ for kind in types)
         raise ValueError(f"expected an (H, W, 3) {expected} array to write, got {image.shape} {image.dtype}")
-    done, encoded = cv2.imencode(suffix, cv2.cvtColor(image, cv2.COLOR_RGB2BGR), ENCODING.get(suffix, ()))
+    done, encoded = cv2.imencode(suffix, cv2.cvtColor(image, cv2.COLOR_RGB2BGR), encoding or ENCODING.get(suffix, ()))
     if not done:
         raise ValueError(f"could not be encoded as {suffix}")
     return encoded.tobytes()
 
 
-def write_image(path: str | Path, image: np.ndarray, flush: bool = True) -> None:
+def write_image(path: str | Path, image: np.ndarray, flush: bool = True, encoding: Sequence[int] = ()) -> None:
     """Write (H, W, 3) RGB to `path` as `encode_image` and `utils.files` do; the suffix chooses the format."""
     path = Path(path)
     try:
-        content = encode_image(image, path.suffix)
+        content = encode_image(image, path.suffix, encoding)
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from None
     write_bytes(path, content, flush)
