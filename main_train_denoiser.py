@@ -1,15 +1,12 @@
 """Train a denoiser on real noise, on noise made while it learns, or on mixes of them."""
 
 import argparse
-from collections.abc import Iterator
-from contextlib import AbstractContextManager
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import torch
 
-from data.batches import SAMPLING, Mixture, steps_per_epoch
+from data.batches import SAMPLING, Batches, Mixture, steps_per_epoch
 from data.mosaic import placed
 from data.pairs import find_pairs
 from data.training import BatchSettings, TrainingData, all_pairs, fingerprint_of_sets, open_reader, split_scenes
@@ -104,7 +101,7 @@ def train_denoiser(args: argparse.Namespace, fixed: dict, device: torch.device) 
         *(args.name, world_size(), device.type, len(data), len(data.test_images), schedule, folder),
     )
 
-    def batches_after(step: int) -> AbstractContextManager[Iterator[dict[str, Any]]]:
+    def batches_after(step: int) -> Batches:
         return noise.added_to(data.batches_after(step, schedule.last_step, device, share), step)
 
     test = partial(measure_denoiser, model, data.test_images)

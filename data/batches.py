@@ -7,10 +7,10 @@ count from 0 here, as indices do; the training loop and the models count those d
 
 import signal
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -19,6 +19,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from data.pairs import Reader
 
+Batches = AbstractContextManager[Iterator[dict[str, Any]]]  # whose workers end with the `with` block
 # How samples follow from the seed. A run that was begun with another way cannot go on with this one.
 SAMPLING = "by step"
 # Kinds of randomness, so that none shares its numbers with another: (seed, epoch or step, kind).

@@ -2,15 +2,22 @@
 
 import logging
 import zlib
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 from torch.utils.data import DataLoader
 
-from data.batches import BatchSampler, Mixture, MixtureSampler, PatchDataset, training_batches, whole_image_loader
+from data.batches import (
+    Batches,
+    BatchSampler,
+    Mixture,
+    MixtureSampler,
+    PatchDataset,
+    training_batches,
+    whole_image_loader,
+)
 from data.cache import open_pairs
 from data.pairs import FileReader, ImagePair, Reader, find_pairs, pairs_fingerprint
 from data.sidd import find_scenes
@@ -97,9 +104,7 @@ class TrainingData:
         """Count the pairs of an epoch."""
         return self.sizes[0]
 
-    def batches_after(
-        self, step: int, last_step: int, device: torch.device, share: slice = slice(None)
-    ) -> AbstractContextManager[Iterator[dict]]:
+    def batches_after(self, step: int, last_step: int, device: torch.device, share: slice = slice(None)) -> Batches:
         """Open the batches after `step`: clean, noisy (N, 3, P, P) uint8 on the device; name. `share`: of this rank."""
         settings = self.settings
         dataset = PatchDataset(

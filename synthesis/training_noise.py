@@ -2,7 +2,7 @@
 
 import hashlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 
-from data.batches import Mixture
+from data.batches import Batches, Mixture
 from data.pairs import Reader, pairs_fingerprint
 from data.sidd import Scene, parse_scene
 from models.fitting import FITTED, Fit, fingerprint, fit_noise, fitted_model, load_fits, save_fits
@@ -178,9 +178,7 @@ class MixedNoise:
         return batch | {"noisy": (clean + noise).clamp_(0, 1).mul_(255).round_().to(torch.uint8)}
 
     @contextmanager
-    def added_to(
-        self, opened: AbstractContextManager[Iterator[dict]], first_step: int
-    ) -> Iterator[Iterator[dict[str, Any]]]:
+    def added_to(self, opened: Batches, first_step: int) -> Iterator[Iterator[dict[str, Any]]]:
         """Iterate over batches that get their noise on the way; the first is that of `first_step`, from 0."""
         with opened as batches:
             yield (self(batch, step) for step, batch in enumerate(batches, start=first_step))
