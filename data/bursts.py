@@ -227,7 +227,7 @@ def measure(paths: list[Path]) -> list[Picture]:
     pictures: list[Picture] = []
     first = None
     for path in paths:
-        grey = _read(path).mean(axis=2)
+        grey = cv2.transform(_read(path), np.full((1, 3), 1 / 3))
         first = grey if first is None else first
         if grey.shape != first.shape:
             sizes = ["x".join(map(str, image.shape)) for image in (grey, first)]

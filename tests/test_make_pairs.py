@@ -5,6 +5,7 @@ import shutil
 
 import numpy as np
 import pytest
+from PIL import Image
 
 import main_make_pairs
 from benchmark import bursts
@@ -291,11 +292,14 @@ def test_exactly_one_kind_of_photographs_is_expected(more, capsys):
     assert "expected one of --bursts, --shots, or --clean with --noisy" in capsys.readouterr().err
 
 
-def test_exposure_is_read_from_a_photograph_and_absent_from_a_bare_file(tmp_path):
-    bursts.write_photograph(tmp_path / "a.png", texture(), 640, 250)
-    write_image(tmp_path / "b.png", texture())
-    assert read_exposure(tmp_path / "a.png") == (640, 250)
-    assert read_exposure(tmp_path / "b.png") == (None, None)
+@pytest.mark.parametrize("suffix", [".jpg", ".tif", ".png"])
+def test_exposure_is_read_from_a_photograph_and_absent_from_a_bare_file(tmp_path, suffix):
+    tags = Image.Exif()
+    tags[0x8769] = {0x8827: 640, 0x829A: 1 / 250}  # Exif 2.32, 4.6.3 and 4.6.5: its directory, ISO, exposure time
+    Image.fromarray(texture()).save(tmp_path / f"a{suffix}", exif=tags.tobytes())
+    write_image(tmp_path / f"b{suffix}", texture())
+    assert read_exposure(tmp_path / f"a{suffix}") == (640, 250)
+    assert read_exposure(tmp_path / f"b{suffix}") == (None, None)
 
 
 def test_the_judge_gives_the_simulators_own_noise_0_and_white_noise_1(tmp_path, monkeypatch):
