@@ -89,6 +89,14 @@ def judge(folder: Path, iso: int) -> Iterator[dict[str, float]]:
         yield {"scene": scene, "score": _score(truth, fake, clean), "floor": _score(truth, other, clean)} | stds
 
 
+def picture(folder: Path, iso: int) -> np.ndarray:
+    """Put the middle of the last photograph, a frame of the simulator and the fake side by side: (H, W, 3) uint8."""
+    scene = PHOTOGRAPHS[-1]
+    burst, middle = Burst(scene, iso), slice(SIDE // 4, -SIDE // 4)
+    images = burst.photograph(0), burst.photograph(1), read_image(folder / photograph_name(scene))
+    return np.hstack([image[middle, middle] for image in images])
+
+
 def _score(truth: np.ndarray, fake: np.ndarray, clean: np.ndarray) -> float:
     values = {metric.__name__: metric(truth, fake) for metric in (kld_exact, acf, xcorr)}
     return structure_score(values | {"nlf": nlf(truth, fake, clean)})
@@ -100,8 +108,11 @@ def main() -> None:
     parser.add_argument("--output_dir", type=Path, default=Path("./Datasets/Simulated_Bursts/"))
     parser.add_argument("--judge", type=Path, default=None, help="folder of the photographs with noise")
     parser.add_argument("--iso", type=int, default=1600, help="ISO that the noise was made for")
+    parser.add_argument("--picture", type=Path, default=None, help="file for a comparison of what was judged")
     args = parser.parse_args()
     if args.judge:
+        if args.picture:
+            write_image(args.picture, picture(args.judge, args.iso))
         rows = list(judge(args.judge, args.iso))
         for row in rows:
             print("  ".join(f"{name} {value:.3g}" for name, value in row.items()))
