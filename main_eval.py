@@ -52,7 +52,8 @@ def judge_noise(args: argparse.Namespace) -> None:
     with blame("--data_dir, --cam_name, --data_prep_dir, --split or --scene_list"):
         listed = read_list(args.scene_list) if args.scene_list else None
         scenes, chosen, training = select_scenes(args.data_dir, args.cam_name, args.data_prep_dir, args.split, listed)
-    pairs = evenly_spaced(find_pairs([scenes[name] for name in chosen]), args.max_images)
+    found = find_pairs([scenes[name] for name in chosen], channels=args.img_channels)
+    pairs = evenly_spaced(found, args.max_images)
     origins = find_origins([scenes[name] for name in dict.fromkeys((*chosen, *training))], args.num_workers)
     pairs = with_origins(pairs, origins)
     with blame("--output_dir"):
@@ -69,7 +70,7 @@ def judge_noise(args: argparse.Namespace) -> None:
     )
     with blame("--fake_dir"):
         fakes = find_fakes(args.fake_dir, pairs)
-    with blame("--pretrain_dir, --data_dir or --models"):
+    with blame("--pretrain_dir, --data_dir, --img_channels or --models"):
         candidates = make_noise_models(choice, pairs, fakes, device)
     with blame("--output_dir"):
         claim_folder(folder)
@@ -117,7 +118,7 @@ def judge_denoisers(args: argparse.Namespace) -> None:
                 found, chosen, _ = select_scenes(args.data_dir, camera, args.data_prep_dir, args.split, listed)
                 folders += [found[name] for name in chosen]
         with blame("--data_dir"):
-            pairs = evenly_spaced(find_pairs(folders), args.max_images)
+            pairs = evenly_spaced(find_pairs(folders, channels=args.img_channels), args.max_images)
         images, scenes = images_of_scenes(pairs), len({pair.folder for pair in pairs})
         split = args.scene_list or args.split
         described = f"{images.count}, of {scenes} scenes of {args.data_dir}, split {split}"
@@ -126,9 +127,10 @@ def judge_denoisers(args: argparse.Namespace) -> None:
         check_apart(folder, [args.data_dir])
     with blame("--denoisers or --seeds"):
         specs = expand_specs(args.denoisers, args.seeds)
-    with blame("--denoisers, or use --skip_missing"):
+    with blame("--denoisers or --img_channels, or use --skip_missing"):
         how = {"tile": args.tile, "self_ensemble": args.self_ensemble, "sigma": args.sigma}
-        make = partial(make_denoiser, device=device, num_workers=args.num_workers, **how)
+        how |= {"num_workers": args.num_workers, "channels": args.img_channels}
+        make = partial(make_denoiser, device=device, **how)
         runs, missing = make_runs(specs, make, args.skip_missing)
     with blame("--pgap_of"):
         pgap_of = choose_reference(args.pgap_of, runs, bool(missing))

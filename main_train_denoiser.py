@@ -59,14 +59,15 @@ def train_denoiser(args: argparse.Namespace, fixed: dict, device: torch.device) 
             lists = args.data_prep_dir, args.generate_data_lists, args.seed
             scenes = split_scenes(args.train_img_dir, args.cam_name, *lists, log)
         with blame("--train_img_dir or --patch_size"):
-            train_pairs, test_pairs = find_pairs(scenes[0], settings.smallest), find_pairs(scenes[1], SSIM_SIDE)
+            train_pairs = find_pairs(scenes[0], settings.smallest, args.img_channels)
+            test_pairs = find_pairs(scenes[1], SSIM_SIDE, args.img_channels)
             if args.keep_phase or "coloured-phase" in [source.kind for source in args.source]:
                 train_pairs = placed(train_pairs, [*scenes[0], *scenes[1]], args.num_workers)
         sets = {}  # by folder, in the order of the sources
-        for source in args.source:
-            with blame(f"--source folder={source.folder}"):
-                if source.folder not in sets:
-                    sets[source.folder] = all_pairs(source.folder, settings.smallest) if source.folder else train_pairs
+        for given in dict.fromkeys(source.folder for source in args.source):
+            with blame(f"--source folder={given}"):
+                how = settings.smallest, args.img_channels
+                sets[given] = all_pairs(given, *how) if given else train_pairs
         set_of_source = [list(sets).index(source.folder) for source in args.source]
         with blame("--batch_size"):
             per_epoch = steps_per_epoch(len(next(iter(sets.values()))), args.batch_size)  # of the first source
@@ -80,7 +81,7 @@ def train_denoiser(args: argparse.Namespace, fixed: dict, device: torch.device) 
         reader = open_reader(train_pairs, settings, log)
         return fit_training_images(folder / "fitted_noise.pth", reader, args.fit_images, args.num_workers)
 
-    with main_first(), blame("--pretrain_dir, --source or --gain_from"):
+    with main_first(), blame("--pretrain_dir, --source, --gain_from or --img_channels"):
         models, depends_on = make_training_noise(NoiseChoice(**noise_choice(args)), fit, device)
     noise = MixedNoise(models, mixture, rank(), world_size())
 

@@ -52,7 +52,8 @@ def train_camera(args: argparse.Namespace, fixed: dict, device: torch.device) ->
             lists = args.data_prep_dir, args.generate_data_lists, args.seed
             scenes = split_scenes(args.train_img_dir, [args.cam_name], *lists, log)
         with blame("--train_img_dir or --patch_size"):
-            train_pairs, test_pairs = find_pairs(scenes[0], settings.smallest), find_pairs(scenes[1], UNET_STRIDE)
+            train_pairs = find_pairs(scenes[0], settings.smallest, args.img_channels)
+            test_pairs = find_pairs(scenes[1], UNET_STRIDE, args.img_channels)
             if args.keep_phase:
                 train_pairs = placed(train_pairs, [*scenes[0], *scenes[1]], args.num_workers)
         with blame("--batch_size"):
@@ -73,9 +74,7 @@ def train_camera(args: argparse.Namespace, fixed: dict, device: torch.device) ->
         with blame("--dir_save, or continue from them with --use_pretrained and --checkpoint_*_name"):
             require_unmixed(folder, begin_epoch)
         if begin and begin >= schedule.last_step:
-            raise ValueError(
-                f"nothing to train after epoch {begin_epoch}, step {begin}; ask for more --epochs or --steps"
-            )
+            raise ValueError(f"nothing to train after epoch {begin_epoch}; ask for more --epochs or --steps")
     if args.verbose:
         log.info(describe(networks))
 

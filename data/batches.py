@@ -55,7 +55,7 @@ class PatchDataset(Dataset):
         self.keep_phase = keep_phase
 
     def __getitem__(self, key: tuple[int, np.ndarray]) -> dict:
-        """Return pixels (N, P, P, 6) uint8, clean and noisy RGB; modes (N,) of `dihedral`, to be done; name: files."""
+        """Return pixels (N, P, P, 2 C) uint8, clean before noisy; modes (N,) of `dihedral`, to be done; name: files."""
         step, indices = key
         random = np.random.default_rng((self.seed, step, PATCHES))
         room = self.reader.boxes[indices, 2:] - self.patch_size
@@ -68,7 +68,7 @@ class PatchDataset(Dataset):
             corners = random.integers(0, room, endpoint=True)  # (N, 2)
             modes = random.integers(0, DIHEDRAL, len(indices)) if self.augment else np.zeros(len(indices), int)
         indices, corners, modes = (drawn[self.share] for drawn in (indices, corners, modes))
-        patches = np.empty((len(indices), self.patch_size, self.patch_size, 6), np.uint8)
+        patches = np.empty((len(indices), self.patch_size, self.patch_size, 2 * self.reader.channels), np.uint8)
         self.reader.fill(patches, indices, corners)
         names = [self.reader.name(index) for index in indices]
         return {"pixels": torch.from_numpy(patches), "modes": torch.from_numpy(modes), "name": names}
@@ -175,14 +175,14 @@ class WholePairs(Dataset):
         return len(self.indices)
 
     def __getitem__(self, number: int) -> dict:
-        """Return clean, noisy: (3, H, W) uint8; name: the noisy file."""
+        """Return clean, noisy: (C, H, W) uint8; name: the noisy file."""
         index = self.indices[number]
         clean, noisy = (torch.from_numpy(image.transpose(2, 0, 1).copy()) for image in self.reader.pair(index))
         return {"clean": clean, "noisy": noisy, "name": self.reader.name(index)}
 
 
 def whole_image_loader(reader: Reader, num_workers: int, indices: Sequence[int] | None = None) -> DataLoader:
-    """Load test images one by one, all or some: clean, noisy (1, 3, H, W) uint8 and a list of one name."""
+    """Load test images one by one, all or some: clean, noisy (1, C, H, W) uint8 and a list of one name."""
     images = WholePairs(reader, range(len(reader)) if indices is None else indices)
     return DataLoader(images, batch_size=1, num_workers=num_workers, worker_init_fn=_outlive_stop_signals)
 
@@ -243,15 +243,15 @@ def _outlive_stop_signals(worker: int) -> None:
 
 
 def to_device(batch: dict, device: torch.device | str, augment: bool) -> dict:
-    """Unpack a batch of `PatchDataset` on the device into clean, noisy (N, 3, P, P) uint8; name.
+    """Unpack a batch of `PatchDataset` on the device into clean, noisy (N, C, P, P) uint8; name.
 
     Flips, rotations and the change of layout cost a GPU nothing, and a processor more than the rest of the loading.
     """
-    pixels = batch["pixels"].to(device, non_blocking=True)  # (N, P, P, 6)
+    pixels = batch["pixels"].to(device, non_blocking=True)  # (N, P, P, 2 C)
     if augment:
         pixels = dihedral_batch(pixels, batch["modes"])
-    planes = pixels.permute(0, 3, 1, 2)  # (N, 6, P, P)
-    clean, noisy = (image.contiguous() for image in planes.split(3, dim=1))
+    planes = pixels.permute(0, 3, 1, 2)  # (N, 2 C, P, P)
+    clean, noisy = (image.contiguous() for image in planes.chunk(2, dim=1))
     return {"clean": clean, "noisy": noisy, "name": batch["name"]}
 
 

@@ -1,14 +1,16 @@
 """The crop cache: every file of a data set is decoded once, and read from memory-mapped arrays ever after.
 
 `<cache_dir>/<name of the data set>-<hash of its path>/<scene>.<key>.npy`, one array per scene: cameras, splits and runs
-share them, a stopped build continues, and a changed image costs only its own scene. An array is (P, 6) uint8, the
-pixels of all pairs of files one after the other, row by row, the clean pixel's RGB before the noisy one's: a patch is
-then one run of bytes per row, and copying it touches half the memory pages that two images would. The key is a hash of
-the files' names, dimensions, sizes in bytes and times, so that a name says what is in the array.
+share them, a stopped build continues, and a changed image costs only its own scene. An array is (P, 2 C) uint8, the
+pixels of all pairs of files one after the other, row by row, the clean pixel's C channels before the noisy one's: a
+patch is then one run of bytes per row, and copying it touches half the memory pages that two images would. The key is a
+hash of the files' names, dimensions, sizes in bytes and times, so that a name says what is in the array. Grey images
+have folders of their own.
 """
 
 import hashlib
 import logging
+import math
 import os
 import shutil
 from collections.abc import Sequence
@@ -25,7 +27,6 @@ from data.pairs import ImagePair, Reader, by_file, read_files
 from utils.files import atomic_path, remove_leftovers
 from utils.workers import in_threads
 
-CHANNELS = 6
 BAND = 64  # rows that are interleaved at a time: they stay in the processor's cache
 
 
@@ -38,7 +39,7 @@ class CacheReader(Reader):
         for number, scene in enumerate(scenes):
             first |= {file.noisy: (number, start) for file, start in zip(scene.files, scene.starts)}
         self._places = np.array([(*first[pair.noisy], pair.size[1]) for pair in pairs])  # scene, first pixel, width
-        self._paths, self._pixels = [scene.path for scene in scenes], [scene.pixels for scene in scenes]
+        self._paths, self._shapes = [scene.path for scene in scenes], [scene.shape for scene in scenes]
         self._arrays: dict[int, np.ndarray] = {}
 
     def __getstate__(self) -> dict:
@@ -47,7 +48,7 @@ class CacheReader(Reader):
     def pair(self, index: int) -> tuple[np.ndarray, np.ndarray]:
         """Return views into the cache."""
         window = self._window(self._places[index].tolist(), *self.boxes[index].tolist())
-        return window[..., :3], window[..., 3:]
+        return window[..., : self.channels], window[..., self.channels :]
 
     def fill(self, patches: np.ndarray, indices: np.ndarray, corners: np.ndarray) -> None:
         """Copy patches."""
@@ -59,25 +60,25 @@ class CacheReader(Reader):
         scene, start, row = place
         array = self._arrays.get(scene)
         if array is None:
-            array = _map(self._paths[scene], self._pixels[scene])
+            array = _map(self._paths[scene], self._shapes[scene])
             if array is None:
                 raise ValueError(f"{self._paths[scene]}: was changed by another process; run the same command again")
             self._arrays[scene] = array
         begin = start + top * row
-        return array[begin : begin + height * row].reshape(height, row, CHANNELS)[:, left : left + width]
+        return array[begin : begin + height * row].reshape(height, row, -1)[:, left : left + width]
 
 
 class CachedScene(NamedTuple):
-    """The array of a scene: one pair of each of its files, their first pixels, pixels in all."""
+    """The array of a scene: one pair of each of its files, their first pixels, pixels in all and values of each."""
 
     path: Path
     files: list[ImagePair]
     starts: list[int]
-    pixels: int
+    shape: tuple[int, int]
 
     def is_whole(self) -> bool:
         """Tell if the array is there, in its full length."""
-        return _map(self.path, self.pixels) is not None
+        return _map(self.path, self.shape) is not None
 
 
 def open_pairs(pairs: Sequence[ImagePair], cache_dir: str | Path, num_workers: int, log: logging.Logger) -> CacheReader:
@@ -104,19 +105,21 @@ def _planned(folder: Path, pairs: list[ImagePair], cache_dir: Path) -> CachedSce
         of_disk = [(path.name, stat.st_size, stat.st_mtime_ns) for path, stat in zip((file.clean, file.noisy), stats)]
         lines.append(f"{of_disk} {file.size}")
     data_set = folder.parent.resolve()
-    place = cache_dir / f"{data_set.name}-{hashlib.sha256(os.fsencode(data_set)).hexdigest()[:8]}"
+    channels = pairs[0].channels
+    name = f"{data_set.name}-{hashlib.sha256(os.fsencode(data_set)).hexdigest()[:8]}"
+    place = cache_dir / (f"{name}-grey" if channels == 1 else name)
     key = hashlib.sha256("\n".join(lines).encode(errors="surrogateescape")).hexdigest()[:12]
     *starts, pixels = np.cumsum([0] + [file.size[0] * file.size[1] for file in files]).tolist()
-    return CachedScene(place / f"{folder.name}.{key}.npy", files, starts, pixels)
+    return CachedScene(place / f"{folder.name}.{key}.npy", files, starts, (pixels, 2 * channels))
 
 
-def _map(path: Path, pixels: int) -> np.ndarray | None:
+def _map(path: Path, shape: tuple[int, int]) -> np.ndarray | None:
     """Map an array into memory, read-only and shared between processes; None when it is not there in full length."""
     try:
         array = np.load(path, mmap_mode="r")
     except (OSError, ValueError, EOFError):  # absent, empty, truncated, foreign
         return None
-    return np.asarray(array) if (array.shape, array.dtype) == ((pixels, CHANNELS), np.uint8) else None
+    return np.asarray(array) if (array.shape, array.dtype) == (shape, np.uint8) else None
 
 
 def _build(folder: Path, scenes: list[CachedScene], num_workers: int, log: logging.Logger) -> None:
@@ -150,7 +153,7 @@ def _build(folder: Path, scenes: list[CachedScene], num_workers: int, log: loggi
 
 def _check_room(folder: Path, scenes: list[CachedScene]) -> int:
     """Return the bytes that the arrays take. Raises ValueError unless the disk has room for them."""
-    needed = sum(scene.pixels for scene in scenes) * CHANNELS
+    needed = sum(math.prod(scene.shape) for scene in scenes)
     existing = next(parent for parent in (folder, *folder.absolute().parents) if parent.exists())
     free = shutil.disk_usage(existing).free
     if needed > free:
@@ -162,15 +165,16 @@ def _check_room(folder: Path, scenes: list[CachedScene]) -> int:
 
 def _decode(scene: CachedScene) -> None:
     """Write the array of a scene. It gets its name when it is complete and on the disk."""
-    header = {"descr": "|u1", "fortran_order": False, "shape": (scene.pixels, CHANNELS)}
+    header = {"descr": "|u1", "fortran_order": False, "shape": scene.shape}
+    order = np.arange(scene.shape[1]).repeat(2).tolist()  # from, to, from, to ...
     with atomic_path(scene.path) as temporary, open(temporary, "wb") as array:
         np.lib.format.write_array_header_1_0(array, header)
         for file in scene.files:
-            images = read_files(file.clean, file.noisy)
+            images = read_files(file.clean, file.noisy, file.channels)
             if images[0].shape[:2] != file.size:
                 raise ValueError(f"{file.noisy}: changed while it was read; run the same command again")
             for top in range(0, file.size[0], BAND):
                 bands = [image[top : top + BAND] for image in images]
-                both = np.empty((*bands[0].shape[:2], CHANNELS), np.uint8)
-                cv2.mixChannels(bands, [both], [0, 0, 1, 1, 2, 2, 3, 3, 4, 4, 5, 5])
+                both = np.empty((*bands[0].shape[:2], scene.shape[1]), np.uint8)
+                cv2.mixChannels(bands, [both], order)
                 array.write(both.data)

@@ -188,10 +188,10 @@ class NamedPair:
         """Name a file that belongs to the pair: `<kind>.png` or `<name>_<kind>.png`."""
         return f"{self.name}_{kind}.png" if self.name else f"{kind}.png"
 
-    def read(self) -> tuple[np.ndarray, np.ndarray | None]:
-        """Read the images, (H, W, 3) uint8 each. Raises ValueError when they differ in size or are too small."""
-        clean = read_image(self.clean)
-        noisy = read_image(self.noisy) if self.noisy else None
+    def read(self, channels: int) -> tuple[np.ndarray, np.ndarray | None]:
+        """Read the images, (H, W, C) uint8 each. Raises ValueError when they differ in size or are too small."""
+        clean = read_image(self.clean, channels)
+        noisy = read_image(self.noisy, channels) if self.noisy else None
         height, width = clean.shape[:2]
         if noisy is not None and noisy.shape != clean.shape:
             size = f"{noisy.shape[0]}x{noisy.shape[1]} pixels"

@@ -39,6 +39,7 @@ class ImagePair:
     is_cut: bool = True
     origin: tuple[int, int] = (0, 0)  # row and column of the first pixel in the 2x2 mosaic of the camera
     other: tuple[Path, Path] | None = None  # clean and noisy file with the same place of the scene's next frame
+    channels: int = 3  # in which the files are read: RGB, or 1, grey
 
     @property
     def scene(self) -> Scene:
@@ -56,8 +57,8 @@ class ImagePair:
         return self.box[2:] != self.size
 
 
-def find_pairs(folders: list[Path], smallest: int = SMALLEST) -> list[ImagePair]:
-    """List the pairs of scene folders, in the order of the scenes and of the crops' names.
+def find_pairs(folders: list[Path], smallest: int = SMALLEST, channels: int = 3) -> list[ImagePair]:
+    """List the pairs of scene folders, in the order of the scenes and of the crops' names, to be read in C channels.
 
     Whole frames are cut into the windows that Crop_SIDD.py cuts by default, unless any of the scenes is cropped. Looks
     at both ends of all files, so that a run that would stop at its 3000th step over one bad file stops before its
@@ -66,10 +67,10 @@ def find_pairs(folders: list[Path], smallest: int = SMALLEST) -> list[ImagePair]
     """
     cropped = any((folder / side).is_dir() for folder in folders for side in ("clean", "noisy"))
     bar = tqdm(folders, desc="check", unit="scene", leave=False, disable=None)
-    return [pair for folder in bar for pair in _pairs_of(folder, cropped, smallest)]
+    return [pair for folder in bar for pair in _pairs_of(folder, cropped, smallest, channels)]
 
 
-def _pairs_of(folder: Path, cropped: bool, smallest: int) -> list[ImagePair]:
+def _pairs_of(folder: Path, cropped: bool, smallest: int, channels: int) -> list[ImagePair]:
     parse_scene(folder.name)
     files = find_crops(folder) if cropped else _find_frames(folder)
     others, frames = _other_frames(files), Counter(CROP_NUMBER.sub("", noisy.stem) for _, noisy in files)
@@ -84,7 +85,7 @@ def _pairs_of(folder: Path, cropped: bool, smallest: int) -> list[ImagePair]:
             is_cut = len(boxes) > 1 or frames[CROP_NUMBER.sub("", noisy.stem)] > 1
             origin = box.top % 2, box.left % 2
             place = size, box, f"noisy/{name}", is_cut, origin
-            pairs.append(ImagePair(folder, clean, noisy, *place, others.get(noisy)))
+            pairs.append(ImagePair(folder, clean, noisy, *place, others.get(noisy), channels))
     return sorted(pairs, key=lambda pair: pair.name)
 
 
@@ -138,20 +139,20 @@ def pairs_fingerprint(pairs: Sequence[ImagePair]) -> str:
     return f"{len(pairs)} crops, {total.hexdigest()[:12]}"
 
 
-def read_files(clean: Path, noisy: Path) -> tuple[np.ndarray, np.ndarray]:
-    """Read a clean and a noisy file, (H, W, 3) uint8 each. Raises ValueError when their sizes differ."""
-    images = read_image(clean), read_image(noisy)
+def read_files(clean: Path, noisy: Path, channels: int = 3) -> tuple[np.ndarray, np.ndarray]:
+    """Read a clean and a noisy file, (H, W, C) uint8 each. Raises ValueError when their sizes differ."""
+    images = read_image(clean, channels), read_image(noisy, channels)
     if images[0].shape != images[1].shape:
         raise ValueError(_unequal(noisy, images[1].shape, images[0].shape))
     return images
 
 
 def read_pair(pair: ImagePair) -> tuple[np.ndarray, np.ndarray]:
-    """Read the clean and the noisy image of a pair, (H, W, 3) uint8 each.
+    """Read the clean and the noisy image of a pair, (H, W, C) uint8 each.
 
     Raises ValueError that names a file which cannot be decoded or has another size than it had.
     """
-    clean, noisy = read_files(pair.clean, pair.noisy)
+    clean, noisy = read_files(pair.clean, pair.noisy, pair.channels)
     if clean.shape[:2] != pair.size:
         raise ValueError(f"{pair.clean}: changed while it was used; run the same command again")
     return pair.box.of(clean), pair.box.of(noisy)
@@ -160,12 +161,12 @@ def read_pair(pair: ImagePair) -> tuple[np.ndarray, np.ndarray]:
 class Sample(NamedTuple):
     """The images of a pair to evaluate on.
 
-    other_noise: real noise of the same place in another frame, (H, W, 3) in whole grey levels, where there is one.
+    other_noise: real noise of the same place in another frame, (H, W, C) in whole grey levels, where there is one.
     """
 
     pair: ImagePair
-    clean: np.ndarray  # (H, W, 3) uint8
-    noisy: np.ndarray  # (H, W, 3) uint8
+    clean: np.ndarray  # (H, W, C) uint8
+    noisy: np.ndarray  # (H, W, C) uint8
     other_noise: np.ndarray | None = None
 
     @property
@@ -185,7 +186,7 @@ def read_samples(pairs: list[ImagePair], with_other: bool = False) -> list[Sampl
     Another frame counts only if it shows the same: its clean image must nearly equal this one's.
     """
     first = pairs[0]
-    clean, noisy = read_files(first.clean, first.noisy)
+    clean, noisy = read_files(first.clean, first.noisy, first.channels)
     other = _noise_of_other(first.other, clean) if with_other and first.other else None
     return [
         Sample(pair, pair.box.of(clean), pair.box.of(noisy), pair.box.of(other) if other is not None else None)
@@ -194,7 +195,7 @@ def read_samples(pairs: list[ImagePair], with_other: bool = False) -> list[Sampl
 
 
 def _noise_of_other(other: tuple[Path, Path], clean: np.ndarray) -> np.ndarray | None:
-    other_clean, other_noisy = read_files(*other)
+    other_clean, other_noisy = read_files(*other, clean.shape[2])
     if other_clean.shape != clean.shape or np.abs(noise_of(other_clean, clean)).mean() > SAME_SCENE:
         return None
     return noise_of(other_noisy, other_clean)
@@ -206,6 +207,7 @@ class Reader:
     def __init__(self, pairs: Sequence[ImagePair]):
         self.pairs = pairs
         self.boxes = np.array([pair.box for pair in pairs]).reshape(-1, 4)  # top, left, height, width
+        self.channels = pairs[0].channels if pairs else 3
 
         self.origins = np.array([pair.origin for pair in pairs]).reshape(-1, 2)  # in the mosaic
 
@@ -218,11 +220,11 @@ class Reader:
         return f"{pair.folder}/{pair.name}"
 
     def pair(self, index: int) -> tuple[np.ndarray, np.ndarray]:
-        """Return the clean and the noisy image, (H, W, 3) uint8 each."""
+        """Return the clean and the noisy image, (H, W, C) uint8 each."""
         raise NotImplementedError
 
     def fill(self, patches: np.ndarray, indices: np.ndarray, corners: np.ndarray) -> None:
-        """Copy patches of pairs into (N, P, P, 6), clean and noisy RGB; indices: (N,), upper left corners: (N, 2)."""
+        """Copy patches of pairs into (N, P, P, 2 C), clean before noisy; indices: (N,), upper left corners: (N, 2)."""
         raise NotImplementedError
 
 
@@ -245,5 +247,5 @@ class FileReader(Reader):
         """Copy patches."""
         for patch, index, corner in zip(patches, indices.tolist(), corners.tolist()):
             box = Box(*corner, *patch.shape[:2])
-            for half, image in zip((patch[..., :3], patch[..., 3:]), self.pair(index)):
+            for half, image in zip(np.split(patch, 2, axis=-1), self.pair(index)):
                 half[...] = box.of(image)

@@ -105,7 +105,7 @@ class TrainingData:
         return self.sizes[0]
 
     def batches_after(self, step: int, last_step: int, device: torch.device, share: slice = slice(None)) -> Batches:
-        """Open the batches after `step`: clean, noisy (N, 3, P, P) uint8 on the device; name. `share`: of this rank."""
+        """Open the batches after `step`: clean, noisy (N, C, P, P) uint8 on the device; name. `share`: of this rank."""
         settings = self.settings
         dataset = PatchDataset(
             self.reader, settings.patch_size, settings.augment, settings.seed, share, settings.keep_phase
@@ -123,9 +123,9 @@ def open_reader(pairs: list[ImagePair], settings: BatchSettings, log: logging.Lo
     return open_pairs(pairs, settings.cache_dir, settings.num_workers, log)
 
 
-def all_pairs(folder: str | Path, patch_size: int) -> list[ImagePair]:
+def all_pairs(folder: str | Path, patch_size: int, channels: int = 3) -> list[ImagePair]:
     """Find the pairs of all scenes of a folder, whatever their camera. Raises as `find_scenes` and `find_pairs`."""
-    return find_pairs(find_scenes(folder), patch_size)
+    return find_pairs(find_scenes(folder), patch_size, channels)
 
 
 def fingerprint_of_sets(sets: Mapping[str | None, list[ImagePair]]) -> str:

@@ -47,27 +47,30 @@ class Denoiser:
         self.weights: dict[str, str] = {}
 
     def denoise(self, noisy: np.ndarray) -> np.ndarray:
-        """Denoise: (H, W, 3) float32 in [0, 1] -> (H, W, 3) float32, neither clipped nor rounded."""
+        """Denoise: (H, W, C) float32 in [0, 1] -> (H, W, C) float32, neither clipped nor rounded."""
         raise NotImplementedError
 
 
 class NetworkDenoiser(Denoiser):
     """A network of a checkpoint file: a DnCNN of ours, or what the package spandrel knows.
 
-    Raises ValueError that names the file when it is absent, damaged or neither.
+    Raises ValueError that names the file when it is absent, damaged or neither, or for images of other channels.
     """
 
     classic = False
 
-    def __init__(self, name: str, path: Path, device: torch.device, tile: int, self_ensemble: bool):
+    def __init__(self, name: str, path: Path, device: torch.device, tile: int, self_ensemble: bool, channels: int):
         content = load_checkpoint(path)
         if "model_state_dict" in content:
             network, overlap = load_network("G3", path), None
+            takes = config_of(network)["in_nc"]
             what = "DnCNN of {nb} layers of {nc} channels".format(**config_of(network))
         else:
-            network, overlap = SpandrelNoise(path, content), SPANDREL_OVERLAP
+            network, overlap, takes = SpandrelNoise(path, content), SPANDREL_OVERLAP, 3
             tile = tile if network.can_be_tiled else 0
             what = network.description + f", tiles of {tile} pixels, on which its result may depend" * bool(tile)
+        if takes != channels:
+            raise ValueError(f"{path}: denoises images of {takes} channels, expected {channels}")
         self.network = TiledDenoiser(network, tile, self_ensemble, overlap=overlap).to(device)
         digest, epoch = sha256_of([path]), content.get("epoch")
         trained = f", epoch {epoch}" if isinstance(epoch, int) else ""
@@ -143,7 +146,7 @@ class ClassicDenoiser(Denoiser):
         return self.remove(noisy, level).astype(np.float32) if level > 0 else noisy
 
     def remove(self, noisy: np.ndarray, level: float) -> np.ndarray:
-        """Denoise: (H, W, 3) in [0, 1], noise level in the same unit -> (H, W, 3)."""
+        """Denoise: (H, W, C) in [0, 1], noise level in the same unit -> (H, W, C)."""
         raise NotImplementedError
 
 
@@ -155,12 +158,14 @@ class NonLocalMeans(ClassicDenoiser):
 
     def remove(self, noisy: np.ndarray, level: float) -> np.ndarray:
         """Denoise the rounded image."""
+        if noisy.shape[2] == 1:
+            return cv2.fastNlMeansDenoising(to_uint8(noisy), None, 255 * level)[:, :, None] / 255.0
         strength, blue_first = 255 * level, np.ascontiguousarray(to_uint8(noisy)[:, :, ::-1])
         return cv2.fastNlMeansDenoisingColored(blue_first, None, strength, strength)[:, :, ::-1] / 255.0
 
 
 class Bm3d(ClassicDenoiser):
-    """BM3D for colour images (Dabov et al. 2007), the authors' package `bm3d`, which is not for commercial use.
+    """BM3D (Dabov et al. 2007), the authors' package `bm3d`, which is not for commercial use.
 
     The package ends the process when two threads call it, so it works in `num_workers` processes of its own; 0: in
     the caller's thread, one image at a time. Its results vary by about 1e-5 from call to call. Raises ValueError when
@@ -188,9 +193,11 @@ class Bm3d(ClassicDenoiser):
 
 
 def _bm3d(noisy: np.ndarray, level: float) -> np.ndarray:
-    from bm3d import bm3d_rgb  # optional, and slow to import
+    import bm3d  # optional, and slow to import
 
-    return bm3d_rgb(noisy, level)
+    if noisy.shape[2] == 1:
+        return bm3d.bm3d(noisy[:, :, 0], level)[:, :, None]
+    return bm3d.bm3d_rgb(noisy, level)
 
 
 def _begin_process() -> None:
@@ -210,7 +217,7 @@ CLASSIC = {"noisy": Noisy, "nlm": NonLocalMeans, "bm3d": Bm3d}
 
 
 def estimate_noise_level(noisy: np.ndarray) -> float:
-    """Estimate the noise's standard deviation, mean of the channels: (H, W, 3) -> number in the image's own units.
+    """Estimate the noise's standard deviation, mean of the channels: (H, W, C) -> number in the image's own units.
 
     The median of the finest wavelet coefficients (Donoho & Johnstone 1994), as scikit-image has it, supposes white
     noise; on camera noise it finds less than half. So it is taken of every third row and column, and averaged over
@@ -230,11 +237,12 @@ def make_denoiser(
     self_ensemble: bool = False,
     sigma: float | None = None,
     num_workers: int = 0,
+    channels: int = 3,
 ) -> Denoiser:
     """Make the denoiser of `[NAME=]WHAT`: a method of `CLASSIC`, a checkpoint file, or the folder of a training run.
 
     `sigma` is the noise level of classic methods in grey levels, estimated without it; `num_workers` the number of
-    processes for BM3D.
+    processes for BM3D; `channels` those of the images, 3 or 1.
 
     Raises:
         MissingWeightsError: a file or folder is not there; it is a ValueError, too.
@@ -243,7 +251,7 @@ def make_denoiser(
     name, what = read_spec(spec)
     if what in CLASSIC:
         return CLASSIC[what](name, sigma, num_workers)
-    return NetworkDenoiser(name, find_checkpoint(what), device, tile, self_ensemble)
+    return NetworkDenoiser(name, find_checkpoint(what), device, tile, self_ensemble, channels)
 
 
 def read_spec(spec: str) -> tuple[str, str]:
@@ -286,7 +294,7 @@ def find_checkpoint(what: str) -> Path:
 
 
 def denoise_checked(denoiser: Denoiser, noisy: np.ndarray, where: str) -> np.ndarray:
-    """Denoise (H, W, 3) float32 in [0, 1] and clip to the same. Raise ValueError that names `where` for NaN."""
+    """Denoise (H, W, C) float32 in [0, 1] and clip to the same. Raise ValueError that names `where` for NaN."""
     denoised = denoiser.denoise(noisy)
     if denoised.shape != noisy.shape:
         raise ValueError(f"{where}: {denoiser.name} gives {denoised.shape}, expected {noisy.shape}")

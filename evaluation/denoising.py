@@ -32,7 +32,7 @@ Window = tuple[slice, slice]
 
 
 class KnownImage(NamedTuple):
-    """A noisy image and its clean one, (H, W, 3) uint8 each; name: <scene>/<image>; iso: None where it is not known."""
+    """A noisy image and its clean one, (H, W, C) uint8 each; name: <scene>/<image>; iso: None where it is not known."""
 
     name: str
     camera: str
@@ -208,7 +208,7 @@ def denoise_all(images: ImageSet, runs: list[Run], num_workers: int) -> Denoisin
 
 
 def _output(image: KnownImage, run: Run) -> np.ndarray:
-    """Denoise an image to (H, W, 3) uint8, as a server would be given it."""
+    """Denoise an image to (H, W, C) uint8, as a server would be given it."""
     return to_uint8(denoise_checked(run.denoiser, image.noisy.astype(np.float32) / 255, image.name))
 
 

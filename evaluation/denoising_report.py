@@ -241,7 +241,8 @@ def _overview(example: Example) -> np.ndarray:
     clean, (rows, columns) = example.image.clean, example.window
     factor = TILE_SIDE / max(clean.shape[:2])
     size = [max(1, round(factor * side)) for side in clean.shape[1::-1]]
-    small = cv2.resize(clean, size, interpolation=cv2.INTER_AREA)
+    coloured = clean.repeat(3 // clean.shape[2], axis=2)  # for the frame
+    small = cv2.resize(coloured, size, interpolation=cv2.INTER_AREA)
     first, last = (
         (round(factor * x), round(factor * y)) for x, y in ((columns.start, rows.start), (columns.stop, rows.stop))
     )

@@ -75,7 +75,7 @@ def _mean_over_images(
 ) -> dict[str, float]:
     """Measure the images one by one, by their number and batch, and return the means of the values.
 
-    Values that are unknown (nlf of small images, psnr of equal ones) are left out of the means.
+    Values that are unknown (nlf of small images, psnr of equal ones, xcorr of one channel) are left out of the means.
     """
     with batches_of(loader) as batches:
         bar = tqdm(batches, "test", len(loader), unit="image", position=2, leave=False, disable=None)
@@ -86,7 +86,7 @@ def _mean_over_images(
 
 
 def _to_hwc(image: torch.Tensor) -> np.ndarray:
-    """Bring an image to the CPU, (1, 3, H, W) -> (H, W, 3)."""
+    """Bring an image to the CPU, (1, C, H, W) -> (H, W, C)."""
     return image[0].permute(1, 2, 0).cpu().numpy()
 
 
@@ -107,7 +107,7 @@ def _measure_image(model: JointModel, batch: dict, z: torch.Tensor) -> tuple[dic
 
 
 def compare(clean: np.ndarray, real: np.ndarray, fake: np.ndarray) -> dict[str, float]:
-    """Compare fake noise with the real one, both (H, W, 3) in whole grey levels, of a clean image (H, W, 3) uint8.
+    """Compare fake noise with the real one, both (H, W, C) in whole grey levels, of a clean image (H, W, C) uint8.
 
     kld, kld_exact, acf, xcorr, nlf, std: as `metrics` defines them, std being fake over real; lag1: fake minus
     real autocorrelation between neighbours, mean of both directions and the channels; score: `structure_score`.

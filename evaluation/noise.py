@@ -32,7 +32,7 @@ class Fake(NamedTuple):
     is_first: bool  # of its sample
     model: str
     draw: int
-    noise: np.ndarray  # (H, W, 3) in grey levels, not clipped
+    noise: np.ndarray  # (H, W, C) in grey levels, not clipped
 
 
 def evaluate(pairs: list[ImagePair], models: list[NoiseModel], draws: int, seed: int, num_workers: int) -> Results:

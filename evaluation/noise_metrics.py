@@ -20,20 +20,20 @@ class Description(NamedTuple):
     """Statistics of one noise that the distances and the plots need."""
 
     counts: np.ndarray  # (511,) pixels of each grey-level difference
-    autocorrelation: np.ndarray  # (3, 9, 9)
-    spectrum: np.ndarray  # (3, 32) dB
-    channels: np.ndarray  # (3, 3)
-    level_sums: np.ndarray  # (3, 3, 16)
-    phases: np.ndarray  # (3, 3, 2, 2), from the mosaic's first position on
+    autocorrelation: np.ndarray  # (C, 9, 9)
+    spectrum: np.ndarray  # (C, 32) dB
+    channels: np.ndarray  # (C, C)
+    level_sums: np.ndarray  # (3, C, 16)
+    phases: np.ndarray  # (C, 3, 2, 2), from the mosaic's first position on
 
     @property
     def levels(self) -> np.ndarray:
-        """Return the noise level function, (2, 3, 16)."""
+        """Return the noise level function, (2, C, 16)."""
         return metrics.noise_level_function(self.level_sums)
 
 
 def describe(noise: np.ndarray, clean_uint8: np.ndarray, origin: tuple[int, int] = (0, 0)) -> Description:
-    """Describe noise in whole grey levels, (H, W, 3); origin: where it begins in the 2x2 mosaic."""
+    """Describe noise in whole grey levels, (H, W, C); origin: where it begins in the 2x2 mosaic."""
     return Description(
         metrics.count_levels(noise),
         metrics.autocorrelation(noise),
@@ -45,7 +45,7 @@ def describe(noise: np.ndarray, clean_uint8: np.ndarray, origin: tuple[int, int]
 
 
 class Reference:
-    """The real noise of an image pair, (H, W, 3) uint8 each, and its description, which all fakes share.
+    """The real noise of an image pair, (H, W, C) uint8 each, and its description, which all fakes share.
 
     origin: where the images begin in the 2x2 mosaic; is_cut: whether that is known for sure (`ImagePair`).
     """
@@ -57,7 +57,7 @@ class Reference:
 
 
 class Comparison:
-    """Fake noise beside the real one, as every metric takes it: (H, W, 3) each, in grey levels.
+    """Fake noise beside the real one, as every metric takes it: (H, W, C) each, in grey levels.
 
     `free` is the fake neither clipped nor rounded; `clipped` and `rounded` are of an image that is one or both.
     """
@@ -125,7 +125,7 @@ METRICS = {
     ),
     "xcorr": Metric(
         lambda fake: metrics.xcorr_distance(fake.described.channels, fake.made.channels),
-        "largest difference of channel correlations",
+        "largest difference of channel correlations; not defined for images of one channel, whose score leaves it out",
         compared=True,
     ),
     "nlf": Metric(
@@ -173,13 +173,13 @@ class Evidence:
     counts: np.ndarray = field(default_factory=lambda: np.zeros(511, np.int64))
     autocorrelation: np.ndarray = field(default_factory=lambda: np.zeros((9, 9)))  # channels' mean
     spectrum: np.ndarray = field(default_factory=lambda: np.zeros(metrics.spectrum_frequencies().shape))  # same, dB
-    level_sums: np.ndarray = field(default_factory=lambda: np.zeros((3, 3, 16)))
-    phases: np.ndarray = field(default_factory=lambda: np.zeros((3, 3, 2, 2)))
-    # The middle of the first image's noise, (h, w, 3) in grey levels.
+    level_sums: np.ndarray = field(default_factory=lambda: np.zeros(()))  # (3, C, 16), of no image one 0
+    phases: np.ndarray = field(default_factory=lambda: np.zeros(()))  # (C, 3, 2, 2), the same
+    # The middle of the first image's noise, (h, w, C) in grey levels.
     example: np.ndarray = field(default_factory=lambda: np.zeros((0, 0, 3)))
 
     def add(self, description: Description, noise: np.ndarray) -> None:
-        """Add one image's noise, (H, W, 3) in whole grey levels, and its description."""
+        """Add one image's noise, (H, W, C) in whole grey levels, and its description."""
         if not self.images:
             top, left = (max(0, side - EXAMPLE_SIDE) // 2 for side in noise.shape[:2])
             self.example = noise[top : top + EXAMPLE_SIDE, left : left + EXAMPLE_SIDE].copy()
@@ -187,5 +187,5 @@ class Evidence:
         self.counts += description.counts
         self.autocorrelation += description.autocorrelation.mean(axis=0)
         self.spectrum += description.spectrum.mean(axis=0)
-        self.level_sums += description.level_sums
-        self.phases += description.phases
+        self.level_sums = self.level_sums + description.level_sums
+        self.phases = self.phases + description.phases

@@ -18,7 +18,8 @@ from data.pairs import ImagePair, Sample, by_file, find_pairs, read_samples
 from data.sidd import parse_scene
 from evaluation.noise_metrics import REAL
 from models.fitting import FITTED, Fit, fit_noise, fitted_model
-from models.generator import load_neca
+from models.generator import NoiseGenerator, load_neca
+from models.networks import GENERATORS
 from models.noise_models import (
     Gaussian,
     Images,
@@ -57,12 +58,13 @@ class FromFolder(NoiseModel):
 
     files: Mapping[str, Path]
     boxes: Mapping[str, Box]
+    channels: int
     read = staticmethod(lru_cache(maxsize=4)(read_image))  # a whole frame gives many images
     is_random = False
 
     def noise(self, images: Images, white: Tensor) -> Tensor:
         """Subtract the clean images from the fakes."""
-        fakes = [self.boxes[name].of(self.read(self.files[name])) for name in images.names]
+        fakes = [self.boxes[name].of(self.read(self.files[name], self.channels)) for name in images.names]
         return to_tensor(np.stack(fakes)) - images.clean
 
 
@@ -94,13 +96,20 @@ class NoiseModels:
     remarks: list[str] = field(default_factory=list)
 
 
+def _load_generator(
+    choice: ModelChoice, pairs: list[ImagePair], device: torch.device, networks: tuple[str, ...]
+) -> NoiseGenerator:
+    channels = pairs[0].channels
+    return load_neca(choice.pretrain_dir, choice.camera, device, networks=networks, channels=channels)
+
+
 def _neca_w(choice: ModelChoice, pairs: list[ImagePair], device: torch.device) -> NoiseModel:
-    generator = load_neca(choice.pretrain_dir, choice.camera, device, networks=("E", "G1", "G2"))
+    generator = _load_generator(choice, pairs, device, GENERATORS)
     return NecaW(generator, estimated_gain(generator), name="NeCA-W")
 
 
 def _neca_s(choice: ModelChoice, pairs: list[ImagePair], device: torch.device) -> NoiseModel:
-    generator = load_neca(choice.pretrain_dir, choice.camera, device, networks=("G2",))
+    generator = _load_generator(choice, pairs, device, ("G2",))
     level = true_std if choice.noise_level is None else constant(choice.noise_level / 255)
     return NecaS(generator, level, name="NeCA-S")
 
@@ -109,10 +118,11 @@ def _hashes(files: Mapping[str, Path]) -> dict[str, str]:
     return {str(path): hashlib.sha256(path.read_bytes()).hexdigest() for path in files.values()}
 
 
-def _fitted(choice: ModelChoice, names: list[str], remarks: list[str]) -> list[NoiseModel]:
+def _fitted(choice: ModelChoice, pairs: list[ImagePair], names: list[str], remarks: list[str]) -> list[NoiseModel]:
     if not choice.training:
         raise AbsentError(f"there are no scenes of {choice.camera} in the training list that are not evaluated on")
-    fits, counts = fit_on_scenes(choice.training, choice.fit_images, choice.num_workers, choice.origins)
+    how = choice.fit_images, choice.num_workers, choice.origins, pairs[0].channels
+    fits, counts = fit_on_scenes(choice.training, *how)
     remarks.append(f"{', '.join(names)}: fitted on training crops, {counts}.")
     fitted = [fitted_model(kind, fits) for kind in FITTED]
     models = fitted + [TimesStd(model, name=f"{model.name}{TIMES_STD}") for model in fitted]
@@ -120,15 +130,14 @@ def _fitted(choice: ModelChoice, names: list[str], remarks: list[str]) -> list[N
 
 
 def fit_on_scenes(
-    folders: Sequence[Path], images_per_iso: int, num_workers: int, origins: Origins
+    folders: Sequence[Path], images_per_iso: int, num_workers: int, origins: Origins, channels: int = 3
 ) -> tuple[dict[int, Fit], str]:
     """Fit the noise of scenes, ISO by ISO, and say how many crops of how many scenes that took."""
     by_iso: dict[int, list[Path]] = {}
     for folder in folders:
         by_iso.setdefault(parse_scene(folder.name).iso, []).append(folder)
-    pairs = {
-        iso: with_origins(evenly_spaced(find_pairs(of), images_per_iso), origins) for iso, of in sorted(by_iso.items())
-    }
+    found = {iso: find_pairs(of, channels=channels) for iso, of in sorted(by_iso.items())}
+    pairs = {iso: with_origins(evenly_spaced(of, images_per_iso), origins) for iso, of in found.items()}
     counts = ", ".join(f"{len(of)} of ISO {iso} ({len(by_iso[iso])} scenes)" for iso, of in pairs.items())
 
     def read(pairs: list[ImagePair]) -> list[tuple]:
@@ -200,7 +209,7 @@ def make_noise_models(
             if make := JUDGED[name].make:
                 found.models.append(make(choice, pairs, device))
             else:
-                found.models.extend(_fitted(choice, fitted, found.remarks))
+                found.models.extend(_fitted(choice, pairs, fitted, found.remarks))
         except (AbsentError, MissingWeightsError) as error:
             if choice.names:
                 raise
@@ -248,7 +257,7 @@ def _from_folder(name: str, folder: Path, pairs: list[ImagePair]) -> FromFolder:
     for of_file in by_file(pairs):
         file = _find_fake(folder, of_file[0], len(scenes[of_file[0].noisy.name]) == 1)
         files |= {pair.label: file for pair in of_file}
-    return FromFolder(files, {pair.label: pair.box for pair in pairs}, name=name)
+    return FromFolder(files, {pair.label: pair.box for pair in pairs}, pairs[0].channels, name=name)
 
 
 def _find_fake(folder: Path, pair: ImagePair, flat: bool) -> Path:
@@ -266,7 +275,7 @@ def _find_fake(folder: Path, pair: ImagePair, flat: bool) -> Path:
 
 
 def fake_noise(model: NoiseModel, sample: Sample, seed: int, draw: int) -> np.ndarray | None:
-    """Make a model's noise for an image, (H, W, 3) in grey levels, not clipped; None if it has none for it.
+    """Make a model's noise for an image, (H, W, C) in grey levels, not clipped; None if it has none for it.
 
     It follows from the seed, the image's name and the number of the draw alone.
     """
@@ -279,8 +288,8 @@ def fake_noise(model: NoiseModel, sample: Sample, seed: int, draw: int) -> np.nd
         other_noise=None if sample.other_noise is None else to_tensor(sample.other_noise[None]),
         origins=[sample.pair.origin],
     )
-    height, width = sample.clean.shape[:2]
-    white = model.white_noise(height, width, seed, f"{sample.pair.label.replace('/', ' ')} {draw}")
+    height, width, channels = sample.clean.shape
+    white = model.white_noise(height, width, seed, f"{sample.pair.label.replace('/', ' ')} {draw}", channels)
     noise = model.noise(images, white)
     if noise is None:
         return None
@@ -289,5 +298,5 @@ def fake_noise(model: NoiseModel, sample: Sample, seed: int, draw: int) -> np.nd
 
 
 def to_tensor(images: np.ndarray) -> Tensor:
-    """Turn images in grey levels into floats in [0, 1] units: (N, H, W, 3) -> (N, 3, H, W)."""
+    """Turn images in grey levels into floats in [0, 1] units: (N, H, W, C) -> (N, C, H, W)."""
     return torch.from_numpy(images).permute(0, 3, 1, 2).float().div(255)

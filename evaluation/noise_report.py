@@ -63,7 +63,8 @@ def write_report(
     by_iso = {int(iso): summarise_models(part) for iso, part in rows.groupby("iso")}
     usable = [name for name in ("NeCA-W", *summary) if name in summary and name != "real" and is_ranked(summary[name])]
     reference = usable[0] if usable else next(iter(summary))
-    found = {metric: differences(rows, reference, metric, seed) for metric in COMPARED}
+    known = [metric for metric in COMPARED if rows[metric].notna().any()]
+    found = {metric: differences(rows, reference, metric, seed) for metric in known}
     remarks = [*remarks, *_counts(rows)]
     definitions = {"score": SCORE} | {name: metric.definition for name, metric in METRICS.items()}
 

@@ -3,7 +3,6 @@
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import cv2
 import numpy as np
 
 from data.folders import NamedPair
@@ -34,7 +33,7 @@ def run_pair(
     target: folder of the files. noise_level: that of NeCA-S; without it the noise is NeCA-W's of `gain`, by default
     the gain of the noisy image, whatever GENet makes of it (published).
     """
-    clean, noisy = pair.read()
+    clean, noisy = pair.read(generator.channels)
     lines = [str(pair.clean)]
     strength: dict[str, Any]
     # Gain: the noisy image's, or the chosen one.
@@ -68,9 +67,9 @@ def run_pair(
 
 
 def output_images(synthesis: Synthesis, neca_type: str) -> dict[str, np.ndarray]:
-    """Name the images that the quick test writes: {"fake_noisy": (H, W, 3) uint8, ...}; noises lie around mid-grey.
+    """Name the images that the quick test writes: {"fake_noisy": (H, W, C) uint8, ...}; noises lie around mid-grey.
 
-    `synthesis` holds (H, W, 3) arrays in [0, 1] units.
+    `synthesis` holds (H, W, C) arrays in [0, 1] units.
     """
     noises = {"sdnc": synthesis.sdnc, "sdnu": synthesis.sdnu} if neca_type == "W" else {"sinc": synthesis.sdnc}
     images = {f"{name}_noise": to_uint8(noise + 0.5) for name, noise in noises.items()}
@@ -89,7 +88,7 @@ class NoiseStatistics(NamedTuple):
 
 
 def noise_statistics(noise: np.ndarray) -> NoiseStatistics:
-    """Measure noise in grey levels, (H, W, 3)."""
+    """Measure noise in grey levels, (H, W, C)."""
     correlation = autocorrelation(noise, max_lag=1).mean(axis=0)  # (3, 3), lag (0, 0) in the middle
     return NoiseStatistics(float(noise.std()), float(correlation[1, 2]), float(correlation[2, 1]))
 
@@ -99,7 +98,7 @@ def draw_panel(
 ) -> np.ndarray:
     """Draw the quick test's panel, each noise below its image, all magnified alike: (H', W', 3) uint8.
 
-    clean, noisy, fake: (H, W, 3) uint8; uncorrelated: the noise before NCNet, (H, W, 3) in [0, 1] units; title: what
+    clean, noisy, fake: (H, W, C) uint8; uncorrelated: the noise before NCNet, (H, W, C) in [0, 1] units; title: what
     made the fake image.
     """
     noises = {"fake": noise_of(fake, clean)} | ({} if noisy is None else {"real": noise_of(noisy, clean)})
@@ -123,7 +122,7 @@ def _tile(image: np.ndarray) -> np.ndarray:
     top, left = max(0, height - PANEL_TILE) // 2, max(0, width - PANEL_TILE) // 2
     middle = image[top : top + PANEL_TILE, left : left + PANEL_TILE]
     factor = max(1, PANEL_TILE // max(middle.shape[:2]))
-    return cv2.resize(middle, None, fx=factor, fy=factor, interpolation=cv2.INTER_NEAREST)
+    return middle.repeat(factor, axis=0).repeat(factor, axis=1)
 
 
 class Shift(NamedTuple):
@@ -150,7 +149,7 @@ ALIGNED = Shift(0, 0, 0.0, 0.0, 0.0)
 
 
 def best_shift(noisy_uint8: np.ndarray, clean_uint8: np.ndarray) -> Shift:
-    """Compare the nine shifts by up to one pixel: (H, W, 3), (H, W, 3) uint8; return the best one.
+    """Compare the nine shifts by up to one pixel: (H, W, C), (H, W, C) uint8; return the best one.
 
     Each shift's MSE is taken over the pixels that all of them have, after removing each channel's mean difference:
     real noise is not zero-mean, and an offset on a ramp looks like a shift. Images too small to tell count as aligned.

@@ -105,14 +105,15 @@ def spectrum_frequencies(rings: int = RINGS) -> np.ndarray:
 
 
 def xcorr(real_noise: np.ndarray, fake_noise: np.ndarray) -> float:
-    """Distance of channel correlations: the largest absolute difference off the diagonal."""
+    """Distance of channel correlations: the largest absolute difference off the diagonal; nan for one channel."""
     check_pair(real_noise, fake_noise)
     return xcorr_distance(channel_correlation(real_noise), channel_correlation(fake_noise))
 
 
 def xcorr_distance(real: np.ndarray, fake: np.ndarray) -> float:
     """Distance of two `channel_correlation`s, (C, C) each."""
-    return float(np.abs(real - fake)[~np.eye(len(real), dtype=bool)].max(initial=0))
+    between = np.abs(real - fake)[~np.eye(len(real), dtype=bool)]
+    return float(between.max()) if between.size else math.nan
 
 
 def channel_correlation(noise: np.ndarray) -> np.ndarray:
@@ -203,8 +204,8 @@ def structure_score(values: dict[str, float]) -> float:
     """Mean of kld_exact, acf, xcorr and nlf, each over what white Gaussian noise scores; lower is better.
 
     0 is the truth, 1 as bad as white Gaussian noise of the true std. None of the four alone tells a good fake: each is
-    blind to what the others see. A fake without noise scores some 20, since kld_exact is 5 to 8 then. An unknown nlf
-    (nan, images too small for it) is left out.
+    blind to what the others see. A fake without noise scores some 20, since kld_exact is 5 to 8 then. What is unknown
+    (nan: nlf of images too small for it, xcorr of one channel) is left out.
     """
     terms = [values[name] / scale for name, scale in WHITE_NOISE.items() if not math.isnan(values[name])]
     return sum(terms) / len(terms)

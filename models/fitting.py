@@ -37,9 +37,9 @@ STORED = ("awgn", "mean", "std", "kernel", "phase_kernel")  # names of the field
 class Fit:
     """Noise of some image pairs, in [0, 1] units, before clipping and rounding.
 
-    std: of all the noise, as if it were white and of mean 0. level_mean, level_std: (3, 256) by channel and clean
-    8-bit level. kernel: (3, 3, K, K), the filter that gives white noise the measured correlations; phase_kernel:
-    (12, 12, K, K), the one for `pixel_unshuffle`d white noise, by position in the mosaic.
+    std: of all the noise, as if it were white and of mean 0. level_mean, level_std: (C, 256) by channel and clean
+    8-bit level. kernel: (C, C, K, K), the filter that gives white noise the measured correlations; phase_kernel:
+    (4 C, 4 C, K, K), the one for `pixel_unshuffle`d white noise, by position in the mosaic.
     """
 
     std: float
@@ -91,7 +91,7 @@ def fitted_model(kind: str, fits: Mapping[int, Fit]) -> NoiseModel:
 def fit_noise(pairs: Mapping[Group, Sequence], read: PairReader, num_workers: int) -> dict[Group, Fit]:
     """Fit the noise of groups of image pairs, with a progress bar for each pass.
 
-    read: turns an entry of the lists into one or several (name, clean, noisy, origin), the images (H, W, 3) uint8, the
+    read: turns an entry of the lists into one or several (name, clean, noisy, origin), the images (H, W, C) uint8, the
     origin that of the images in the 2x2 mosaic.
 
     The models' noise has, once clipped and rounded, the measured moments; without that correction dark scenes, whose

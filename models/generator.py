@@ -20,6 +20,7 @@ from models.blocks import exact_convolutions
 from models.fast import FastGENet, FastNPNet, fast_ncnet
 from models.neca import Synthesis
 from models.network_npnet import split_moments
+from models.networks import config_of
 from models.pretrained import (
     MissingWeightsError,
     find_checkpoint_folder,
@@ -38,52 +39,56 @@ CLEAN_RANGE = (0.0, 1.0)
 NOISY_RANGE = (-1.0, 2.0)  # noise may lead out of [0, 1]; values up to 255 would be a mistake
 
 
-def white_noise(seed: int, key: str, height: int, width: int) -> Tensor:
-    """Draw an image's white noise, N(0, 1): (3, height, width) float32 on the CPU."""
-    noise = torch.empty(1, 3, height, width)
+def white_noise(seed: int, key: str, height: int, width: int, channels: int = 3) -> Tensor:
+    """Draw an image's white noise, N(0, 1): (channels, height, width) float32 on the CPU."""
+    noise = torch.empty(1, channels, height, width)
     draw_white_noise(noise, seed, [key])
     return noise[0]
 
 
 def draw_white_noise(images: Tensor, seed: int, keys: list[str]) -> None:
-    """Fill images, (N, 3, H, W) on any device, with the white noise of their keys.
+    """Fill images, (N, C, H, W) on any device, with the white noise of their keys.
 
     Each block of 128x128 pixels follows from (seed, key, block row, block column) alone: a larger image begins with the
     same numbers, whatever device they then go to. The key tells images apart that share a seed.
     """
-    height, width = images.shape[-2:]
+    channels, height, width = images.shape[-3:]
     for image, key in zip(images, keys):
         for top in range(0, height, NOISE_BLOCK):
             for left in range(0, width, NOISE_BLOCK):
                 place = image[:, top : top + NOISE_BLOCK, left : left + NOISE_BLOCK]
-                block = _block(seed, key, top // NOISE_BLOCK, left // NOISE_BLOCK)
+                block = _block(seed, key, top // NOISE_BLOCK, left // NOISE_BLOCK, channels)
                 place.copy_(block[:, : place.shape[1], : place.shape[2]])
 
 
-def _block(seed: int, key: str, row: int, column: int) -> Tensor:
+def _block(seed: int, key: str, row: int, column: int, channels: int) -> Tensor:
     """Draw a block from a counter-based generator (Salmon et al. 2011): the key is the image, the counter the place."""
     words = np.frombuffer(hashlib.sha256(f"{seed} {key}".encode()).digest()[:16], "<u8")
     random = np.random.Generator(np.random.Philox(key=words, counter=[0, 0, row, column]))
-    return torch.from_numpy(random.standard_normal((3, NOISE_BLOCK, NOISE_BLOCK), dtype=np.float32))
+    return torch.from_numpy(random.standard_normal((channels, NOISE_BLOCK, NOISE_BLOCK), dtype=np.float32))
 
 
 class ImageBatch:
     """An image or a batch in any of the accepted kinds, as a batch.
 
-    Kinds: (H, W, 3) arrays, (3, H, W) and (N, 3, H, W) tensors, all uint8 or float within the limits. `pixels` is
-    (N, 3, H, W) in the given type and shares the given memory. Raises ValueError, which says what was expected, for
+    Kinds: (H, W, C) arrays, (C, H, W) and (N, C, H, W) tensors, all uint8 or float within the limits. `pixels` is
+    (N, C, H, W) in the given type and shares the given memory. Raises ValueError, which says what was expected, for
     other types, shapes and ranges, sides below 8 pixels and values that are not finite.
     """
 
-    def __init__(self, image: Any, name: str = "clean", limits: tuple[float, float] = CLEAN_RANGE):
+    def __init__(self, image: Any, channels: int, name: str = "clean", limits: tuple[float, float] = CLEAN_RANGE):
         self.is_array = not isinstance(image, Tensor)
-        pixels = _from_array(image, name, limits) if self.is_array else image.detach()
+        pixels = _from_array(image, channels, name, limits) if self.is_array else image.detach()
         self.is_single = pixels.ndim == 3
-        expected = "(H, W, 3)" if self.is_array else "(3, H, W) or (N, 3, H, W)"
+        expected = f"(H, W, {channels})" if self.is_array else f"({channels}, H, W) or (N, {channels}, H, W)"
         shape = tuple(pixels.shape)
         if self.is_array and pixels.ndim == 3:
             pixels = pixels.permute(2, 0, 1)
-        if (pixels.ndim != 3 and (self.is_array or pixels.ndim != 4)) or pixels.shape[-3] != 3 or not pixels.shape[0]:
+        if (
+            (pixels.ndim != 3 and (self.is_array or pixels.ndim != 4))
+            or pixels.shape[-3] != channels
+            or not pixels.shape[0]
+        ):
             raise ValueError(f"{name} has the shape {shape}, expected {expected}")
         if min(pixels.shape[-2:]) < SMALLEST_IMAGE:
             raise ValueError(f"{name} has the shape {shape}, expected sides of at least {SMALLEST_IMAGE} pixels")
@@ -92,14 +97,15 @@ class ImageBatch:
         self.pixels = pixels[None] if self.is_single else pixels
 
     def like_given(self, batch: Tensor) -> Any:
-        """Bring (N, 3, H, W) into the given kind's shape, on its device: tensor or array."""
+        """Bring (N, C, H, W) into the given kind's shape, on its device: tensor or array."""
         batch = (batch[0] if self.is_single else batch).to(self.pixels.device)
         return batch.permute(1, 2, 0).contiguous().numpy() if self.is_array else batch
 
 
-def _from_array(image: Any, name: str, limits: tuple[float, float]) -> Tensor:
+def _from_array(image: Any, channels: int, name: str, limits: tuple[float, float]) -> Tensor:
     if not all(hasattr(image, attribute) for attribute in ("flags", "strides", "dtype", "shape")):
-        raise ValueError(f"{name} is a {type(image).__name__}, expected an (H, W, 3) array or a (3, H, W) tensor")
+        expected = f"an (H, W, {channels}) array or a ({channels}, H, W) tensor"
+        raise ValueError(f"{name} is a {type(image).__name__}, expected {expected}")
     if not image.flags.writeable or any(stride < 0 for stride in image.strides):
         image = image.copy()  # PyTorch takes neither read-only nor mirrored arrays
     try:
@@ -155,7 +161,8 @@ class NoiseGenerator(nn.Module):
     """A camera's noise: GENet, NPNet and NCNet in their inference forms.
 
     networks: {letter: network}; E and G1 may be absent. tile: side of a tile in pixels, rounded up to a multiple of 8,
-    0 for whole images and batches; it changes memory and speed, not the noise. dtype: what is computed in.
+    0 for whole images and batches; it changes memory and speed, not the noise. dtype: what is computed in. C, the
+    `channels` of the images, are those of the networks: 3, or 1 for grey-scale ones.
     channels_last: the memory format, None for the faster one: it on the CPU, the usual one on CUDA.
 
     One of `load_neca` knows its origin: `folder`, `files` by letter and `weights_hash`, the SHA-256 over them.
@@ -176,6 +183,7 @@ class NoiseGenerator(nn.Module):
         if "G2" not in networks:
             raise ValueError(f"networks {', '.join(networks) or 'none'}, expected at least G2 (NCNet)")
         self.tile, self.channels_last = -(-tile // 8) * 8, channels_last
+        self.channels: int = config_of(networks["G2"])["in_nc"]
         self.folder = Path()
         self.files: dict[str, Path] = {}
         self.weights_hash = ""
@@ -210,7 +218,7 @@ class NoiseGenerator(nn.Module):
         """
         if self.genet is None:
             raise ValueError("this generator has no GENet (E) to estimate a gain, expected checkpoint_E.pth")
-        images = ImageBatch(noisy, "noisy", NOISY_RANGE)
+        images = ImageBatch(noisy, self.channels, "noisy", NOISY_RANGE)
         with exact_convolutions():
             parts = [images.pixels[part] for part in self._parts(images.pixels)]
             gains = [estimate_gain(self.genet, part, self.tile, self.to_network) for part in parts]
@@ -234,7 +242,7 @@ class NoiseGenerator(nn.Module):
     ) -> Any:
         """Put the camera's noise on clean images of any size.
 
-        clean: an (H, W, 3) array or a (3, H, W) or (N, 3, H, W) tensor, uint8 or float in [0, 1]; the answer has the
+        clean: an (H, W, C) array or a (C, H, W) or (N, C, H, W) tensor, uint8 or float in [0, 1]; the answer has the
         same kind, shape and device. uint8 is clipped and rounded, float is neither, unless `clip`; `as_uint8` asks
         for the other type. With `maps` the answer is a models.neca.Synthesis of four of the kind, all float.
 
@@ -246,7 +254,7 @@ class NoiseGenerator(nn.Module):
 
         Raises ValueError that says what was wrong and what was expected, also when the noise is not finite.
         """
-        images = ImageBatch(clean)
+        images = ImageBatch(clean, self.channels)
         if not isinstance(seed, int) or isinstance(seed, bool):
             raise ValueError(f"seed {seed!r}, expected an integer")
         if maps and as_uint8:
@@ -349,6 +357,7 @@ def load_neca(
     dtype: torch.dtype = torch.float32,
     channels_last: bool | None = None,
     networks: Sequence[str] | None = None,
+    channels: int | None = None,
 ) -> NoiseGenerator:
     """Load a camera's noise generator from a folder of checkpoints, released or of a training run.
 
@@ -361,13 +370,14 @@ def load_neca(
         channels_last: As in NoiseGenerator.
         networks: Letters of the networks that are needed. Without them, as many as there are: a folder that lacks
             GENet (E) gives a generator that cannot estimate gains, NCNet (G2) alone one for NeCA-S only.
+        channels: Of the images that it is for: 3, or 1 for grey ones; None: it is asked.
 
     Returns:
         The generator, which knows its origin: `folder`, `files` by letter, and `weights_hash` over the files.
 
     Raises:
         MissingWeightsError: A network has no file; names where it looked, and which other cameras are there.
-        ValueError: A file is damaged or does not fit, or the tile or dtype is none.
+        ValueError: A file is damaged or does not fit, or is for other channels, or the tile or dtype is none.
     """
     choices = [tuple(networks)] if networks else [("E", "G1", "G2"), ("G1", "G2"), ("G2",)]
     for letters in choices:
@@ -378,6 +388,8 @@ def load_neca(
             if letters == choices[-1]:
                 raise
     generator = NoiseGenerator(load_generators(place, letters), tile, dtype, channels_last).to(device)
+    if channels not in (None, generator.channels):
+        raise ValueError(f"{place}: makes noise for images of {generator.channels} channels, expected {channels}")
     generator.folder, generator.files = place, find_checkpoints(place, letters)
     generator.weights_hash = hash_weights(generator.files)
     return generator

@@ -55,7 +55,7 @@ def gain_error(gain: Tensor, noise: Tensor) -> Tensor:
 def colouring_error(ncnet: Callable[[Tensor], Tensor], noise_level: Tensor | None, z: Tensor, kernel: Tensor) -> Tensor:
     """Return the mean squared error of NCNet's noise, relative to its level, against `z` filtered by a kernel.
 
-    noise_level (None: 1), z: (N, 3, H, W); kernel: (3, 3, K, K), of `models.noise_statistics.colouring_kernel` ->
+    noise_level (None: 1), z: (N, C, H, W); kernel: (C, C, K, K), of `models.noise_statistics.colouring_kernel` ->
     scalar. Pixels that the kernel's or the network's borders reach, K // 2 on each side, do not count.
     """
     level = torch.ones_like(z) if noise_level is None else noise_level.clamp_min(LEAST_LEVEL)

@@ -17,7 +17,6 @@ from models.network_ncnet import NCNet
 from models.network_npnet import NPNet
 
 KERNEL = 7  # pixels a side, of NCNet's first convolution
-LANES = 6  # NCNet's channels that carry the filtered noise: three for its positive half, three for the negative one
 CONTRAST = 8  # of GENet's first filters: they see the noise in the first place, not the shift of a bias
 SMALL = {"NPNet": 0.1, "NCNet": 0.02}  # what is left of the random weights of the last layers
 
@@ -26,8 +25,8 @@ SMALL = {"NPNet": 0.1, "NCNet": 0.02}  # what is left of the random weights of t
 def start_from_measurements(networks: Mapping[str, Any], kernel: Tensor, clean: Tensor, noisy: Tensor) -> None:
     """Set the weights of E, G1 and G2, which were initialised at random, in place.
 
-    kernel: (3, 3, K, K) of `models.noise_statistics.colouring_kernel`, K odd and at least 7; clean, noisy:
-    (N, 3, P, P) in [0, 1], patches of the training images on which the meter is set. Raises ValueError for an NCNet
+    kernel: (C, C, K, K) of `models.noise_statistics.colouring_kernel`, K odd and at least 7; clean, noisy:
+    (N, C, P, P) in [0, 1], patches of the training images on which the meter is set. Raises ValueError for an NCNet
     that cannot be set so.
     """
     noise = noisy - clean
@@ -58,23 +57,25 @@ def _set_filter(ncnet: NCNet, kernel: Tensor) -> None:
     The first convolution makes kernel * v - v, both halves of which pass its ReLU in channels of their own; centre taps
     carry them along the first skip connection to the head, which joins them.
     """
-    config = ncnet.config
-    if config["nc"] < LANES or config["act_mode"] != "R" or config["final_act"] not in ("Tanh", "linear"):
+    config, channels = ncnet.config, range(len(kernel))
+    lanes = 2 * len(kernel)  # NCNet's channels that carry the filtered noise: half for its positive part
+    if config["nc"] < lanes or config["act_mode"] != "R" or config["final_act"] not in ("Tanh", "linear"):
         raise ValueError(
             f"NCNet of {config['nc']} channels, activation {config['act_mode']} and {config['final_act']} at the end: "
-            f"expected at least {LANES} channels, R and Tanh or linear to begin with the measured correlation"
+            f"expected at least {lanes} channels, R and Tanh or linear to begin with the measured correlation"
         )
     first, second, head = (_conv(ncnet, name) for name in ("encoders.0.0", "encoders.0.2", "decoder_head.0"))
     decoder = [layer for layer in ncnet.decoders[-1].modules() if isinstance(layer, nn.Conv2d)]
     added = _cut(kernel)
-    added[range(3), range(3), KERNEL // 2, KERNEL // 2] -= 1  # NCNet's output is added to its input
-    first.weight[:LANES] = torch.cat([added, -added])
+    added[channels, channels, KERNEL // 2, KERNEL // 2] -= 1  # NCNet's output is added to its input
+    first.weight[:lanes] = torch.cat([added, -added])
     skipped = decoder[0].in_channels - config["nc"]  # the up-sampled features come before those of the skip connection
     for layer, begin in ((second, 0), (decoder[0], skipped), (decoder[1], 0)):
-        layer.weight[:LANES] = 0
-        layer.weight[range(LANES), range(begin, begin + LANES), 1, 1] = 1
+        layer.weight[:lanes] = 0
+        layer.weight[range(lanes), range(begin, begin + lanes), 1, 1] = 1
     head.weight.mul_(SMALL["NCNet"])
-    head.weight[:, :LANES] = torch.cat([torch.eye(3), -torch.eye(3)], 1)[..., None, None]
+    identity = torch.eye(len(kernel))
+    head.weight[:, :lanes] = torch.cat([identity, -identity], 1)[..., None, None]
 
 
 def _conv(network: nn.Module, name: str) -> nn.Conv2d:
@@ -85,7 +86,7 @@ def _conv(network: nn.Module, name: str) -> nn.Conv2d:
 
 
 def _cut(kernel: Tensor) -> Tensor:
-    """Keep the middle of a kernel, at the same variance of each channel: (3, 3, K, K) -> (3, 3, 7, 7)."""
+    """Keep the middle of a kernel, at the same variance of each channel: (C, C, K, K) -> (C, C, 7, 7)."""
     border = (kernel.shape[-1] - KERNEL) // 2
     middle = kernel[..., border : border + KERNEL, border : border + KERNEL]
     return middle / middle.square().sum((1, 2, 3), keepdim=True).sqrt()

@@ -30,8 +30,8 @@ SCALINGS = 8  # of `TimesStd`: clipping takes a part of each
 class Images:
     """A batch of clean images and what is known of them; a model that needs what is None cannot be used.
 
-    clean: (N, 3, H, W) in [0, 1]; `NoiseModel.noisy` takes uint8, too. cameras, isos, names: one entry per image.
-    noisy: the real noisy images, (N, 3, H, W) in [0, 1]. other_noise: real noise of other frames of the same scenes.
+    clean: (N, C, H, W) in [0, 1]; `NoiseModel.noisy` takes uint8, too. cameras, isos, names: one entry per image.
+    noisy: the real noisy images, (N, C, H, W) in [0, 1]. other_noise: real noise of other frames of the same scenes.
     uniform: (N,) random numbers in [0, 1) that choose a strength. origins: row and column of each image's first pixel
     in the 2x2 mosaic; none: all (0, 0).
     """
@@ -81,21 +81,21 @@ class NoiseModel:
     def noise(self, images: Images, white: Tensor) -> Tensor | None:
         """Make noise in [0, 1] units, neither clipped nor rounded; None if the model has none for these images.
 
-        white: (N, 3, H + margin, W + margin), N(0, 1), on the device of the images. (N, 3, H, W) -> (N, 3, H, W).
+        white: (N, C, H + margin, W + margin), N(0, 1), on the device of the images. (N, C, H, W) -> (N, C, H, W).
         """
         raise NotImplementedError
 
     def noisy(self, images: Images, white: Tensor) -> Tensor:
-        """Put noise on images, clipped and, for uint8, rounded: (N, 3, H, W) uint8 or float in [0, 1] -> the same."""
+        """Put noise on images, clipped and, for uint8, rounded: (N, C, H, W) uint8 or float in [0, 1] -> the same."""
         is_uint8 = images.clean.dtype == torch.uint8
         clean = images.clean.to(white.dtype).div(255) if is_uint8 else images.clean
         noisy = (clean + needed(self.noise(replace(images, clean=clean), white))).clamp_(0, 1)
         return noisy.mul_(255).round_().to(torch.uint8) if is_uint8 else noisy
 
-    def white_noise(self, height: int, width: int, seed: int, key: str) -> Tensor:
-        """Draw an image's white noise from (seed, key) alone, on the CPU: (1, 3, H + margin, W + margin)."""
+    def white_noise(self, height: int, width: int, seed: int, key: str, channels: int = 3) -> Tensor:
+        """Draw an image's white noise from (seed, key) alone, on the CPU: (1, C, H + margin, W + margin)."""
         generator = torch.Generator().manual_seed(seed_from(seed, self.name, key))
-        return torch.randn(1, 3, height + self.margin, width + self.margin, generator=generator)
+        return torch.randn(1, channels, height + self.margin, width + self.margin, generator=generator)
 
 
 # A strength is a number for each image, in [0, 1] units: (N,) float64.
@@ -147,16 +147,16 @@ class Neca(NoiseModel):
     strength: Strength
 
     def noise(self, images: Images, white: Tensor) -> Tensor:
-        """Let the networks make the noise: (N, 3, H, W) -> (N, 3, H, W)."""
+        """Let the networks make the noise: (N, C, H, W) -> (N, C, H, W)."""
         return self.generator.synthesize(images.clean, z=white, maps=True, **self._strength(images)).sdnc
 
     def noisy(self, images: Images, white: Tensor) -> Tensor:
         """Put noise on images as `NoiseModel.noisy`, tile by tile: large ones need less memory."""
         return self.generator.synthesize(images.clean, z=white, clip=True, **self._strength(images))
 
-    def white_noise(self, height: int, width: int, seed: int, key: str) -> Tensor:
-        """Draw an image's white noise from (seed, key), block by block: (1, 3, H, W)."""
-        return white_noise(seed, key, height, width)[None]
+    def white_noise(self, height: int, width: int, seed: int, key: str, channels: int = 3) -> Tensor:
+        """Draw an image's white noise from (seed, key), block by block: (1, C, H, W)."""
+        return white_noise(seed, key, height, width, channels)[None]
 
     def _strength(self, images: Images) -> dict[str, Any]:
         raise NotImplementedError
@@ -191,7 +191,7 @@ class Gaussian(NoiseModel):
 class Heteroscedastic(NoiseModel):
     """White Gaussian noise that follows the clean intensity: the measured noise level function of each channel.
 
-    mean, std: (3, 256) in [0, 1] units, for the channel's own 8-bit level round(255 clean).
+    mean, std: (C, 256) in [0, 1] units, for the channel's own 8-bit level round(255 clean).
     """
 
     mean: Tensor
@@ -206,7 +206,7 @@ class Heteroscedastic(NoiseModel):
 class Coloured(NoiseModel):
     """Heteroscedastic noise of stationary in place of white noise: Gaussian, of variance 1, with measured correlations.
 
-    mean, std: (3, 256) as for `Heteroscedastic`; kernel: (3, 3, K, K), K odd, from
+    mean, std: (C, 256) as for `Heteroscedastic`; kernel: (C, C, K, K), K odd, from
     `models.noise_statistics.colouring_kernel`.
     """
 
@@ -230,7 +230,7 @@ class Coloured(NoiseModel):
 class ColouredByPhase(NoiseModel):
     """As `Coloured`, but the covariance depends on the position in the 2x2 mosaic, as demosaicking makes it.
 
-    mean, std: (3, 256) as for `Heteroscedastic`; kernel: (12, 12, K, K), K odd, between the planes of
+    mean, std: (C, 256) as for `Heteroscedastic`; kernel: (4 C, 4 C, K, K), K odd, between the planes of
     `pixel_unshuffle`; the mean of a channel's four variances is 1.
     """
 
@@ -278,9 +278,9 @@ class TimesStd(NoiseModel):
 
 
 def _modulate(field: Tensor, mean: Tensor, std: Tensor, clean: Tensor) -> Tensor:
-    """Give noise of variance 1 the mean and standard deviation of the clean level: (N, 3, H, W) -> (N, 3, H, W)."""
+    """Give noise of variance 1 the mean and standard deviation of the clean level: (N, C, H, W) -> (N, C, H, W)."""
     level = (255 * clean.float()).round().clamp(0, 255).long()
-    channel = torch.arange(3, device=clean.device).view(3, 1, 1)
+    channel = torch.arange(len(mean), device=clean.device)[:, None, None]
     return mean.to(clean)[channel, level] + std.to(clean)[channel, level] * field
 
 
@@ -329,13 +329,13 @@ class PerIso(NoiseModel):
 
 
 def noisy_image(model: NoiseModel, clean: np.ndarray, seed: int, key: str) -> np.ndarray:
-    """Put a model's noise on an image: (H, W, 3) uint8, clipped and rounded, or float in [0, 1], clipped -> the same.
+    """Put a model's noise on an image: (H, W, C) uint8, clipped and rounded, or float in [0, 1], clipped -> the same.
 
     The white noise follows from (seed, key) alone; `key` is any text, such as the file's name.
     """
     images = Images(torch.from_numpy(np.array(clean)).permute(2, 0, 1)[None])
-    height, width = clean.shape[:2]
-    noisy = model.noisy(images, model.white_noise(height, width, seed, key))
+    height, width, channels = clean.shape
+    noisy = model.noisy(images, model.white_noise(height, width, seed, key, channels))
     return noisy[0].permute(1, 2, 0).contiguous().numpy()
 
 

@@ -23,7 +23,7 @@ WIDEST = 4  # levels to either side; one that needs more has the noise of the ne
 
 
 class NoiseLevels(NamedTuple):
-    """Noise by clean level, (3, 256) in grey levels: Gaussian (mean, std), and what clipping makes of it."""
+    """Noise by clean level, (C, 256) in grey levels: Gaussian (mean, std), and what clipping makes of it."""
 
     mean: Tensor
     std: Tensor
@@ -35,10 +35,11 @@ class NoiseLevels(NamedTuple):
 def level_moments(clean_uint8: np.ndarray, noisy_uint8: np.ndarray) -> np.ndarray:
     """Sum 1, noise and noise^2 (first axis) over the pixels of each channel and clean level.
 
-    (H, W, 3), (H, W, 3) -> (3, 3, 256). Whole numbers in float64, so that sums over images are exact.
+    (H, W, C), (H, W, C) -> (3, C, 256). Whole numbers in float64, so that sums over images are exact.
     """
-    noise, sums = noise_of(noisy_uint8, clean_uint8), np.empty((3, 3, GREY_LEVELS.size))
-    for c in range(3):
+    noise = noise_of(noisy_uint8, clean_uint8)
+    sums = np.empty((3, noise.shape[2], GREY_LEVELS.size))
+    for c in range(noise.shape[2]):
         levels, values = clean_uint8[..., c].ravel(), noise[..., c].ravel().astype(np.float64)
         sums[:, c] = [np.bincount(levels, power, GREY_LEVELS.size) for power in (None, values, values * values)]
     return sums
@@ -48,14 +49,14 @@ def noise_levels(moments: np.ndarray) -> NoiseLevels:
     """Turn sums of `level_moments` into noise level functions: smoothed, freed from clipping, filled up."""
     until = np.pad(moments.cumsum(-1), ((0, 0), (0, 0), (1, 0)))
     fewest = np.minimum(FEWEST_PIXELS, moments[0].sum(-1, keepdims=True))
-    boxes, reach = np.zeros_like(moments), np.full((3, GREY_LEVELS.size), GREY_LEVELS.size)
+    boxes, reach = np.zeros_like(moments), np.full(moments.shape[1:], GREY_LEVELS.size)
     for radius in reversed(GREY_LEVELS):  # the widest box has enough pixels for every level
         box = until[..., np.minimum(GREY_LEVELS + radius, 255) + 1] - until[..., np.maximum(GREY_LEVELS - radius, 0)]
         enough = box[0] >= fewest
         boxes[:, enough], reach[enough] = box[:, enough], radius
     mean, square = boxes[1] / boxes[0], boxes[2] / boxes[0]
     mean, std = before_clipping(*map(torch.from_numpy, (mean, np.sqrt(np.maximum(square - mean**2, 0)))))
-    for c in range(3):
+    for c in range(len(reach)):
         known = np.flatnonzero(reach[c] <= max(WIDEST, reach[c].min()))
         nearest = known[np.abs(GREY_LEVELS[:, None] - known).argmin(1)]
         mean[c], std[c] = mean[c, nearest], std[c, nearest]
@@ -115,7 +116,7 @@ def lagged_sums(
 ) -> tuple[np.ndarray, ...]:
     """Sum up products of the noise with itself, by lag, channel and position in the 2x2 mosaic.
 
-    Two (H, W, 3) -> (12, 12, 9, 9), the same, (12,). The planes are channel, row and column of the mosaic, as
+    Two (H, W, C) -> (4 C, 4 C, 9, 9), the same, (4 C,). The planes are channel, row and column of the mosaic, as
     `pixel_unshuffle` orders them; lags are in cells of 2x2 pixels; origin: the image's first pixel in the mosaic.
     The noise is normalised, z = (noise - mean) / std of its level, and weighted with w, its correlation with the noise
     before clipping: at a pair of pixels E[z z'] is about w w' times the wanted correlation (first order of Mehler's
@@ -123,7 +124,8 @@ def lagged_sums(
     own mean is removed: it is an error of the mean's curve, not a pattern.
     """
     tables = (table.float().numpy() for table in (levels.clipped_mean, levels.clipped_std, levels.linear))
-    mean, std, weight = (np.stack([table[c][clean_uint8[..., c]] for c in range(3)]) for table in tables)
+    channels = range(clean_uint8.shape[2])
+    mean, std, weight = (np.stack([table[c][clean_uint8[..., c]] for c in channels]) for table in tables)
     noise = noise_of(noisy_uint8, clean_uint8).transpose(2, 0, 1)
     z = np.divide(weight * (noise - mean), std, out=np.zeros_like(mean), where=weight > 0)
     square = weight * weight
@@ -134,11 +136,11 @@ def lagged_sums(
 
 
 def _by_phase(planes: np.ndarray, origin: tuple[int, int]) -> np.ndarray:
-    """Give each position of the mosaic a plane: (3, H, W) -> (12, cells, cells); zeros complete cut cells."""
+    """Give each position of the mosaic a plane: (C, H, W) -> (4 C, cells, cells); zeros complete cut cells."""
     margins = [(first, (first + side) % 2) for first, side in zip(origin, planes.shape[1:])]
     padded = np.pad(planes, ((0, 0), *margins))
-    cells = padded.reshape(3, padded.shape[1] // 2, 2, padded.shape[2] // 2, 2)
-    return cells.transpose(0, 2, 4, 1, 3).reshape(12, *cells.shape[1::2])
+    cells = padded.reshape(len(padded), padded.shape[1] // 2, 2, padded.shape[2] // 2, 2)
+    return cells.transpose(0, 2, 4, 1, 3).reshape(4 * len(padded), *cells.shape[1::2])
 
 
 def _lag_products(planes: np.ndarray) -> np.ndarray:
@@ -154,11 +156,12 @@ def _lag_products(planes: np.ndarray) -> np.ndarray:
 
 
 def over_phases(sums: np.ndarray) -> np.ndarray:
-    """Add `lagged_sums` up over the mosaic: (12, 12, 9, 9) -> (3, 3, 17, 17) by lag in pixels; (12,) -> (3,)."""
+    """Add `lagged_sums` up over the mosaic: (4 C, 4 C, 9, 9) -> (C, C, 17, 17) by lag in pixels; (4 C,) -> (C,)."""
     if sums.ndim == 1:
-        return sums.reshape(3, 4).sum(1)
-    by_phase, lags = sums.reshape(3, 2, 2, 3, 2, 2, *sums.shape[2:]), np.arange(-MAX_LAG, MAX_LAG + 1)
-    total = np.zeros((3, 3, lags.size, lags.size))
+        return sums.reshape(-1, 4).sum(1)
+    channels, lags = len(sums) // 4, np.arange(-MAX_LAG, MAX_LAG + 1)
+    by_phase = sums.reshape(channels, 2, 2, channels, 2, 2, *sums.shape[2:])
+    total = np.zeros((channels, channels, lags.size, lags.size))
     for y, x in np.ndindex(2, 2):  # of the first pixel; its partner is in cell (y + dy) // 2, row (y + dy) % 2 of it
         rows, columns = (y + lags)[:, None], x + lags
         cells = by_phase[:, y, x, :, rows % 2, columns % 2, rows // 2 + CELL_LAG, columns // 2 + CELL_LAG]
@@ -180,9 +183,9 @@ def correlation(products: np.ndarray, weights: np.ndarray, total: np.ndarray) ->
 def phase_covariance(products: np.ndarray, weights: np.ndarray, total: np.ndarray) -> np.ndarray:
     """Compute the covariance before clipping by position in the mosaic, from sums of `lagged_sums`.
 
-    (12, 12, 9, 9); the mean of a channel's four variances is 1.
+    (4 C, 4 C, 9, 9); the mean of a channel's four variances is 1.
     """
-    variance = _variance(products, total).reshape(3, 4)
+    variance = _variance(products, total).reshape(-1, 4)
     mean = variance.mean(1, keepdims=True)
     std = np.sqrt(np.divide(variance, mean, out=np.ones_like(variance), where=mean > 0)).ravel()
     return correlation(products, weights, total) * np.outer(std, std)[:, :, None, None]

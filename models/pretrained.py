@@ -21,10 +21,7 @@ PAPER_SIZES = {
     "D2": {"patch_size": 32, "halvings": HALVINGS["D2"]},
 }
 
-# RGB images in, and out of all but GENet, which gives the gain, NPNet, which may give means too, and the critics.
-CHANNELS = {"E": {"in_nc": 3, "out_nc": 1}, "D1": {"in_nc": 3}, "D2": {"in_nc": 3}}
-CHANNELS |= {letter: {"in_nc": 3, "out_nc": 3} for letter in ("G2", "G3")}
-CHANNELS["G1"] = {"in_nc": 3}
+IMAGE_CHANNELS = (3, 1)  # RGB, grey
 
 # The authors' released files, by camera (their README): a folder each with checkpoint_{E,G1,G2}.pth.
 RELEASED = {
@@ -43,21 +40,25 @@ class MissingWeightsError(ValueError):
 def load_network(letter: str, path: str | Path) -> nn.Module:
     """Build a network from its checkpoint file, on the CPU, in float32 and eval mode.
 
-    The file is a dict with `model_state_dict` and, if its sizes are not the paper's, `config` (the constructor's
-    arguments). Raises ValueError that names the file when it is missing, damaged, holds pickled objects, or is not
-    this network.
+    The file is a dict with `model_state_dict` and `config`, the constructor's arguments; without it the sizes are the
+    paper's, for the channels that the weights have. Raises ValueError that names the file when it is missing, damaged,
+    holds pickled objects, or is not this network.
     """
     content = load_checkpoint(path)
     weights = content.get("model_state_dict")
-    config = content.get("config", PAPER_SIZES.get(letter, {}))
-    if letter == "G3" and "config" not in content and isinstance(weights, dict):
-        config = dncnn_config(weights)
+    config = content.get("config")
+    if config is None:
+        config = _config_of_published(letter, weights if isinstance(weights, dict) else {})
     try:
         # Before building, for a hostile number of layers would fill the memory.
         if isinstance(weights, dict) and config.get("nb", 0) > len(weights):
             raise ValueError(f"{config['nb']} layers, but weights for fewer")
-        if any(config.get(name, channels) != channels for name, channels in CHANNELS[letter].items()):
-            raise ValueError(f"expected {CHANNELS[letter]}")
+        expected = _for_images(letter, config.get("in_nc", 3))
+        config = expected | config
+        if letter == "G1" and config["out_nc"] == 2 * expected["out_nc"]:
+            expected["out_nc"] *= 2  # NPNet may give means beside the noise levels
+        if config["in_nc"] not in IMAGE_CHANNELS or any(config[name] != value for name, value in expected.items()):
+            raise ValueError(f"expected one of {[_for_images(letter, channels) for channels in IMAGE_CHANNELS]}")
         with torch.device("meta"):  # no memory and no random numbers for weights that are replaced at once
             network = NETWORK_CLASSES[letter](**config)
     except (TypeError, ValueError, RuntimeError, AttributeError) as error:
@@ -65,6 +66,21 @@ def load_network(letter: str, path: str | Path) -> nn.Module:
         raise ValueError(f"{path}: its config does not build {PAPER_NAMES[letter]} ({letter}): {reason}") from None
     network.load_state_dict(fitting_weights(letter, network, content, path), assign=True)
     return network.eval()
+
+
+def _config_of_published(letter: str, weights: dict[str, Any]) -> dict[str, Any]:
+    """Tell the constructor's arguments of a file without `config`: the paper's sizes, for colour or grey images."""
+    config = dncnn_config(weights) if letter == "G3" else PAPER_SIZES.get(letter, {})
+    kernels = [weight for weight in weights.values() if isinstance(weight, Tensor) and weight.ndim == 4]
+    is_grey = bool(kernels) and kernels[0].shape[1] == 1
+    return config | _for_images(letter, 1 if is_grey else 3)
+
+
+def _for_images(letter: str, channels: int) -> dict[str, int]:
+    """Return the channels in and out for images of C channels; GENet gives a gain, and the critics only score."""
+    if letter in ("D1", "D2"):
+        return {"in_nc": channels}
+    return {"in_nc": channels, "out_nc": 1 if letter == "E" else channels}
 
 
 def fitting_weights(letter: str, network: nn.Module, content: dict[str, Any], path: str | Path) -> dict[str, Tensor]:
@@ -104,7 +120,12 @@ def load_generators(folder: str | Path, letters: tuple[str, ...] = GENERATORS) -
     if len(set(steps.values())) > 1:
         found = ", ".join(f"{letter} of step {step}" for letter, step in steps.items())
         raise ValueError(f"{folder}: its checkpoints do not belong together ({found}); resume the run to renew them")
-    return {letter: load_network(letter, path) for letter, path in paths.items()}
+    networks = {letter: load_network(letter, path) for letter, path in paths.items()}
+    channels = {letter: config_of(network)["in_nc"] for letter, network in networks.items()}
+    if len(set(channels.values())) > 1:
+        found = ", ".join(f"{letter} for images of {number}" for letter, number in channels.items())
+        raise ValueError(f"{folder}: its checkpoints do not belong together ({found} channels)")
+    return networks
 
 
 def find_checkpoints(folder: str | Path, letters: tuple[str, ...]) -> dict[str, Path]:

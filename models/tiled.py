@@ -93,7 +93,7 @@ def noise_levels(
             result = npnet.deepen(result, *normalisation, layer)
         return result
 
-    keep = clean.numel() // 3 * npnet.first.out_channels * gain.element_size() <= KEPT_BYTES
+    keep = clean[:, 0].numel() * npnet.first.out_channels * gain.element_size() <= KEPT_BYTES
 
     def moments(number: int) -> Tensor:
         """Return a strip's count, mean and sum of squared differences from it: (3, N, 1, 1, 1)."""

@@ -120,6 +120,17 @@ def add_seed_option(parser: Group) -> None:
     parser.add_argument("--seed", type=_seed, default=0, help="all randomness follows from it")
 
 
+def add_channels_option(parser: Group) -> None:
+    """`--img_channels`, of commands that read image pairs."""
+    parser.add_argument(
+        "--img_channels",
+        type=int,
+        choices=(3, 1),
+        default=3,
+        help="channels of the images: 3, RGB, or 1, grey, as which colour files are then read",
+    )
+
+
 def add_scene_options(
     parser: Group, split: str, purpose: str, max_images: int, max_images_help: str, several: bool = False
 ) -> None:

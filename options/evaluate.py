@@ -6,6 +6,7 @@ from models.tiled import DENOISER_TILE
 from options.common import (
     Group,
     Parser,
+    add_channels_option,
     add_device_options,
     add_pretrain_option,
     add_scene_options,
@@ -51,6 +52,7 @@ def _add_data_options(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("images")
     most = "evaluate this many crops, evenly spaced over all; 0: all"
     add_scene_options(group, split="test", purpose="evaluate on", max_images=0, max_images_help=most)
+    add_channels_option(group)
 
 
 def _add_model_options(parser: argparse.ArgumentParser, model_names: tuple[str, ...]) -> None:
@@ -103,8 +105,9 @@ def check_image_options(args: argparse.Namespace) -> None:
     for name, other in (("noisy_blocks", "gt_blocks"), ("gt_blocks", "noisy_blocks")):
         if getattr(args, other) is not None and getattr(args, name) is None:
             raise ValueError(f"--{other} {getattr(args, other)}: expected --{name} too, the same blocks")
-    if args.noisy_blocks and (args.data_dir != DATA_DIR or args.scene_list):
-        raise ValueError("--noisy_blocks: in place of scenes, expected neither --data_dir nor --scene_list with it")
+    if args.noisy_blocks and (args.data_dir != DATA_DIR or args.scene_list or args.img_channels != 3):
+        others = "--data_dir, --scene_list nor --img_channels"
+        raise ValueError(f"--noisy_blocks: in place of scenes, and of 3 channels; expected neither {others} with it")
 
 
 def _add_denoise_command(commands: argparse._SubParsersAction) -> None:
@@ -149,6 +152,7 @@ def _add_denoiser_options(parser: argparse.ArgumentParser) -> None:
 def _add_image_options(group: Group) -> None:
     most = "denoise this many crops or blocks, evenly spaced over all; 0: all"
     add_scene_options(group, split="test", purpose="denoise", max_images=0, max_images_help=most, several=True)
+    add_channels_option(group)
     group.add_argument(
         "--noisy_blocks",
         type=given_path,

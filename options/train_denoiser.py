@@ -188,12 +188,14 @@ def noise_choice(args: argparse.Namespace) -> dict[str, Any]:
         "from_bank": args.gain_from == "bank",
         "noise_level": args.noise_level,
         "sigma": args.sigma,
+        "channels": args.img_channels,
     }
 
 
 def network_config(args: argparse.Namespace) -> dict:
     """Take the network's constructor arguments out of the parsed options."""
-    return {"in_nc": 3, "out_nc": 3, "nc": args.nc, "nb": args.nb, "act_mode": args.act_mode}
+    channels = {"in_nc": args.img_channels, "out_nc": args.img_channels}
+    return channels | {"nc": args.nc, "nb": args.nb, "act_mode": args.act_mode}
 
 
 def _layers(text: str) -> int:

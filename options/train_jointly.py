@@ -69,12 +69,16 @@ def _add_data_options(group: Group) -> None:
 
 def _add_network_options(group: Group) -> None:
     for letter in LETTERS:
-        group.add_argument(f"--{letter}_in_nc", type=int, choices=(3,), default=3, help="input channels, RGB")
+        of_images = "those of --img_channels"
+        group.add_argument(
+            f"--{letter}_in_nc", type=int, choices=(3, 1), default=3, help=f"input channels: {of_images}"
+        )
         if letter in ("G2", "G3"):
-            group.add_argument(f"--{letter}_out_nc", type=int, choices=(3,), default=3, help="output channels, RGB")
+            words = f"output channels: {of_images}"
+            group.add_argument(f"--{letter}_out_nc", type=int, choices=(3, 1), default=3, help=words)
         if letter == "G1":
-            words = "3: noise levels before NCNet (published); 6: levels and means of the noise after it"
-            group.add_argument("--G1_out_nc", type=int, choices=(3, 6), default=3, help=words)
+            words = f"{of_images}: noise levels before NCNet (published); twice as many: and means, both after it"
+            group.add_argument("--G1_out_nc", type=int, choices=(3, 6, 1, 2), default=3, help=words)
         group.add_argument(f"--{letter}_nc", type=positive_int, default=WIDTHS[letter], help="(first) width")
         if letter in ACTIVATIONS:
             group.add_argument(
@@ -174,8 +178,13 @@ def joint_options(args: argparse.Namespace) -> JointOptions:
 def network_configs(args: argparse.Namespace) -> dict[str, dict]:
     """Take the networks' constructor arguments out of the parsed options: -> {letter: arguments}.
 
-    Raises ValueError for patches that NCNet or the pixel-shuffle down-sampling cannot divide.
+    Raises ValueError for patches that NCNet or the pixel-shuffle down-sampling cannot divide, and for channels that are
+    not the images'.
     """
+    for name, value in vars(args).items():
+        fitting = (args.img_channels, 2 * args.img_channels) if name == "G1_out_nc" else (args.img_channels,)
+        if name.endswith(("_in_nc", "_out_nc")) and name != "E_out_nc" and value not in fitting:
+            raise ValueError(f"--{name} {value}: expected that of --img_channels, {args.img_channels}")
     if args.patch_size % UNET_STRIDE:
         raise ValueError(f"--patch_size {args.patch_size}: NCNet needs a multiple of {UNET_STRIDE}")
     if args.patch_size % args.pd_stride:

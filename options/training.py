@@ -7,6 +7,7 @@ from typing import Any
 from models.optimise import AMP, Precision
 from options.common import (
     Group,
+    add_channels_option,
     add_device_options,
     add_seed_option,
     natural_int,
@@ -70,7 +71,7 @@ def add_data_options(group: Group, batch_size: int) -> None:
         help="write these lists anew: a random 80/20 split within each ISO level, from --seed. Without it and without "
         "lists, the five SIDD cameras get the published split",
     )
-    group.add_argument("--img_channels", type=int, choices=(3,), default=3, help="channels of the images, RGB")
+    add_channels_option(group)
     group.add_argument("--patch_size", type=positive_int, default=96, help="side of the training patches, in pixels")
     group.add_argument("--batch_size", type=positive_int, default=batch_size, help="patches per step, of all processes")
     group.add_argument("--not_aug", dest="augment", action="store_false", help="no random flips and rotations")

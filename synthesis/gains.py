@@ -3,6 +3,7 @@
 import json
 import logging
 from collections.abc import Iterable
+from functools import partial
 from itertools import chain
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
@@ -35,7 +36,9 @@ NamedGain = tuple[str, float]  # the image, and its gain
 
 
 class GainEstimator(Protocol):
-    """A `models.generator.NoiseGenerator`, or anything that can do the same."""
+    """A `models.generator.NoiseGenerator`, or anything that can do the same; `channels` of its images."""
+
+    channels: int
 
     def estimate_gain(self, noisy: Any) -> float:
         """Estimate the gain of a noisy image."""
@@ -72,7 +75,7 @@ def rounded_gain(gain: float) -> float:
 
 
 def gain_or_fail(estimator: GainEstimator, noisy: np.ndarray, name: Any) -> float:
-    """Estimate the gain of an image, (H, W, 3) -> within [0, 1]. Raises ValueError, naming it, for any other."""
+    """Estimate the gain of an image, (H, W, C) -> within [0, 1]. Raises ValueError, naming it, for any other."""
     try:
         gain = rounded_gain(estimator.estimate_gain(noisy))
     except ValueError as error:
@@ -97,7 +100,8 @@ def measure_scenes(
     by_iso: dict[int, list[Path]] = {}
     for folder in folders:
         by_iso.setdefault(parse_scene(folder.name).iso, []).append(folder)
-    pairs = [pair for iso in sorted(by_iso) for pair in evenly_spaced(find_pairs(by_iso[iso]), images_per_iso)]
+    find = partial(find_pairs, channels=estimator.channels)
+    pairs = [pair for iso in sorted(by_iso) for pair in evenly_spaced(find(by_iso[iso]), images_per_iso)]
     if not pairs:
         raise ValueError("no images to measure gains of")
     gains: dict[int, list[NamedGain]] = {}
@@ -196,35 +200,35 @@ def copy_bank(weights: str | Path, target: str | Path) -> Path | None:
     return path
 
 
-def intensity_chart() -> np.ndarray:
-    """Draw all 256 grey levels, each as often: (512, 512, 3) uint8, 16 x 16 flat patches in reading order.
+def intensity_chart(channels: int) -> np.ndarray:
+    """Draw all 256 grey levels, each as often: (512, 512, C) uint8, 16 x 16 flat patches in reading order.
 
     NPNet normalises over the whole image, so a curve belongs to a content; in this one no level has more weight than
     another, and neighbours differ by so little (1 along a row, 16 along a column) that no edge is seen.
     """
     levels = np.arange(256, dtype=np.uint8).reshape(16, 16)
-    return levels.repeat(SIDE, axis=0).repeat(SIDE, axis=1)[:, :, None].repeat(3, axis=2)
+    return levels.repeat(SIDE, axis=0).repeat(SIDE, axis=1)[:, :, None].repeat(channels, axis=2)
 
 
 def measure_curve(generator: NoiseGenerator, gain: float, seed: int = 0) -> np.ndarray:
-    """Measure the noise's standard deviation by clean intensity and channel: (256, 3) in grey levels.
+    """Measure the noise's standard deviation by clean intensity and channel: (256, C) in grey levels.
 
     The chart is noised and rounded to 8 bit as files are, so the curve falls where noise is clipped: near 0 and 255.
     """
-    chart = intensity_chart()
+    chart = intensity_chart(generator.channels)
     inside = slice(BORDER, SIDE - BORDER)
     noises = []
     for draw in range(CHART_DRAWS):
         fake = generator.synthesize(chart, gain, seed=seed, key=f"intensity chart {draw}")
-        patches = (fake.astype(np.int16) - chart).reshape(16, SIDE, 16, SIDE, 3)[:, inside][:, :, :, inside]
-        noises.append(patches.transpose(0, 2, 1, 3, 4).reshape(256, -1, 3))
+        patches = (fake.astype(np.int16) - chart).reshape(16, SIDE, 16, SIDE, -1)[:, inside][:, :, :, inside]
+        noises.append(patches.transpose(0, 2, 1, 3, 4).reshape(256, -1, generator.channels))
     return np.concatenate(noises, axis=1).std(axis=1)
 
 
 def measure_curves(generator: NoiseGenerator, bank: GainBank, seed: int = 0) -> dict[str, np.ndarray]:
     """Measure a curve for the median gain of each ISO, of a single ISO for its low and high ones too (10 %, 90 %).
 
-    Returns {label: (256, 3) array}.
+    Returns {label: (256, C) array}.
     """
     shares = (0.5,) if len(bank.gains) > 1 else (0.1, 0.5, 0.9)
     curves = {}

@@ -54,7 +54,7 @@ class Summary:
 
 class _Loaded(NamedTuple):
     job: ImageJob
-    clean: np.ndarray  # (H, W, 3) uint8 or uint16
+    clean: np.ndarray  # (H, W, C) uint8 or uint16
     state: Row  # of the file that was read
     remarks: tuple[str, ...]
 
@@ -83,7 +83,7 @@ def run_synthesis(
     Raises OSError when the folder cannot be written any more, on a full disk for instance.
     """
     summary, start = Summary(), time.monotonic()
-    loaded = in_threads(lambda job: _load(job, settings), jobs, settings.num_workers)
+    loaded = in_threads(lambda job: _load(job, settings, generator.channels), jobs, settings.num_workers)
     made = _synthesize(loaded, generator, source, settings.seed)
     written = in_threads(lambda one: _write(one, folder.folder), made, settings.num_workers)
     total = sum(len(job.targets) for job in jobs)
@@ -100,10 +100,10 @@ def run_synthesis(
     return summary
 
 
-def _load(job: ImageJob, settings: SynthesisSettings) -> _Loaded | _Failed:
+def _load(job: ImageJob, settings: SynthesisSettings, channels: int) -> _Loaded | _Failed:
     state = file_state(job.source)  # before it is read: one that changes meanwhile is done again next time
     try:
-        clean, remarks = read_photo(job.source, settings.max_megapixels)
+        clean, remarks = read_photo(job.source, settings.max_megapixels, channels)
     except ValueError as error:
         return _Failed(len(job.targets), str(error))
     height, width = clean.shape[:2]
@@ -141,7 +141,7 @@ def _synthesize(
 
 
 def _noisy(generator: NoiseGenerator, clean: np.ndarray, strength: OutputStrength, seed: int, key: str) -> np.ndarray:
-    """Put noise on (H, W, 3) uint8 or uint16; return the same type, clipped and rounded."""
+    """Put noise on (H, W, C) uint8 or uint16; return the same type, clipped and rounded."""
     if strength.gain is not None:
         model: NoiseModel = NecaW(generator, constant(strength.gain))
     else:

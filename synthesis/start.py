@@ -13,7 +13,7 @@ IMAGES = 100  # evenly spaced over the training images
 
 
 def measured_kernel(reader: Reader, num_workers: int) -> Tensor:
-    """Measure the correlation of all training images' noise: -> the filter that gives it to white noise, (3, 3, K, K).
+    """Measure the correlation of all training images' noise: -> the filter that gives it to white noise, (C, C, K, K).
 
     Raises ValueError as `models.fitting.fit_noise`.
     """

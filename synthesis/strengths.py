@@ -89,7 +89,7 @@ class OneOfImages(OneOf):
     def estimate(self) -> None:
         """Estimate the gains to draw from. Raises ValueError that names an image that cannot be used."""
         for path in tqdm(self.images, desc="gains", unit="image", leave=False, disable=None):
-            noisy = as_network_input(read_photo(path, self.max_megapixels).pixels)
+            noisy = as_network_input(read_photo(path, self.max_megapixels, self.estimator.channels).pixels)
             self.gains.append((str(path), gain_or_fail(self.estimator, noisy, path)))
 
 
@@ -104,7 +104,7 @@ class OfPartner:
     def strengths(self, job: ImageJob, size: tuple[int, int], seed: int) -> list[OutputStrength]:
         """Estimate one for all targets."""
         assert job.partner is not None
-        noisy = read_photo(job.partner, self.max_megapixels).pixels
+        noisy = read_photo(job.partner, self.max_megapixels, self.estimator.channels).pixels
         if noisy.shape[:2] != size:
             sizes = [f"{height}x{width}" for height, width in (noisy.shape[:2], size)]
             raise ValueError(f"{job.partner}: {sizes[0]} pixels, but {job.source} has {sizes[1]}; expected the same")

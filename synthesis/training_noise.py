@@ -4,7 +4,7 @@ import hashlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -42,6 +42,7 @@ class NoiseChoice:
     kinds: "neca-w", "neca-s" or one of `FITTED` for each source; any other is the noise of the source's own images.
     pretrain_dir: where the cameras' generators are. from_bank: neca-w takes gains from the camera's bank, not GENet's.
     noise_level, sigma: of neca-s and awgn, an interval in grey levels; None: measured on the training images.
+    channels: of the images, 3 or 1.
     """
 
     kinds: Sequence[str]
@@ -50,6 +51,7 @@ class NoiseChoice:
     from_bank: bool = False
     noise_level: tuple[float, float] | None = None
     sigma: tuple[float, float] | None = None
+    channels: int = 3
 
     def is_fitted(self, kind: str) -> bool:
         """Tell whether a kind of noise takes its level, or more, from the training images."""
@@ -103,7 +105,8 @@ def _load_generators(choice: NoiseChoice, device: torch.device) -> dict[str, Noi
         networks = ("G2",)
     else:
         return {}
-    return {camera: load_neca(choice.pretrain_dir, camera, device, networks=networks) for camera in choice.cameras}
+    load = partial(load_neca, choice.pretrain_dir, device=device, networks=networks, channels=choice.channels)
+    return {camera: load(camera) for camera in choice.cameras}
 
 
 def _read_bank(folder: Path, camera: str) -> dict[int, list[float]]:
@@ -172,7 +175,7 @@ class MixedNoise:
         # All processes draw the same numbers, on the CPU: the same on every device.
         size = (side + self.margin for side in clean.shape[-2:])
         generator = torch.Generator().manual_seed(draw.seed)
-        white = torch.randn(len(clean) * self.world_size, 3, *size, generator=generator)
+        white = torch.randn(len(clean) * self.world_size, clean.shape[1], *size, generator=generator)
         white = white[share].to(clean.device, non_blocking=True)
         noise = noise_by_group(self.models, draw.source[share].tolist(), images, white)
         return batch | {"noisy": (clean + noise).clamp_(0, 1).mul_(255).round_().to(torch.uint8)}

@@ -79,7 +79,9 @@ def assert_right(reader, data: Path) -> None:
 def decoded(monkeypatch) -> list[str]:
     """Names of the noisy files that go into the cache."""
     names, read = [], cache.read_files
-    monkeypatch.setattr(cache, "read_files", lambda clean, noisy: (names.append(noisy.name), read(clean, noisy))[1])
+    monkeypatch.setattr(
+        cache, "read_files", lambda clean, noisy, channels: (names.append(noisy.name), read(clean, noisy))[1]
+    )
     return names
 
 

@@ -35,12 +35,16 @@ BANK = GainBank(CAMERA, "abc", {100: [("x", 0.01)], 800: [("y", 0.03), ("z", 0.0
 class Mean:
     """Takes an image's mean for its gain."""
 
+    channels = 3
+
     def estimate_gain(self, noisy):
         return float(noisy.mean()) / 255
 
 
 class KnownNoise:
     """Noise of 4 grey levels below 128 and 8 from there on, twice as strong in blue."""
+
+    channels = 3
 
     def synthesize(self, clean, gain, *, seed, key):
         std = gain * 255 * np.where(clean < 128, 1, 2) * np.array([1, 1, 2])
@@ -203,7 +207,7 @@ def test_summary_has_median_and_range_of_each_iso():
 
 
 def test_chart_has_every_grey_level_equally_often_in_flat_patches():
-    chart = intensity_chart()
+    chart = intensity_chart(3)
     assert (chart == chart[..., :1]).all()
     assert np.bincount(chart[..., 0].ravel()).tolist() == [32 * 32] * 256
     assert chart[32:64, 64:96].min() == chart[32:64, 64:96].max() == 18

@@ -79,7 +79,7 @@ def test_right_spelling_is_accepted_beside_the_published_one():
         "--lr_E 1e308",
         "--epoch 3",
         "--E_nc x",
-        "--img_channels 1",
+        "--img_channels 2",
     ],
 )
 def test_wrong_option_ends_in_one_line_that_names_it(words, capsys):

@@ -205,7 +205,7 @@ def test_camera_without_weights_is_told_where_to_get_them_and_which_others_are_t
     with pytest.raises(ValueError, match=r"cameras with weights there: DC, T3;") as error:
         find_checkpoint_folder(tmp_path, "IP")
     message = str(error.value)
-    for part in ("camera IP", f"{tmp_path}/IP, {tmp_path}/IP/models, {tmp_path};", "T3;"):
+    for part in ("camera IP", f"{tmp_path}/IP, {tmp_path}/IP/models/best, {tmp_path}/IP/models, {tmp_path};", "T3;"):
         assert part in message
     for part in ("main_train_jointly.py", "checkpoint_E.pth, checkpoint_G1.pth, checkpoint_G2.pth"):
         assert part in message
@@ -282,7 +282,7 @@ def test_given_checkpoint_of_other_sizes_is_refused(tmp_path):
 
 @pytest.mark.parametrize(
     "letter, config",
-    [("E", {"nb": 10**9}), ("E", {"in_nc": 1}), ("E", {"out_nc": 3}), ("G1", {"out_nc": 1}), ("G2", {"in_nc": 1})],
+    [("E", {"nb": 10**9}), ("E", {"in_nc": 2}), ("E", {"out_nc": 3}), ("G1", {"out_nc": 1}), ("G2", {"in_nc": 0})],
 )
 def test_config_that_is_not_necas_is_refused_before_anything_is_built(tmp_path, letter, config):
     path = tmp_path / f"checkpoint_{letter}.pth"

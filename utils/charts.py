@@ -14,7 +14,7 @@ import numpy as np
 
 from utils.command import printable
 
-CHANNELS = ["red", "green", "blue"]
+CHANNELS = {1: ["grey"], 3: ["red", "green", "blue"]}
 INTENSITY, LEVEL = "clean intensity (grey levels)", "noise std (grey levels)"
 COLOURS = ["#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#882255"]  # Okabe, Ito 2008, no yellow
 DASHES = ["solid", "dashed", "dotted"]
@@ -55,16 +55,17 @@ def autocorrelation_maps(maps: dict[str, np.ndarray]) -> np.ndarray:
 
 
 def mosaic_tiles(tiles: dict[str, np.ndarray]) -> np.ndarray:
-    """Draw values at the positions of the 2x2 mosaic, 1 on average: name -> (3, 2, 2), a row for each channel."""
+    """Draw values at the positions of the 2x2 mosaic, 1 on average: name -> (C, 2, 2), a row for each channel."""
     known = _known(tiles)
     limit = max([0.05] + [np.abs(values[np.isfinite(values)] - 1).max(initial=0) for values in known.values()])
-    titles = [name if channel == 0 else "" for channel in range(3) for name in known]
+    channels = CHANNELS[len(next(iter(known.values())))]
+    titles = [name if channel == channels[0] else "" for channel in channels for name in known]
     figure, axes = make_panels("Variance by position in the mosaic", titles, "", "", len(known), (1.6, 1.3))
     for number, axis in enumerate(axes):
         channel, column = divmod(number, len(known))
         values = list(known.values())[column][channel]
         axis.imshow(values, "RdBu_r", vmin=1 - limit, vmax=1 + limit)
-        axis.set(xticks=[], yticks=[], ylabel="" if column else CHANNELS[channel])
+        axis.set(xticks=[], yticks=[], ylabel="" if column else channels[channel])
         axis.grid(False)
         for y, x in np.argwhere(np.isfinite(values)):
             ink = "white" if abs(values[y, x] - 1) > 0.6 * limit else "black"
@@ -88,21 +89,22 @@ def spectra(frequencies: np.ndarray, curves: Curves) -> np.ndarray:
 def noise_level_functions(intensity: np.ndarray, curves: Curves) -> np.ndarray:
     """Draw the noise's std by clean intensity, a row for each group, a column for each channel.
 
-    (B,) in grey levels, group -> name -> (3, B) in grey levels, nan where it is not known.
+    (B,) in grey levels, group -> name -> (C, B) in grey levels, nan where it is not known.
     """
     intensity = np.asarray(intensity, float).ravel()
     curves = {group: _known(values) for group, values in curves.items()}
-    titles = [f"{group}, {channel}" for group in curves for channel in CHANNELS]
+    count = len(next(values for group in curves.values() for values in group.values()))  # of channels
+    titles = [f"{group}, {channel}" for group in curves for channel in CHANNELS[count]]
     figure, axes = make_panels(
-        "Noise by clean intensity", titles, INTENSITY, LEVEL, 3, (3.5, 2.3), sharex=True, sharey="row"
+        "Noise by clean intensity", titles, INTENSITY, LEVEL, count, (3.5, 2.3), sharex=True, sharey="row"
     )
     looks = _line_looks(
         _all_names(curves), marker=".", markersize=5
     )  # markers: a bin between two unknown ones is seen too
     _add_legend(figure, looks)
     for number, axis in enumerate(axes):
-        group = list(curves.values())[number // 3]
-        _draw_curves(axis, intensity, {name: values[number % 3] for name, values in group.items()}, looks)
+        group = list(curves.values())[number // count]
+        _draw_curves(axis, intensity, {name: values[number % count] for name, values in group.items()}, looks)
     _from_zero(axes)
     return to_pixels(figure)
 
@@ -129,9 +131,10 @@ def histograms(curves: Curves) -> np.ndarray:
 
 
 def intensity_curves(curves: dict[str, np.ndarray]) -> np.ndarray:
-    """Draw noise by clean intensity under ordered settings, such as gains: label -> (256, 3) std in grey levels."""
+    """Draw noise by clean intensity under ordered settings, such as gains: label -> (256, C) std in grey levels."""
     curves = _known(curves)
-    figure, axes = make_panels("Noise by clean intensity", CHANNELS, INTENSITY, LEVEL, sharex=True, sharey=True)
+    channels = CHANNELS[next(iter(curves.values())).shape[1]]
+    figure, axes = make_panels("Noise by clean intensity", channels, INTENSITY, LEVEL, sharex=True, sharey=True)
     from matplotlib import colormaps
 
     shades = colormaps["viridis"](np.linspace(0.88, 0, len(curves)))
@@ -302,7 +305,7 @@ def to_pixels(figure: Any) -> np.ndarray:
 
 
 def panel(rows: list[list[Tile]]) -> np.ndarray:
-    """Draw rows of labelled tiles on white: [[(label, (H, W, 3) uint8), ...], ...] -> (H', W', 3) uint8.
+    """Draw rows of labelled tiles on white: [[(label, (H, W, C) uint8), ...], ...] -> (H', W', 3) uint8.
 
     A label may have several lines; what is not ASCII becomes "?", for OpenCV's font has nothing else. Tiles start at
     their column's left and their row's top edge; smaller ones are padded with white.
@@ -337,5 +340,5 @@ def _write(canvas: np.ndarray, label: str, left: int, top: int) -> None:
 
 
 def magnified_noise(noise: np.ndarray, gain: float) -> np.ndarray:
-    """Show noise around mid-grey, `gain` times stronger: (H, W, 3) in grey levels -> (H, W, 3) uint8."""
+    """Show noise around mid-grey, `gain` times stronger: (H, W, C) in grey levels -> (H, W, C) uint8."""
     return np.round(np.clip(128 + gain * noise.astype(np.float32), 0, 255)).astype(np.uint8)

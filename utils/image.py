@@ -1,4 +1,7 @@
-"""Images on disk and as arrays. On disk sRGB, in memory (H, W, 3) RGB, `uint8` where nothing else is said."""
+"""Images on disk and as arrays. On disk sRGB, in memory (H, W, C), `uint8` where nothing else is said.
+
+C is 3, RGB, or 1, grey: what a function is asked for, whatever the file holds.
+"""
 
 import io
 import struct
@@ -41,7 +44,7 @@ _set_log_level(0)  # silent: what it cannot decode is told once, in our words
 
 
 class Photo(NamedTuple):
-    """An image, (H, W, 3) RGB uint8 or uint16, and in words what reading it has changed."""
+    """An image, (H, W, C) uint8 or uint16, and in words what reading it has changed."""
 
     pixels: np.ndarray
     remarks: tuple[str, ...]
@@ -51,18 +54,18 @@ class _UnfitError(ValueError):
     """Says why an image that is whole is not taken."""
 
 
-def read_image(path: str | Path) -> np.ndarray:
-    """Read an image file as `read_photo` does and round 16-bit values to 8 bit: (H, W, 3) uint8."""
-    pixels = read_photo(path).pixels
+def read_image(path: str | Path, channels: int = 3) -> np.ndarray:
+    """Read an image file as `read_photo` does and round 16-bit values to 8 bit: (H, W, C) uint8."""
+    pixels = read_photo(path, channels=channels).pixels
     return to_8bit(pixels) if pixels.dtype == np.uint16 else pixels
 
 
-def read_photo(path: str | Path, max_megapixels: float = MAX_MEGAPIXELS) -> Photo:
+def read_photo(path: str | Path, max_megapixels: float = MAX_MEGAPIXELS, channels: int = 3) -> Photo:
     """Read an image as cameras and editors leave it: upright, and in its own precision of 8 or 16 bit.
 
-    Grey images are repeated in three channels, palettes are looked up, a fully opaque alpha channel is dropped. Of
-    several pictures in a phone's JPEG (MPO) the first is taken. The values count as sRGB, whatever colour profile the
-    file names.
+    Grey images are repeated in three channels, or coloured ones turned grey where one is asked for (luma of ITU-R
+    BT.601); palettes are looked up, a fully opaque alpha channel is dropped. Of several pictures in a phone's JPEG
+    (MPO) the first is taken. The values count as sRGB, whatever colour profile the file names.
 
     Pillow reads the header, which says what is to be refused before anything is decoded, and OpenCV the pixels.
 
@@ -79,7 +82,7 @@ def read_photo(path: str | Path, max_megapixels: float = MAX_MEGAPIXELS) -> Phot
         with Image.open(io.BytesIO(content), formats=PHOTO_FORMATS) as header:
             _check_header(header, max_megapixels)
             check_png(content)
-            return _decode(content, header)
+            return _decode(content, header, channels)
     except _UnfitError as reason:
         raise ValueError(f"{path}: {reason}") from None
     except MemoryError:
@@ -118,7 +121,7 @@ def _check_header(image: Image.Image, max_megapixels: float) -> None:
         raise _UnfitError(f"its colours are {image.mode}, expected 8-bit or 16-bit grey or RGB")
 
 
-def _decode(content: bytes, header: Image.Image) -> Photo:
+def _decode(content: bytes, header: Image.Image, channels: int) -> Photo:
     """Decode an image file whose header has been checked."""
     buffer = np.frombuffer(content, np.uint8)
     if header.has_transparency_data:
@@ -130,7 +133,10 @@ def _decode(content: bytes, header: Image.Image) -> Photo:
     bgr = _pixels(buffer, cv2.IMREAD_COLOR | cv2.IMREAD_ANYDEPTH)
     if bgr.dtype == np.uint16 and getattr(header, "tag_v2", {}).get(PHOTOMETRIC) == 0:
         bgr = 65535 - bgr  # white is zero, which OpenCV heeds in 8-bit files only
-    remarks = ("grey, repeated in three channels",) if header.mode in GREY_MODES else _profile_remark(header)
+    is_grey = header.mode in GREY_MODES
+    if channels == 1:
+        return Photo(cv2.cvtColor(bgr, cv2.COLOR_BGR2GRAY)[:, :, None], () if is_grey else ("its colours turned grey",))
+    remarks = ("grey, repeated in three channels",) if is_grey else _profile_remark(header)
     return Photo(cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB), remarks)
 
 
@@ -154,23 +160,25 @@ def _profile_remark(image: Image.Image) -> tuple[str, ...]:
 
 
 def encode_image(image: np.ndarray, suffix: str, encoding: Sequence[int] = ()) -> bytes:
-    """Encode (H, W, 3) uint8 RGB, or uint16 for PNG and TIFF, as the file's content. JPEG: quality 95, full colour.
+    """Encode (H, W, C) uint8, or uint16 for PNG and TIFF, as the file's content. JPEG: quality 95, full colour.
 
     encoding: OpenCV's flags and their values, such as `PHOTOGRAPH`.
     """
     suffix = suffix.lower()
     types = (np.uint8, np.uint16) if suffix in SIXTEEN_BIT else (np.uint8,)
-    if image.dtype not in types or image.ndim != 3 or image.shape[2] != 3:
+    if image.dtype not in types or image.ndim != 3 or image.shape[2] not in (1, 3):
         expected = " or ".join(kind.__name__ for kind in types)
-        raise ValueError(f"expected an (H, W, 3) {expected} array to write, got {image.shape} {image.dtype}")
-    done, encoded = cv2.imencode(suffix, cv2.cvtColor(image, cv2.COLOR_RGB2BGR), encoding or ENCODING.get(suffix, ()))
+        found = f"{image.shape} {image.dtype}"
+        raise ValueError(f"expected an (H, W, 3) {expected} array to write, or one of (H, W, 1), got {found}")
+    stored = cv2.cvtColor(image, cv2.COLOR_RGB2BGR) if image.shape[2] == 3 else image
+    done, encoded = cv2.imencode(suffix, stored, encoding or ENCODING.get(suffix, ()))
     if not done:
         raise ValueError(f"could not be encoded as {suffix}")
     return encoded.tobytes()
 
 
 def write_image(path: str | Path, image: np.ndarray, flush: bool = True, encoding: Sequence[int] = ()) -> None:
-    """Write (H, W, 3) RGB to `path` as `encode_image` and `utils.files` do; the suffix chooses the format."""
+    """Write (H, W, C) to `path` as `encode_image` and `utils.files` do; the suffix chooses the format."""
     path = Path(path)
     try:
         content = encode_image(image, path.suffix, encoding)
