@@ -16,6 +16,7 @@ from benchmark.timing import count_flops, ratio, take_turns
 from data.crop import PUBLISHED_CROPS, CropJob, crop_pair
 from data.sidd import find_crops, find_frames
 from models.losses import gradient_penalty
+from utils.image import read_image
 
 KEYS = ["patch_ratio", "memcpy_ratio", "crop_ratio", "raw_to_first_batch_ratio", "step_ratio", "gemm_fraction"]
 
@@ -82,7 +83,7 @@ def test_the_published_cropper_cuts_what_ours_cuts(tmp_path):
     crop_frames([pair], tmp_path / "published")
     crop_pair(CropJob(*pair, tmp_path / "ours" / scene.name), PUBLISHED_CROPS)
     ours, published = (
-        {path.relative_to(folder): path.read_bytes() for path in folder.rglob("*.png")}
+        {path.relative_to(folder): read_image(path).tobytes() for path in folder.rglob("*.png")}
         for folder in (tmp_path / "ours", tmp_path / "published")
     )
     assert len(ours) == 2 * 2 * 3 and ours == published

@@ -28,7 +28,7 @@ ENCODING = {
     ".jpg": (cv2.IMWRITE_JPEG_QUALITY, 95, cv2.IMWRITE_JPEG_SAMPLING_FACTOR, cv2.IMWRITE_JPEG_SAMPLING_FACTOR_444),
     ".webp": (cv2.IMWRITE_WEBP_QUALITY, 101),  # above 100: lossless
 }
-# For PNGs of photographs, whose noise leaves no runs of equal bytes to look for: made sooner, and 0 to 8 % smaller.
+# For PNGs of photographs, whose noise leaves no runs of equal bytes: made sooner, 8 % smaller to 3 % larger.
 PHOTOGRAPH = (
     *(cv2.IMWRITE_PNG_FILTER, cv2.IMWRITE_PNG_FILTER_AVG),
     *(cv2.IMWRITE_PNG_STRATEGY, cv2.IMWRITE_PNG_STRATEGY_HUFFMAN_ONLY),
