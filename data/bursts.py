@@ -41,7 +41,7 @@ Row = dict[str, str]
 
 
 class Source(NamedTuple):
-    """What a scene is made of. Without `clean` images, `noisy` is a burst."""
+    """Images that a scene is made of. Without `clean` images, `noisy` is a burst."""
 
     name: str  # the folder of a scene, or the noisy image
     clean: list[Path]
