@@ -85,7 +85,7 @@ class NetworkDenoiser(Denoiser):
 
 
 class SpandrelNoise(nn.Module):
-    """Noise that a denoiser of an architecture known to spandrel takes off an image: (N, 3, H, W) in [0, 1] -> the same.
+    """Noise that a denoiser of an architecture of spandrel takes off an image: (N, 3, H, W) in [0, 1] -> the same.
 
     spandrel finds the architecture by the names of the weights. Raises ValueError that names the file when the package
     is not installed, the weights are of no architecture in it, or of none from RGB to RGB of the same size.
