@@ -10,6 +10,7 @@ from data.mosaic import find_origins, with_origins
 from data.pairs import find_pairs
 from data.splits import read_list, select_scenes
 from evaluation import denoising_report
+from evaluation.c2st import two_sample_tests
 from evaluation.denoisers import make_denoiser
 from evaluation.denoising import (
     VALIDATION,
@@ -83,6 +84,8 @@ def judge_noise(args: argparse.Namespace) -> None:
     # Evaluate.
     with blame("--models"):
         results = evaluate(pairs, candidates.models, args.draws, args.seed, args.num_workers)
+        if args.c2st:
+            results.c2st = two_sample_tests(pairs, candidates.models, args.seed, args.num_workers, device)
 
     # Report.
     options = {name: value for name, value in vars(args).items() if name != "command"}

@@ -8,6 +8,7 @@ import numpy as np
 from tqdm import tqdm
 
 from data.pairs import ImagePair, Sample, by_file, read_samples
+from evaluation.c2st import TwoSampleTests
 from evaluation.noise_metrics import METRICS, REAL, Comparison, Evidence, Reference, measure
 from evaluation.noise_models import fake_noise
 from models.noise_models import NoiseModel
@@ -18,10 +19,14 @@ COLUMNS = ("image", "camera", "iso", "model", "draw", *(name for name in METRICS
 
 @dataclass
 class Results:
-    """A row per image, model and draw, with `COLUMNS`, nlf_mean and score; the plots' evidence by (ISO, noise)."""
+    """A row per image, model and draw, with `COLUMNS`, nlf_mean and score; the plots' evidence by (ISO, noise).
+
+    c2st: of all models, if it was asked for.
+    """
 
     rows: list[dict] = field(default_factory=list)
     evidence: dict[tuple[int, str], Evidence] = field(default_factory=dict)
+    c2st: TwoSampleTests | None = None
 
 
 class Fake(NamedTuple):

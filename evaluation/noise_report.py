@@ -10,6 +10,7 @@ import pandas as pd
 
 from data.pairs import ImagePair
 from data.splits import published_split
+from evaluation.c2st import STEADY, TwoSampleTests
 from evaluation.noise import COLUMNS, Results
 from evaluation.noise_metrics import METRICS, REAL, SCORE, WHITE_NOISE_TERMS
 from evaluation.noise_models import JUDGED
@@ -86,6 +87,8 @@ def write_report(
         sections["Spread and differences"].append(difference_table(found, list(summary), reference, "model", "worse"))
     described = [[name, *(JUDGED[name][:2] if name in JUDGED else FROM_FOLDER)] for name in summary]
     sections["Models"] = [Table.from_rows(["model", "what it is", "has seen the noisy image"], described)]
+    if results.c2st:
+        sections |= _c2st_sections(folder, results.c2st, list(summary))
     write_pages(folder, title, sections | appendix(definitions, origin), html)
     return table
 
@@ -180,6 +183,42 @@ def summary_table(summary: Summary, caption: str = "") -> Table:
         rows.append([label, *(_number(values[metric]["mean"]) for metric in SHOWN)])
     best = {metric: best_models(summary, metric) for metric in SHOWN}
     return Table.from_rows(["model", *SHOWN], rows, caption, best)
+
+
+def _c2st_sections(folder: Path, found: TwoSampleTests, models: list[str]) -> Sections:
+    """Write c2st.csv and c2st.png and return the section on the two-sample tests."""
+    columns = ("model", "patch", "seed", "auc", "steps", "tested")
+    rows = pd.DataFrame([dict(zip(columns, test)) for test in found.tests])
+    write_csv(folder / "c2st.csv", rows.to_dict("records"), columns)
+    names = [name for name in dict.fromkeys((*models, found.floor)) if name in set(rows["model"])]
+    of_model = rows.groupby(["model", "patch"])["auc"].agg(["median", "min", "max"])
+    sides = sorted(rows["patch"].unique())
+    cells = [[name, *("{:.3f} [{:.3f}, {:.3f}]".format(*of_model.loc[name, side]) for side in sides)] for name in names]
+    tested = ", ".join(f"{side}: {rows.loc[rows['patch'] == side, 'tested'].max()}" for side in sides)
+    caption = (
+        "AUC at which a small network tells a model's noise from real noise, by the patches' side: median and range "
+        f"over {rows['seed'].nunique()} seeds; .5: it cannot, 1: it always can. Floor: {found.floor}. Trained on every "
+        f"other {found.split_by}, tested on the rest (patches of each kind, by side: {tested})."
+    )
+    table = Table.from_rows(["model", *(f"{side} pixels" for side in sides)], cells, caption)
+    wide = [f"{name}, {side} pixels" for name, side in of_model[of_model["max"] - of_model["min"] >= STEADY].index]
+    why = (
+        f"Not steady, a range of {STEADY} or more: {'; '.join(wide)}. Between .5 and 1 the short trainings do not all "
+        "find the same difference, and the AUC itself has a standard error of up to .41 / sqrt(patches)."
+    )
+    first = {test.model: test for test in found.tests if test.patch == max(sides) and test.seed == found.tests[0].seed}
+    panels = [
+        [
+            (f"{shown_name(name)}:\n{kind}, surest", charts.magnified_noise(noise, 40))
+            for kind, noise in (("real", first[name].real), ("fake", first[name].fake))
+        ]
+        for name in names
+    ]
+    write_image(folder / "c2st.png", charts.panel(panels))
+    picture = Picture(
+        folder / "c2st.png", "Noise of the patches that the first classifier was surest of, by their std."
+    )
+    return {"Two-sample tests": [table, *[why] * bool(wide), picture]}
 
 
 def _spread_table(summary: Summary) -> Table:

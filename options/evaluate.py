@@ -79,6 +79,12 @@ def _add_model_options(parser: argparse.ArgumentParser, model_names: tuple[str, 
         metavar="[NAME=]DIR",
         help="folders of fake noisy images made elsewhere, named as the noisy ones, flat or below <scene>/",
     )
+    group.add_argument(
+        "--c2st",
+        action="store_true",
+        help="classifier two-sample tests: the AUC at which a small network tells each model's noise from real noise, "
+        "on patches of 8 and of 32 pixels; a minute or two a model on two cores",
+    )
     group.add_argument("--draws", type=positive_int, default=1, help="independent fakes of each image and model")
     group.add_argument(
         "--fit_images",

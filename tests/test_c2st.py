@@ -1,0 +1,105 @@
+"""Two-sample tests must know two draws of one process for the same, and find what other metrics do not see."""
+
+import numpy as np
+import pytest
+import torch
+
+from evaluation import c2st
+from evaluation.noise_metrics import Comparison, Reference, measure
+from tests.noisy_set import make_set
+from tests.test_eval_noise import evaluate
+from tests.test_fitting import interpolated
+
+SIDE = 160
+CPU = torch.device("cpu")
+
+
+def drawn(seed: int, first: int = 0) -> np.ndarray:
+    """Noise of mean -3 with a mosaic, neighbours that depend on each other, and green that depends on red."""
+    noise = interpolated(SIDE, SIDE + 1, np.random.default_rng(seed))[:, first : first + SIDE]
+    noise[..., 1] = 0.6 * noise[..., 0] + 0.8 * noise[..., 1]
+    return np.rint(noise - 3).astype(np.int16)
+
+
+def images(change) -> list[tuple[str, c2st.TwoImages]]:
+    """Four scenes of grey squares; the fake noise is another draw, changed."""
+    found = []
+    for seed in range(4):
+        clean = np.random.default_rng(seed).integers(80, 170, (SIDE // 16, SIDE // 16, 3)).astype(np.uint8)
+        clean = clean.repeat(16, 0).repeat(16, 1)
+        found.append((f"scene {seed}", c2st.TwoImages((clean,) * 2, (drawn(seed), change(100 + seed)), (0, 0), 8.0)))
+    return found
+
+
+def auc_of(change, side: int) -> float:
+    training, testing, split_by = c2st.split(images(change))
+    assert split_by == "scene" and len(training) == len(testing) == 2
+    return c2st.classify("", training, testing, side, 0, CPU).auc
+
+
+@pytest.mark.parametrize("side", [8, 32])
+def test_two_draws_of_one_process_cannot_be_told_apart(side):
+    # Patches: 800 and 50 of each kind, whose AUC has a standard error of .41 / sqrt(n) = .014 and .06.
+    assert auc_of(drawn, side) == pytest.approx(0.5, abs={8: 0.05, 32: 0.18}[side])
+
+
+def shuffled(seed: int) -> np.ndarray:
+    return np.random.default_rng(seed).permutation(drawn(seed).reshape(-1, 3)).reshape(SIDE, SIDE, 3)
+
+
+FAKES = {
+    "shuffled pixels": shuffled,
+    "permuted channels": lambda seed: drawn(seed)[..., [1, 2, 0]],
+    "no mean": lambda seed: drawn(seed) + 3,
+    "another phase": lambda seed: drawn(seed, first=1),
+}
+
+
+@pytest.mark.parametrize("name", FAKES)
+def test_wrong_arrangement_channels_mean_and_phase_are_found(name):
+    assert auc_of(FAKES[name], 32) > 0.95
+
+
+def test_all_metrics_but_phase_pass_the_same_covariance_with_another_phase():
+    _, real = images(drawn)[0]
+    noisy = (real.clean[0] + real.noise[0]).astype(np.uint8)
+    same, moved = (
+        measure(Comparison(Reference(real.clean[0], noisy), noise.astype(float)))
+        for noise in (drawn(100), FAKES["another phase"](100))
+    )
+    for name in set(same) - {"phase", "std"}:
+        assert moved[name] < 2 * abs(same[name]) + 0.02, name
+    assert moved["phase"] > 5 * same["phase"]
+
+
+def test_single_images_are_split_into_halves_and_single_scenes_by_image():
+    one = images(drawn)[0][1]
+    training, testing, split_by = c2st.split([("scene", one)])
+    assert (training[0].box, testing[0].box, split_by) == ((0, 0, 160, 80), (0, 80, 160, 80), "half of the image")
+    assert c2st.split([("scene", one)] * 3)[2] == "image"
+
+
+def test_patches_begin_at_the_first_pixel_of_the_mosaic():
+    part = c2st.Part(images(drawn)[0][1]._replace(origin=(1, 0)), c2st.Box(3, 0, 40, 20))
+    assert set(map(tuple, part.corners(8, 8).tolist())) == {(y, x) for y in (3, 11, 19, 27, 35) for x in (0, 8)}
+
+
+def test_auc_is_the_share_of_pairs_in_order():
+    assert c2st.auc(np.array([3, 1, 2]), np.array([0, 2])) == pytest.approx((2 + 1 + 1.5) / 6)
+
+
+def test_report_has_the_tests_their_floor_and_the_surest_patches(tmp_path, monkeypatch):
+    monkeypatch.setattr(c2st, "STEPS", 20)
+    make_set(tmp_path, frames=1)
+    evaluate(tmp_path, "--models", "AWGN-image", "--c2st", "--num_workers", "0")
+    report = (tmp_path / "out" / "report.md").read_text()
+    assert "Two-sample tests" in report and "real, mirrored" in report and "c2st.png" in report
+    lines = (tmp_path / "out" / "c2st.csv").read_text().splitlines()
+    assert lines[0] == "model,patch,seed,auc,steps,tested" and len(lines) == 1 + 2 * 2 * 3
+
+
+def test_images_too_small_for_the_patches_are_named():
+    small = images(drawn)[0][1]
+    parts = [c2st.Part(small, c2st.Box(0, 0, 60, 60))]
+    with pytest.raises(ValueError, match="coloured: 60x60 pixels to learn from, expected 66 by 33"):
+        c2st.classify("coloured", parts, parts, 32, 0, CPU)
