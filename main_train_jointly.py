@@ -1,6 +1,7 @@
 """Train a camera's noise generator jointly with its critics and a denoiser (NeCA)."""
 
 import argparse
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -18,7 +19,7 @@ from models.pretrained import begin_from, require_unmixed
 from options.train_jointly import MEASURED, joint_options, network_configs, train_jointly_parser
 from options.training import batch_settings, fixed_options, precision_of, schedule_options
 from synthesis.gains import write_run_banks
-from synthesis.start import measured_kernel, start_measured
+from synthesis.start import measured_noise, start_measured
 from utils.command import blame, run_command
 from utils.distributed import is_main, launch, main_first, rank, share_of, world_size
 from utils.run import Best, has_state, open_run, terminal_log
@@ -95,12 +96,15 @@ def train_camera(args: argparse.Namespace, fixed: dict, device: torch.device) ->
     kernel = None
     if (is_measured or options.lambdas["colour"]) and args.train and not has_state(folder):
         with blame("--train_img_dir"):
-            kernel = measured_kernel(data.reader, args.num_workers)
+            fit = measured_noise(data.reader, args.num_workers)
+        kernel = fit.phase_kernel if args.keep_phase else fit.kernel
         if is_measured and begin_epoch is None:
             with blame("--init_type, --G2_nc, --G2_act_mode or --G2_final_act"):
-                start_measured(networks, kernel, data.reader, args.patch_size)
+                start_measured(networks, fit.kernel, data.reader, args.patch_size)
 
     # Train.
+    if args.lr_cosine:
+        options = replace(options, cosine_steps=schedule.last_step)
     parallel = rank(), world_size()
     model = JointModel(networks, options, args.seed, device, precision_of(args), *parallel, kernel=kernel)
     batches_after = partial(data.batches_after, last_step=schedule.last_step, device=device, share=share)

@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from models.neca import correlate
+from models.neca import Network, correlate, filter_noise
 
 GAN_MODES = ("wgangp", "lsgan", "vanilla")
 LEAST_LEVEL = 0.3 / 255  # about what rounding to 8 bit makes alone, sqrt(1 / 12) grey levels
@@ -52,16 +52,17 @@ def gain_error(gain: Tensor, noise: Tensor) -> Tensor:
     return (gain / level).log().square().mean()
 
 
-def colouring_error(ncnet: Callable[[Tensor], Tensor], noise_level: Tensor | None, z: Tensor, kernel: Tensor) -> Tensor:
+def colouring_error(ncnet: Network, noise_level: Tensor | None, z: Tensor, kernel: Tensor) -> Tensor:
     """Return the mean squared error of NCNet's noise, relative to its level, against `z` filtered by a kernel.
 
-    noise_level (None: 1), z: (N, C, H, W); kernel: (C, C, K, K), of `models.noise_statistics.colouring_kernel` ->
-    scalar. Pixels that the kernel's or the network's borders reach, K // 2 on each side, do not count.
+    noise_level (None: 1), z: (N, C, H, W); kernel as in `models.neca.filter_noise` -> scalar. The borders, which the
+    filter has not reached, do not count.
     """
     level = torch.ones_like(z) if noise_level is None else noise_level.clamp_min(LEAST_LEVEL)
-    border = kernel.shape[-1] // 2
+    wanted = filter_noise(z, kernel)
+    border = (z.shape[-1] - wanted.shape[-1]) // 2
     made = (correlate(ncnet, level * z) / level)[..., border:-border, border:-border]
-    return F.mse_loss(made, F.conv2d(z, kernel))
+    return F.mse_loss(made, wanted)
 
 
 def pixel_shuffle_down(noise: Tensor, stride: int, phase: tuple[int, int]) -> Tensor:

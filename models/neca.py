@@ -54,6 +54,17 @@ def correlated_noise(ncnet: Network, noise_level: Tensor, mean: Tensor | None, z
     return noise_level * correlate(ncnet, z) + mean
 
 
+def filter_noise(z: Tensor, kernel: Tensor) -> Tensor:
+    """Filter white noise without padding, (N, C, H, W), (C, C, K, K) -> (N, C, H - K + 1, W - K + 1).
+
+    A kernel of (4 C, 4 C, K, K) filters cells of 2x2 pixels, H and W even, so that the result depends on the position in
+    a mosaic of such cells: -> (N, C, H - 2 K + 2, W - 2 K + 2).
+    """
+    if kernel.shape[1] == z.shape[1]:
+        return F.conv2d(z, kernel)
+    return F.pixel_shuffle(F.conv2d(F.pixel_unshuffle(z, 2), kernel), 2)
+
+
 def synthesize_w(npnet: Network, ncnet: Network, clean: Tensor, gain: Tensor, z: Tensor) -> Synthesis:
     """NeCA-W: clean (N, 3, H, W) in [0, 1], gain (N, 1, 1, 1) from GENet or chosen, z ~ N(0, 1) of clean's shape."""
     noise_level, mean = split_moments(npnet(clean, gain), clean.shape[1])

@@ -12,12 +12,12 @@ from typing import Any, TypeVar
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from models import white_noise
 from models.blocks import exact_convolutions
 from models.generator import NoiseGenerator
+from models.neca import filter_noise
 from utils.randomness import seed_from
 
 Known = TypeVar("Known")
@@ -222,7 +222,7 @@ class Coloured(NoiseModel):
     def noise(self, images: Images, white: Tensor) -> Tensor:
         """Filter the white noise, then give it the moments of the clean levels."""
         with exact_convolutions():
-            field = F.conv2d(white, self.kernel.to(white))
+            field = filter_noise(white, self.kernel.to(white))
         return _modulate(field, self.mean, self.std, images.clean)
 
 
@@ -248,7 +248,7 @@ class ColouredByPhase(NoiseModel):
         height, width = images.clean.shape[-2:]
         even = white[..., : white.shape[-2] // 2 * 2, : white.shape[-1] // 2 * 2]
         with exact_convolutions():
-            field = F.pixel_shuffle(F.conv2d(F.pixel_unshuffle(even, 2), self.kernel.to(white)), 2)
+            field = filter_noise(even, self.kernel.to(white))
         origins = images.origins or [(0, 0)] * len(field)
         field = torch.stack([one[:, y : y + height, x : x + width] for one, (y, x) in zip(field, origins)])
         return _modulate(field, self.mean, self.std, images.clean)

@@ -135,6 +135,9 @@ def _add_optimisation_options(group: Group) -> None:
         default=list(DEFAULTS.lr_decay_2),
         help="epochs after which G3 decays by 10",
     )
+    group.add_argument(
+        "--lr_cosine", action="store_true", help="all rates fall to 0 at the last step, by half a cosine"
+    )
     group.add_argument("--beta1", type=non_negative_float, default=DEFAULTS.betas[0], help="Adam")
     group.add_argument("--beta2", type=non_negative_float, default=DEFAULTS.betas[1], help="Adam")
     group.add_argument(

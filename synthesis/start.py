@@ -5,21 +5,21 @@ import torch
 from torch import Tensor, nn
 
 from data.pairs import Reader
-from models.fitting import fit_noise
+from models.fitting import Fit, fit_noise
 from models.measured import start_from_measurements
 from utils.randomness import evenly_spaced
 
 IMAGES = 100  # evenly spaced over the training images
 
 
-def measured_kernel(reader: Reader, num_workers: int) -> Tensor:
-    """Measure the correlation of all training images' noise: -> the filter that gives it to white noise, (C, C, K, K).
+def measured_noise(reader: Reader, num_workers: int) -> Fit:
+    """Fit the noise of all training images, whatever their ISO. Raises ValueError as `models.fitting.fit_noise`.
 
-    Raises ValueError as `models.fitting.fit_noise`.
+    Images count as beginning with the mosaic's first pixel, as crops of Crop_SIDD.py do.
     """
     chosen = evenly_spaced(range(len(reader)), IMAGES)
     found = fit_noise({"all": chosen}, lambda index: [(reader.name(index), *reader.pair(index), (0, 0))], num_workers)
-    return found["all"].kernel
+    return found["all"]
 
 
 def start_measured(networks: dict[str, nn.Module], kernel: Tensor, reader: Reader, patch_size: int) -> None:

@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from models import NCNet, NoiseGenerator, NPNet, build_networks, synthesize_w
 from models.losses import clipped_gaussian_nll, colouring_error, gain_error
 from models.measured import start_from_measurements
-from models.neca import correlate
+from models.neca import correlate, filter_noise
 from tests.tiny import CONFIGS
 
 STD = 0.04
@@ -43,6 +43,17 @@ def test_ncnet_filters_noise_by_the_kernel_from_the_start(started, kernel):
     assert colouring_error(started["G2"], level, z, kernel) < 0.01
     white = F.mse_loss(z[..., 8:-8, 8:-8], F.conv2d(z, kernel))
     assert white > 0.3, "the filter changes white noise, so the test can fail"
+
+
+def test_kernel_of_the_mosaic_filters_each_of_its_places_by_itself():
+    """Zero at three of four places, and the identity at the fourth: only there noise comes through, unchanged."""
+    kernel = torch.zeros(12, 12, 3, 3)
+    chosen = 3  # of a channel's places (0, 0), (0, 1), (1, 0), (1, 1)
+    kernel[range(chosen, 12, 4), range(chosen, 12, 4), 1, 1] = 1
+    z = draw(1, 3, 16, 16)
+    wanted = torch.zeros_like(z)
+    wanted[..., 1::2, 1::2] = z[..., 1::2, 1::2]
+    torch.testing.assert_close(filter_noise(z, kernel), wanted[..., 2:-2, 2:-2])
 
 
 @torch.no_grad()
