@@ -30,14 +30,13 @@ $(VENV)/.development: requirements-dev.txt requirements.txt $(VENV)/.runtime
 demo: $(VENV)/.runtime
 	$(RUN) main_make_demo.py --output_dir $(DEMO_DATA) --data_prep_dir $(DEMO_LISTS) --num_scenes 12
 	$(RUN) Crop_SIDD.py --source $(DEMO_DATA) --target $(DEMO_CROPS) --num_workers 2
-	$(RUN) main_train_jointly.py --cam_name DC --train_img_dir $(DEMO_CROPS) --data_prep_dir $(DEMO_LISTS) \
-	  --dir_save $(DEMO_SAVES) \
-	  --steps $(DEMO_STEPS) --test_epoch 1000 --keep_checkpoints 1 --num_workers 1 --patch_size 48 --batch_size 8 \
-	  --E_nc 24 --G1_nc 24 --G2_nc 16 --D1_nc 16 --D2_nc 16 --G3_nc 16 --init_type kaiming --adv_every 2 \
-	  --lr_E 1e-3 --lr_G1 1e-3 --lr_G2 5e-4 --lr_D1 5e-4 --lr_D2 5e-4 --joint_start_epoch 10 --separate_train
+	$(RUN) main_train_jointly.py @options/recipes/quick.txt --cam_name DC --train_img_dir $(DEMO_CROPS) \
+	  --data_prep_dir $(DEMO_LISTS) --dir_save $(DEMO_SAVES) --steps $(DEMO_STEPS)
 	$(RUN) main_test.py --cam_name DC --NeCA_type W --pretrain_dir $(DEMO_SAVES) --dir_test_save ./test/saves/demo_W/
-	$(RUN) main_test.py --cam_name DC --NeCA_type S --pretrain_dir $(DEMO_SAVES) --dir_test_save ./test/saves/demo_S/
-	@echo "Look at ./test/saves/demo_W/panel.png and ./test/saves/demo_S/panel.png"
+	$(RUN) main_eval.py noise --cam_name DC --data_dir $(DEMO_CROPS) --data_prep_dir $(DEMO_LISTS) \
+	  --pretrain_dir $(DEMO_SAVES) --models neca-w coloured coloured-std awgn-image real --max_images 12 \
+	  --output_dir $(DEMO_SAVES)evaluation/ --html
+	@echo "Open $(DEMO_SAVES)evaluation/report.html"
 
 table2: $(VENV)/.runtime
 	$(RUN) -m benchmark.table2 $(TABLE2)
