@@ -34,7 +34,7 @@ demo: $(VENV)/.runtime
 	  --data_prep_dir $(DEMO_LISTS) --dir_save $(DEMO_SAVES) --steps $(DEMO_STEPS)
 	$(RUN) main_test.py --cam_name DC --NeCA_type W --pretrain_dir $(DEMO_SAVES) --dir_test_save ./test/saves/demo_W/
 	$(RUN) main_eval.py noise --cam_name DC --data_dir $(DEMO_CROPS) --data_prep_dir $(DEMO_LISTS) \
-	  --pretrain_dir $(DEMO_SAVES) --models neca-w coloured coloured-std awgn-image real --max_images 12 \
+	  --pretrain_dir $(DEMO_SAVES) --models NeCA-W coloured "coloured x std" AWGN-image real --max_images 12 \
 	  --output_dir $(DEMO_SAVES)evaluation/ --html
 	@echo "Open $(DEMO_SAVES)evaluation/report.html"
 
