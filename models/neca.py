@@ -57,8 +57,8 @@ def correlated_noise(ncnet: Network, noise_level: Tensor, mean: Tensor | None, z
 def filter_noise(z: Tensor, kernel: Tensor) -> Tensor:
     """Filter white noise without padding, (N, C, H, W), (C, C, K, K) -> (N, C, H - K + 1, W - K + 1).
 
-    A kernel of (4 C, 4 C, K, K) filters cells of 2x2 pixels, H and W even, so that the result depends on the position in
-    a mosaic of such cells: -> (N, C, H - 2 K + 2, W - 2 K + 2).
+    A kernel of (4 C, 4 C, K, K) filters cells of 2x2 pixels, H and W even, so that the result depends on the position
+    in a mosaic of such cells: -> (N, C, H - 2 K + 2, W - 2 K + 2).
     """
     if kernel.shape[1] == z.shape[1]:
         return F.conv2d(z, kernel)
