@@ -1,7 +1,6 @@
 """Train a camera's noise generator jointly with its critics and a denoiser (NeCA)."""
 
 import argparse
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -19,7 +18,7 @@ from models.pretrained import begin_from, require_unmixed
 from options.train_jointly import MEASURED, joint_options, network_configs, train_jointly_parser
 from options.training import batch_settings, fixed_options, precision_of, schedule_options
 from synthesis.gains import write_run_banks
-from synthesis.start import measured_noise, start_measured
+from synthesis.start import measured_start
 from utils.command import blame, run_command
 from utils.distributed import is_main, launch, main_first, rank, share_of, world_size
 from utils.run import Best, has_state, open_run, terminal_log
@@ -39,7 +38,7 @@ def main(arguments: list[str] | None = None) -> int | None:
 def train_camera(args: argparse.Namespace, fixed: dict, device: torch.device) -> None:
     """Train, or only test, the networks of one camera on this rank."""
     log, folder = terminal_log(), Path(args.dir_save) / args.cam_name
-    configs, options, settings = network_configs(args), joint_options(args), BatchSettings(**batch_settings(args))
+    configs, settings = network_configs(args), BatchSettings(**batch_settings(args))
     with blame("--batch_size"):
         share = share_of(args.batch_size)
     if not (args.train or args.use_pretrained or has_state(folder)):
@@ -61,6 +60,7 @@ def train_camera(args: argparse.Namespace, fixed: dict, device: torch.device) ->
             schedule = Schedule(steps_per_epoch(len(train_pairs), args.batch_size), **schedule_options(args))
 
     # Model.
+    options = joint_options(args, schedule.last_step)
     is_measured = args.init_type == MEASURED
     with blame("--patch_size, --pd_stride or --E_nb"):
         networks = build_networks(configs, "kaiming" if is_measured else args.init_type, args.seed)
@@ -95,16 +95,11 @@ def train_camera(args: argparse.Namespace, fixed: dict, device: torch.device) ->
     # Start from measurements.
     kernel = None
     if (is_measured or options.lambdas["colour"]) and args.train and not has_state(folder):
-        with blame("--train_img_dir"):
-            fit = measured_noise(data.reader, args.num_workers)
-        kernel = fit.phase_kernel if args.keep_phase else fit.kernel
-        if is_measured and begin_epoch is None:
-            with blame("--init_type, --G2_nc, --G2_act_mode or --G2_final_act"):
-                start_measured(networks, fit.kernel, data.reader, args.patch_size)
+        begun = networks if is_measured and begin_epoch is None else {}
+        with blame("--train_img_dir, --init_type, --G2_nc, --G2_act_mode or --G2_final_act"):
+            kernel = measured_start(data.reader, begun, args.patch_size, args.keep_phase, args.num_workers)
 
     # Train.
-    if args.lr_cosine:
-        options = replace(options, cosine_steps=schedule.last_step)
     parallel = rank(), world_size()
     model = JointModel(networks, options, args.seed, device, precision_of(args), *parallel, kernel=kernel)
     batches_after = partial(data.batches_after, last_step=schedule.last_step, device=device, share=share)

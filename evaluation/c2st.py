@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from data.crop import Box
-from data.pairs import ImagePair, by_file, read_samples
+from data.pairs import ImagePair, Sample, by_file, read_samples
 from evaluation.noise_metrics import Comparison, Reference
 from evaluation.noise_models import fake_noise
 from models.noise_models import NoiseModel
@@ -106,7 +106,7 @@ def two_sample_tests(
     ]
     for model in [*models, *([] if any(model.name == "real" for model in models) else [None])]:
         both = [(one.scene.name, _with_fake(one, model, seed)) for one in samples]
-        parts_of[model.name if model else MIRRORED] = [of for of in both if of[1] is not None]
+        parts_of[model.name if model else MIRRORED] = [(scene, images) for scene, images in both if images is not None]
     jobs = [(name, side, number) for name in parts_of for side in BATCH for number in range(SEEDS)]
     tests, split_by = [], ""
     for name, side, number in tqdm(jobs, desc="two-sample tests", unit="test", disable=None):
@@ -115,7 +115,7 @@ def two_sample_tests(
     return TwoSampleTests(tests, split_by, "real" if "real" in parts_of else MIRRORED)
 
 
-def _with_fake(sample, model: NoiseModel | None, seed: int) -> TwoImages | None:
+def _with_fake(sample: Sample, model: NoiseModel | None, seed: int) -> TwoImages | None:
     reference = Reference(sample.clean, sample.noisy)
     scale = max(float(reference.noise.std()), 0.5)
     if model is None:  # an odd width, so that the mirrored image begins at the same position of the mosaic
@@ -137,8 +137,10 @@ def split(images: Sequence[tuple[str, TwoImages]]) -> tuple[list[Part], list[Par
     names = sorted(set(scenes))
     if len(names) > 1:
         tests = set(names[1::2])
-        by_half = [[part for part, scene in zip(whole, scenes) if (scene in tests) == half] for half in (False, True)]
-        return *by_half, "scene"
+        training, testing = (
+            [part for part, scene in zip(whole, scenes) if (scene in tests) == half] for half in (False, True)
+        )
+        return training, testing, "scene"
     if len(whole) > 1:
         return whole[::2], whole[1::2], "image"
     one, box = whole[0]
@@ -174,8 +176,8 @@ def classify(name: str, training: list[Part], testing: list[Part], side: int, se
     best, found, since, step = np.inf, network.state_dict(), 0, 0
     for step in range(1, STEPS + 1):
         chosen = random.choice(len(upper), BATCH[side], p=weights)
-        cut = [upper[i].patches(places[i][random.integers(len(places[i]), size=1)], side) for i in chosen]
-        batch = torch.from_numpy(np.concatenate(cut, 1)).to(device)
+        patches = [upper[i].patches(places[i][random.integers(len(places[i]), size=1)], side) for i in chosen]
+        batch = torch.from_numpy(np.concatenate(patches, 1)).to(device)
         loss = _loss(network(batch.flatten(0, 1)).view(2, -1))
         optimiser.zero_grad()
         loss.backward()
@@ -228,7 +230,7 @@ def auc(real: np.ndarray, fake: np.ndarray) -> float:
 class Classifier(nn.Module):
     """Four convolutions on cells of the mosaic, averaged over the patch: (N, 6, P, P) -> (N,) scores."""
 
-    def __init__(self):
+    def __init__(self) -> None:
         super().__init__()
         layers: list[nn.Module] = [nn.PixelUnshuffle(2)]
         for channels in (24, WIDTH, WIDTH):

@@ -158,8 +158,8 @@ def _add_optimisation_options(group: Group) -> None:
         )
 
 
-def joint_options(args: argparse.Namespace) -> JointOptions:
-    """Take what the training step needs out of the parsed options."""
+def joint_options(args: argparse.Namespace, last_step: int) -> JointOptions:
+    """Take what the training step needs out of the parsed options; last_step: that of the training."""
     for name in ("beta1", "beta2", "ema"):
         if getattr(args, name) >= 1:
             raise ValueError(f"--{name} {getattr(args, name)}: expected less than 1")
@@ -172,6 +172,7 @@ def joint_options(args: argparse.Namespace) -> JointOptions:
         lr={letter: getattr(args, f"lr_{letter}") for letter in LETTERS},
         lr_decay_1=tuple(args.lr_decay_1),
         lr_decay_2=tuple(args.lr_decay_2),
+        cosine_steps=last_step if args.lr_cosine else 0,
         betas=(args.beta1, args.beta2),
         adv_every=args.adv_every,
         ema=args.ema,
