@@ -1,5 +1,6 @@
 """Cut the image pairs of SIDD-Medium (or of another camera in its layout) into overlapping crops for training."""
 
+import os
 import sys
 from pathlib import Path
 
@@ -28,6 +29,9 @@ def main(arguments: list[str] | None = None) -> int:
     cut = [folder for folder in {job.folder for job in jobs} if folder.is_dir()]
     with blame("--target"):
         found = store_origins(Path(args.target), sorted(cut), args.num_workers) if not failures else 0
+
+    if hasattr(os, "sync"):  # not on Windows
+        os.sync()  # the crops are not flushed one by one
 
     failures = sorted(failures + [result.failure for result in results if result.failure])
     for failure in failures:

@@ -29,6 +29,21 @@ def test_failed_write_leaves_the_old_file_and_nothing_else(tmp_path):
     assert (tmp_path / "a.txt").read_text() == "old"
 
 
+@pytest.mark.skipif(not os.path.isdir("/proc/self/fd"), reason="tells files from folders by Linux's /proc")
+def test_content_is_on_the_disk_before_the_name_and_the_name_before_anything_else(tmp_path, monkeypatch):
+    done = []
+    fsync, replace = os.fsync, os.replace
+
+    def flush(descriptor):
+        done.append("folder" if os.path.isdir(f"/proc/self/fd/{descriptor}") else "file")
+        fsync(descriptor)
+
+    monkeypatch.setattr(os, "fsync", flush)
+    monkeypatch.setattr(os, "replace", lambda *names: (done.append("rename"), replace(*names)))
+    write_text(tmp_path / "a.txt", "new")
+    assert done == ["file", "rename", "folder"]
+
+
 def test_leftovers_of_a_kill_are_removed_and_other_hidden_files_are_not(tmp_path):
     (tmp_path / "deep").mkdir()
     with atomic_path(tmp_path / "deep" / "a.png") as temporary:

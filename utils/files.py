@@ -19,8 +19,8 @@ TEMPORARY = re.compile(r"\..*\.\d+\.tmp(\.\w+)?")  # names given by `atomic_path
 def atomic_path(path: str | Path, flush: bool = True) -> Iterator[Path]:
     """Yield a temporary name beside `path`; rename it to `path` when the block succeeds.
 
-    The data is flushed to the disk before the rename, so neither a kill nor a power cut leaves half a file
-    under the final name. When the block raises, the temporary file is removed and `path` stays as it was.
+    The data is flushed to the disk before the rename and the folder after it, so neither a kill nor a power cut leaves
+    half a file under the final name, and what is deleted next is deleted after the new file is safe. When the block raises, the temporary file is removed and `path` stays as it was.
     The temporary name keeps the suffix, since image writers choose the format by it.
     Without `flush`, meant for many files whose reader notices damage, a power cut may cut off the end.
     """
@@ -33,12 +33,24 @@ def atomic_path(path: str | Path, flush: bool = True) -> Iterator[Path]:
             with open(temporary, "rb+") as file:
                 os.fsync(file.fileno())
         os.replace(temporary, path)
+        if flush:
+            _flush_names(path.parent)
     except OSError as error:
         if error.filename is None and error.errno:  # a write that failed, on a full disk for instance
             raise OSError(error.errno, error.strerror, str(path)) from None
         raise
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def _flush_names(folder: Path) -> None:
+    """Let a folder's entries, not only the files, survive a power cut; Windows cannot, and need not."""
+    if os.name == "posix":
+        descriptor = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
 
 
 def write_bytes(path: str | Path, content: bytes, flush: bool = True) -> None:
