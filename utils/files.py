@@ -20,9 +20,10 @@ def atomic_path(path: str | Path, flush: bool = True) -> Iterator[Path]:
     """Yield a temporary name beside `path`; rename it to `path` when the block succeeds.
 
     The data is flushed to the disk before the rename and the folder after it, so neither a kill nor a power cut leaves
-    half a file under the final name, and what is deleted next is deleted after the new file is safe. When the block raises, the temporary file is removed and `path` stays as it was.
-    The temporary name keeps the suffix, since image writers choose the format by it.
-    Without `flush`, meant for many files whose reader notices damage, a power cut may cut off the end.
+    half a file under the final name, and what is deleted next is deleted after the new file is safe. When the block
+    raises, the temporary file is removed and `path` stays as it was. The temporary name keeps the suffix, since image
+    writers choose the format by it. Without `flush`, meant for many files whose reader notices damage, a power cut may
+    cut off the end.
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
