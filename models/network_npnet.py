@@ -28,7 +28,7 @@ def square_levels(maps: Tensor, channels: int) -> Tensor:
 
 
 def split_moments(maps: Tensor, channels: int) -> tuple[Tensor, Tensor | None]:
-    """Take apart what NPNet returns -> noise level (N, C, H, W), and mean (N, C, H, W) if it predicts moments."""
+    """Take noise levels and means apart, (N, C or 2 C, H, W) -> (N, C, H, W) each; None without means."""
     return maps[:, :channels], maps[:, channels:] if maps.shape[1] > channels else None
 
 

@@ -85,7 +85,7 @@ def test_run_writes_checkpoints_logs_options_and_pictures(root):
     assert [row["step"] for row in rows(root, "test")] == [4, 8]
     metrics = {"psnr", "kld", "kld_exact", "acf", "xcorr", "nlf", "std", "lag1", "score"}
     assert set(rows(root, "test")[0]) == {"kind", "step", "epoch"} | metrics
-    plots = {"", "_noises", "_autocorrelation", "_spectra", "_noise_levels", "_histograms"}
+    plots = {"", "_noises", "_autocorrelation", "_spectra", "_noise_levels", "_histograms", "_phases"}
     expected = {f"test_{step:08d}{plot}.png" for step in (4, 8) for plot in plots}
     assert {path.name for path in (run / "imgs").iterdir()} == expected
     assert "step 8" in (run / "logs" / "train.log").read_text()
