@@ -31,7 +31,7 @@ BATCH = {8: 192, 32: 24}  # places of a step by patch side, each once with real 
 WIDTH = 24  # channels of the network
 STEPS, CHECK, PATIENCE = 240, 20, 4  # at most; steps between validations; validations without a better one
 RATE = 3e-3
-MOST_VALIDATED, MOST_TESTED = 256, 1024  # patches of each kind
+MOST_TESTED = 1024  # patches of each kind, in validation too
 SURE = 0.999  # an AUC on validation beyond which nothing is left to learn
 STEADY = 0.05  # range of a steady test's AUC over the seeds
 EXAMPLES = 6  # surest patches shown of each kind
@@ -71,7 +71,7 @@ class Part(NamedTuple):
 
 
 class Test(NamedTuple):
-    """What one trained classifier found."""
+    """Findings of one trained classifier."""
 
     model: str
     patch: int  # side in pixels
@@ -164,10 +164,7 @@ def classify(name: str, training: list[Part], testing: list[Part], side: int, se
         lower.append(part._replace(box=Box(top + cut, left, height - cut, width)))
     places = [part.corners(side, 2) for part in upper]
     weights = np.array([len(of) for of in places]) / sum(map(len, places))
-    validation, test = (
-        torch.from_numpy(_grid(parts, side, most)).to(device)
-        for parts, most in ((lower, MOST_VALIDATED), (testing, MOST_TESTED))
-    )
+    validation, test = (torch.from_numpy(_grid(parts, side)).to(device) for parts in (lower, testing))
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed_from(seed, side))
         network = Classifier().to(device)
@@ -200,8 +197,8 @@ def classify(name: str, training: list[Part], testing: list[Part], side: int, se
     return Test(name, side, seed, auc(*scores.numpy()), step, test.shape[1], *shown)
 
 
-def _grid(parts: list[Part], side: int, most: int) -> np.ndarray:
-    """Cut patches that do not overlap, at most so many, evenly spaced: -> (2, N, 6, side, side)."""
+def _grid(parts: list[Part], side: int) -> np.ndarray:
+    """Cut patches that do not overlap, at most `MOST_TESTED`, evenly spaced: -> (2, N, 6, side, side)."""
     corners = [(part, corner) for part in parts for corner in part.corners(side, side)]
     cut = [part.patches(corner[None], side) for part, corner in evenly_spaced(corners, MOST_TESTED)]
     return np.concatenate(cut, 1)

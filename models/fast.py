@@ -111,7 +111,7 @@ class FastGENet(nn.Module):
 
     def __init__(self, genet: GENet):
         super().__init__()
-        self.margin = reach(genet.model)
+        self.margin, self.border = reach(genet.model), genet.border
         self.features = folded(genet.model)  # (N, 3, H, W) -> (N, nc, H, W)
         self.linear = folded(genet.linear)  # (N, nc, 1, 1) -> (N, 1, 1, 1)
 

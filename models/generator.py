@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from models.blocks import exact_convolutions
 from models.fast import FastGENet, FastNPNet, fast_ncnet
 from models.neca import Synthesis
-from models.network_npnet import split_moments
+from models.network_npnet import split_mean
 from models.networks import config_of
 from models.pretrained import (
     MissingWeightsError,
@@ -184,6 +184,7 @@ class NoiseGenerator(nn.Module):
             raise ValueError(f"networks {', '.join(networks) or 'none'}, expected at least G2 (NCNet)")
         self.tile, self.channels_last = -(-tile // 8) * 8, channels_last
         self.channels: int = config_of(networks["G2"])["in_nc"]
+        self.level_after = config_of(networks["G2"])["level"] == "after"
         self.folder = Path()
         self.files: dict[str, Path] = {}
         self.weights_hash = ""
@@ -284,29 +285,34 @@ class NoiseGenerator(nn.Module):
     ) -> None:
         """Fill those fields of `Synthesis` that `out` has.
 
-        `noise` holds z and then, unless NPNet predicts moments, sdnu.
+        `noise` holds z and then, unless the level comes after NCNet, sdnu.
         """
         strength = strength.to(self.device, noise.dtype)
         levels: Iterable[tuple[Window, Tensor]] = [((slice(None), slice(None)), strength)]
         if by_gain:
             assert self.npnet
             levels = noise_levels(self.npnet, clean, strength, partial(self.to_network, dtype=noise.dtype))
-        moments = None
+        level_map = torch.empty_like(noise) if self.level_after else None
+        mean_map = None
         for window, maps in levels:
-            level, mean = split_moments(maps, clean.shape[1])
-            if mean is None:
+            level, mean = split_mean(maps, clean.shape[1])
+            if level_map is None:
                 noise[(..., *window)] *= level
             else:
-                moments = torch.empty(2, *noise.shape).to(noise) if moments is None else moments
-                moments[(0, ..., *window)], moments[(1, ..., *window)] = level, mean
+                level_map[(..., *window)] = level
+            if mean is not None:
+                mean_map = torch.empty_like(noise) if mean_map is None else mean_map
+                mean_map[(..., *window)] = mean
             if "noise_level" in out:
                 out["noise_level"][(..., *window)] = level
         if "sdnu" in out:
-            out["sdnu"].copy_(noise if moments is None else moments[0] * noise)
+            out["sdnu"].copy_(noise if level_map is None else level_map * noise)
         to_uint8 = out["fake"].dtype == torch.uint8
         for window, sdnc in correlated_tiles(self.ncnet, noise, self.tile, self.to_network):
-            if moments is not None:
-                sdnc = sdnc.mul_(moments[(0, ..., *window)]).add_(moments[(1, ..., *window)])
+            if level_map is not None:
+                sdnc = sdnc.mul_(level_map[(..., *window)])
+            if mean_map is not None:
+                sdnc = sdnc.add_(mean_map[(..., *window)])
             fake = self.to_network(clean[(..., *window)], noise.dtype) + sdnc
             if not torch.isfinite(fake).all():
                 raise ValueError("the networks give noise that is not finite; check their weights (or dtype)")

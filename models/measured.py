@@ -40,7 +40,7 @@ def _set_meter(genet: GENet, noisy: Tensor, noise: Tensor) -> None:
     first, head = _conv(genet, "model.0.0"), _conv(genet, "linear.0.0")
     first.weight.sub_(first.weight.mean((2, 3), keepdim=True)).mul_(CONTRAST)  # blind to brightness
     head.weight.abs_()
-    head.weight.mul_(global_noise_level(noise).mean() / genet(noisy, inside=True).mean())
+    head.weight.mul_(global_noise_level(noise).mean() / genet(noisy).mean())
 
 
 def _set_level(npnet: NPNet, noise: Tensor) -> None:

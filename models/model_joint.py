@@ -12,8 +12,8 @@ from torch import Tensor, nn
 
 from models import losses
 from models.neca import Synthesis, correlated_noise, synthesize_w
-from models.network_npnet import split_moments
-from models.networks import GENERATORS, LETTERS, network_checkpoint
+from models.network_npnet import split_mean
+from models.networks import GENERATORS, LETTERS, config_of, network_checkpoint
 from models.optimise import PUBLISHED, Precision, Update, averaged_copy, decayed, ema_update, to_float
 
 GENERATOR_SIDE = (*GENERATORS, "G3")  # in the order of their updates
@@ -103,6 +103,7 @@ class JointModel:
     ):
         self.kernel = kernel
         self.networks = {letter: networks[letter].to(device) for letter in LETTERS}
+        self.level_after = config_of(networks["G2"])["level"] == "after"
         self.options = options
         self.seed = seed
         self.device = torch.device(device)
@@ -170,11 +171,12 @@ class JointModel:
         adversarial = options.has_critics and step % options.adversarial_every == 0
         joint = epoch >= options.joint_start_epoch
         # Synthesise. NCNet needs a gradient only where a loss of this step reaches it.
-        gain = self._forward("E", noisy, bool(options.lambdas["gain"]))  # (N, 1, 1, 1)
-        noise_level, mean = split_moments(self._forward("G1", clean, gain), clean.shape[1])  # (N, 3, P, P)
+        gain = self._forward("E", noisy)  # (N, 1, 1, 1)
+        noise_level, mean = split_mean(self._forward("G1", clean, gain), clean.shape[1])  # (N, 3, P, P)
         sdnu = noise_level * drawn.z
         with torch.set_grad_enabled(adversarial or (joint and not options.separate_train)):
-            sdnc = correlated_noise(partial(self._forward, "G2"), noise_level, mean, drawn.z)
+            sdnc = correlated_noise(partial(self._forward, "G2"), noise_level, drawn.z, self.level_after)
+            sdnc = sdnc if mean is None else sdnc + mean
         fakes = {"D1": sdnc, "D2": losses.pixel_shuffle_down(sdnu, options.pd_stride, drawn.phase)}
 
         values = {
@@ -195,7 +197,7 @@ class JointModel:
         if options.lambdas["colour"]:
             # colour: NCNet filters as the measured correlation asks.
             assert self.kernel is not None
-            ncnet, level = partial(self._forward, "G2"), noise_level.detach() if mean is None else None
+            ncnet, level = partial(self._forward, "G2"), None if self.level_after else noise_level.detach()
             values["colour"] = losses.colouring_error(ncnet, level, drawn.z, self.kernel.to(drawn.z))
         if joint:
             # rec: the denoiser restores the clean image from the fake noisy one.
@@ -250,7 +252,8 @@ class JointModel:
         for network in (gain_net, level_net, correlation_net):
             network.eval()
         # `forward` itself: code compiled for patches is none for images of every size.
-        return synthesize_w(level_net.forward, correlation_net.forward, clean, gain_net.forward(noisy), z)
+        gain = gain_net.forward(noisy)
+        return synthesize_w(level_net.forward, correlation_net.forward, clean, gain, z, self.level_after)
 
     @torch.inference_mode()
     def denoise(self, noisy: Tensor) -> Tensor:

@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from models.network_ncnet import UNET_STRIDE
-from models.network_npnet import split_moments
+from models.network_npnet import split_mean
 
 Network = Callable[..., Tensor]
 
@@ -43,15 +43,15 @@ def correlate(ncnet: Network, noise: Tensor) -> Tensor:
     return ncnet(padded)[..., :height, :width] + noise
 
 
-def correlated_noise(ncnet: Network, noise_level: Tensor, mean: Tensor | None, z: Tensor) -> Tensor:
-    """Make NeCA-W's noise from white noise z ~ N(0, 1), all (N, C, H, W): NCNet(v) + v of v = noise_level z (paper).
+def correlated_noise(ncnet: Network, noise_level: Tensor, z: Tensor, level_after: bool = False) -> Tensor:
+    """Make noise of a level from white noise z ~ N(0, 1), (N, C, H, W): NCNet(v) + v of v = noise_level z (paper).
 
-    With means, noise_level (NCNet(z) + z) + mean in place of it: NCNet mixes channels, so that only after it the levels
-    are those that a likelihood has found for each channel.
+    level_after: noise_level (NCNet(z) + z) in place of it, for networks whose `level` is "after": NCNet mixes channels,
+    so that only after it the levels are those that a likelihood has found for each channel.
     """
-    if mean is None:
-        return correlate(ncnet, noise_level * z)
-    return noise_level * correlate(ncnet, z) + mean
+    if level_after:
+        return noise_level * correlate(ncnet, z)
+    return correlate(ncnet, noise_level * z)
 
 
 def filter_noise(z: Tensor, kernel: Tensor) -> Tensor:
@@ -65,16 +65,19 @@ def filter_noise(z: Tensor, kernel: Tensor) -> Tensor:
     return F.pixel_shuffle(F.conv2d(F.pixel_unshuffle(z, 2), kernel), 2)
 
 
-def synthesize_w(npnet: Network, ncnet: Network, clean: Tensor, gain: Tensor, z: Tensor) -> Synthesis:
-    """NeCA-W: clean (N, 3, H, W) in [0, 1], gain (N, 1, 1, 1) from GENet or chosen, z ~ N(0, 1) of clean's shape."""
-    noise_level, mean = split_moments(npnet(clean, gain), clean.shape[1])
-    sdnc = correlated_noise(ncnet, noise_level, mean, z)
+def synthesize_w(
+    npnet: Network, ncnet: Network, clean: Tensor, gain: Tensor, z: Tensor, level_after: bool = False
+) -> Synthesis:
+    """NeCA-W: clean (N, C, H, W) in [0, 1], gain (N, 1, 1, 1) from GENet or chosen, z ~ N(0, 1) of clean's shape."""
+    noise_level, mean = split_mean(npnet(clean, gain), clean.shape[1])
+    sdnc = correlated_noise(ncnet, noise_level, z, level_after)
+    if mean is not None:
+        sdnc = sdnc + mean
     return Synthesis(noise_level, noise_level * z, sdnc, clean + sdnc)
 
 
-def synthesize_s(ncnet: Network, clean: Tensor, noise_level: float, z: Tensor) -> Synthesis:
+def synthesize_s(ncnet: Network, clean: Tensor, noise_level: float, z: Tensor, level_after: bool = False) -> Synthesis:
     """NeCA-S: signal-independent, neighbouring-correlated noise of `noise_level` grey levels; needs no noisy image."""
     level = clean.new_full((1, 1, 1, 1), noise_level / 255)
-    white = level * z
-    sinc = correlate(ncnet, white)
-    return Synthesis(level.expand_as(clean), white, sinc, clean + sinc)
+    sinc = correlated_noise(ncnet, level, z, level_after)
+    return Synthesis(level.expand_as(clean), level * z, sinc, clean + sinc)

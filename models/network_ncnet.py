@@ -26,12 +26,15 @@ class Exp(nn.Module):
 FINAL_ACTIVATIONS = {"Tanh": nn.Tanh, "Sigmoid": nn.Sigmoid, "exp": Exp, "linear": nn.Identity}
 
 
+LEVELS = ("before", "after")  # the noise level is applied before NCNet (published), or after it
+
+
 class NCNet(nn.Module):
     """Give uncorrelated noise its neighbouring correlation: (N, 3, H, W) -> (N, 3, H, W), H and W multiples of 8.
 
     A U-Net of four levels; the residual `+ noise` is outside (paper, neighbouring correlation). Quirks of the
     published code: the first convolution has ReLU whatever `act_mode`; the second, and one before a pixel shuffle, pads
-    with zeros whatever `padding_mode`.
+    with zeros whatever `padding_mode`. `level` is for its callers: where the noise level belongs.
     """
 
     def __init__(
@@ -44,6 +47,7 @@ class NCNet(nn.Module):
         upsample_mode: str = "upsampling",
         padding_mode: str = "zeros",
         final_act: str = "Tanh",
+        level: str = "before",
     ):
         super().__init__()
         for value, choices in (
@@ -51,12 +55,13 @@ class NCNet(nn.Module):
             (upsample_mode, UP_MODES),
             (padding_mode, PADDING_MODES),
             (final_act, FINAL_ACTIVATIONS),
+            (level, LEVELS),
         ):
             if value not in choices:
                 raise ValueError(f"NCNet: {value!r}, expected one of {', '.join(choices)}")
         self.config: dict[str, Any] = {"in_nc": in_nc, "out_nc": out_nc, "nc": nc, "act_mode": act_mode}
         self.config |= {"downsample_mode": downsample_mode, "upsample_mode": upsample_mode}
-        self.config |= {"padding_mode": padding_mode, "final_act": final_act}
+        self.config |= {"padding_mode": padding_mode, "final_act": final_act, "level": level}
         widths = [min(nc * 2**level, max(nc, MAX_CHANNELS)) for level in range(UNET_LEVELS)]  # 64, 128, 256, 512
 
         first = [conv(in_nc, nc, 7, padding_mode=padding_mode), nn.ReLU(inplace=True)]

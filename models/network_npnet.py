@@ -27,7 +27,7 @@ def square_levels(maps: Tensor, channels: int) -> Tensor:
     return torch.cat([maps[:, :channels].square(), maps[:, channels:]], 1)
 
 
-def split_moments(maps: Tensor, channels: int) -> tuple[Tensor, Tensor | None]:
+def split_mean(maps: Tensor, channels: int) -> tuple[Tensor, Tensor | None]:
     """Take noise levels and means apart, (N, C or 2 C, H, W) -> (N, C, H, W) each; None without means."""
     return maps[:, :channels], maps[:, channels:] if maps.shape[1] > channels else None
 
@@ -35,9 +35,8 @@ def split_moments(maps: Tensor, channels: int) -> tuple[Tensor, Tensor | None]:
 class NPNet(nn.Module):
     """Predict the noise level of every pixel: clean (N, C, H, W) in [0, 1], gain (N, 1, 1, 1) -> (N, C, H, W) >= 0.
 
-    With twice as many channels out as in, a variant of ours, it predicts the moments of the final noise: after the
-    levels come means, since noise of dark and of bright places has a mean (-9 grey levels at ISO 10000), and both are
-    applied after NCNet, see `models.neca.correlated_noise`.
+    With twice as many channels out as in, a variant of ours, means follow the levels: noise of dark and of bright
+    places has one (-9 grey levels at ISO 10000). It is added to NCNet's noise.
 
     Source: paper, noise level prediction. As in the published code the last layer's output is squared, where the
     paper's figure adds the gain to it. No activation follows the first convolution (published).
@@ -46,7 +45,7 @@ class NPNet(nn.Module):
     def __init__(self, in_nc: int = 3, out_nc: int = 3, nc: int = 96):
         super().__init__()
         if out_nc not in (in_nc, 2 * in_nc):
-            raise ValueError(f"NPNet with {out_nc} channels out, expected {in_nc}, or {2 * in_nc} for moments")
+            raise ValueError(f"NPNet with {out_nc} channels out, expected {in_nc}, or {2 * in_nc} with means")
         self.config = {"in_nc": in_nc, "out_nc": out_nc, "nc": nc}
         self.conv1 = conv(in_nc, nc, 7, padding_mode="reflect")
         self.conv2 = conv(nc, nc, 1)

@@ -60,6 +60,11 @@ def estimate_gain(genet: FastGENet, noisy: Tensor, side: int, to_network: ToNetw
     elif weight.device.type == "cpu":
         side = min(side or GENET_SIDE, GENET_SIDE)
     height, width = noisy.shape[-2:]
+    border = genet.border(height, width)
+    tiles = [
+        (slice(rows.start + border, rows.stop + border), slice(columns.start + border, columns.stop + border))
+        for rows, columns in windows(height - 2 * border, width - 2 * border, side)
+    ]
 
     def total(inner: Window) -> Tensor:
         outer = surroundings(inner, (height, width), genet.margin or 0)
@@ -67,8 +72,8 @@ def estimate_gain(genet: FastGENet, noisy: Tensor, side: int, to_network: ToNetw
         mean = features.mean(dim=(2, 3), keepdim=True, dtype=widest_float(weight.device))  # (N, nc, 1, 1)
         return mean * features[0, 0].numel()
 
-    sums = on_cores(total, windows(height, width, side), weight.device)
-    mean = sum(sums, torch.zeros((), dtype=torch.float64)) / (height * width)
+    sums = on_cores(total, tiles, weight.device)
+    mean = sum(sums, torch.zeros((), dtype=torch.float64)) / ((height - 2 * border) * (width - 2 * border))
     return genet.linear(mean.to(weight.dtype))
 
 

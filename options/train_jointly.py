@@ -5,7 +5,8 @@ import argparse
 from models.blocks import ACT_MODES, INIT_TYPES
 from models.losses import GAN_MODES
 from models.model_joint import JointOptions
-from models.network_ncnet import DOWN_MODES, FINAL_ACTIVATIONS, PADDING_MODES, UNET_STRIDE, UP_MODES
+from models.network_genet import POOL_MODES
+from models.network_ncnet import DOWN_MODES, FINAL_ACTIVATIONS, LEVELS, PADDING_MODES, UNET_STRIDE, UP_MODES
 from models.networks import HALVINGS, LETTERS
 from options.common import Group, Parser, natural_int, non_negative_float, positive_int
 from options.training import add_data_options, add_precision_options, add_run_options
@@ -77,7 +78,7 @@ def _add_network_options(group: Group) -> None:
             words = f"output channels: {of_images}"
             group.add_argument(f"--{letter}_out_nc", type=int, choices=(3, 1), default=3, help=words)
         if letter == "G1":
-            words = f"{of_images}: noise levels before NCNet (published); twice as many: and means, both after it"
+            words = f"{of_images}: noise levels (published); twice as many: also the noise's means, for --lambda_nll"
             group.add_argument("--G1_out_nc", type=int, choices=(3, 6, 1, 2), default=3, help=words)
         group.add_argument(f"--{letter}_nc", type=positive_int, default=WIDTHS[letter], help="(first) width")
         if letter in ACTIVATIONS:
@@ -89,10 +90,14 @@ def _add_network_options(group: Group) -> None:
             )
     group.add_argument("--E_out_nc", type=int, choices=(1,), default=1, help="output channels, the gain")
     group.add_argument("--E_nb", type=positive_int, default=5, help="number of convolutions")
+    words = "GENet averages all its features (published) or, inside, not those at the borders, which see zeros outside"
+    group.add_argument("--E_pool_mode", choices=POOL_MODES, default="all", help=words)
     group.add_argument("--G2_downsample_mode", choices=DOWN_MODES, default="strideconv", help="how NCNet shrinks")
     group.add_argument("--G2_upsample_mode", choices=UP_MODES, default="upsampling", help="how NCNet grows")
     group.add_argument("--G2_padding_mode", choices=PADDING_MODES, default="zeros", help="padding of NCNet")
     group.add_argument("--G2_final_act", choices=tuple(FINAL_ACTIVATIONS), default="Tanh", help="last layer of NCNet")
+    words = "the noise level is applied before NCNet (published), or after it, which then sees noise of variance 1"
+    group.add_argument("--G2_level", choices=LEVELS, default="before", help=words)
     group.add_argument(
         "--init_type",
         choices=(*INIT_TYPES, MEASURED),

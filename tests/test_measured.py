@@ -1,4 +1,4 @@
-"""The start from measurements, the losses that go with it, and NPNet's variant with moments."""
+"""The start from measurements, the losses that go with it, and the variants that it is used with."""
 
 import pytest
 import torch
@@ -29,7 +29,7 @@ def kernel():
 @pytest.fixture(scope="module", params=["upsampling", "pixelshuffle", "convtranspose", "upsampling_conv"])
 def started(request, kernel):
     configs = {letter: CONFIGS[letter] for letter in ("E", "G1", "G2")}
-    configs["E"], configs["G2"] = {"nc": 16}, {"nc": 8, "upsample_mode": request.param}
+    configs["E"], configs["G2"] = {"nc": 16, "pool_mode": "inside"}, {"nc": 8, "upsample_mode": request.param}
     networks = build_networks(configs, "kaiming", 0)
     clean = torch.full((4, 3, 48, 48), 0.5)
     start_from_measurements(networks, kernel, clean, clean + STD * draw(4, 3, 48, 48))
@@ -59,7 +59,7 @@ def test_kernel_of_the_mosaic_filters_each_of_its_places_by_itself():
 @torch.no_grad()
 def test_genet_measures_noise_and_not_brightness_from_the_start(started):
     genet, noise = started["E"], draw(1, 3, 64, 64, seed=3)
-    gains = [genet(bright + std * noise, inside=True).item() for bright in (0.2, 0.8) for std in (STD, 2 * STD)]
+    gains = [genet(bright + std * noise).item() for bright in (0.2, 0.8) for std in (STD, 2 * STD)]
     assert gains[0] == pytest.approx(STD, rel=0.2)
     assert gains[1] == pytest.approx(2 * gains[0], rel=0.1)
     assert gains[:2] == pytest.approx(gains[2:], rel=0.1)
@@ -104,20 +104,51 @@ def test_gain_error_is_relative(level):
     assert gain_error(1.1 * gain, noise).item() == pytest.approx(torch.tensor(1.1).log().square().item(), rel=1e-3)
 
 
+VARIANTS = {"E": {"nc": 4, "pool_mode": "inside"}, "G1": {"nc": 4, "out_nc": 6}, "G2": {"nc": 4, "level": "after"}}
+
+
 @torch.no_grad()
-def test_moments_of_npnet_are_those_of_the_noise_whatever_the_tile():
-    networks = build_networks({"E": {"nc": 4}, "G1": {"nc": 4, "out_nc": 6}, "G2": {"nc": 4}}, "kaiming", 0)
+def test_mean_and_level_come_after_ncnet_whatever_the_tile():
+    networks = build_networks(VARIANTS, "kaiming", 0)
     clean, z, gain = torch.rand(1, 3, 90, 120), draw(1, 3, 90, 120), torch.full((1, 1, 1, 1), STD)
-    whole = synthesize_w(networks["G1"], networks["G2"], clean, gain, z)
+    whole = synthesize_w(networks["G1"], networks["G2"], clean, gain, z, level_after=True)
     level, mean = networks["G1"](clean, gain).split(3, dim=1)
     assert level.min() >= 0 and mean.min() < 0
     torch.testing.assert_close(whole.sdnu, level * z)
     torch.testing.assert_close(whole.sdnc, level * correlate(networks["G2"], z) + mean)
-    tiled = NoiseGenerator(networks, tile=32).synthesize(clean, gain=STD, z=z, maps=True)
+    generator = NoiseGenerator(networks, tile=32)
+    tiled = generator.synthesize(clean, gain=STD, z=z, maps=True)
     for name in ("noise_level", "sdnu", "sdnc", "fake"):
         torch.testing.assert_close(getattr(tiled, name), getattr(whole, name), rtol=1e-3, atol=1e-4)
 
 
+@torch.no_grad()
+@pytest.mark.parametrize("noise_level", [2, 20])
+def test_level_after_ncnet_scales_the_noise_of_neca_s(noise_level):
+    """NCNet has biases, so noise of another level than it has learned from would not be the same noise, scaled."""
+    networks = build_networks(VARIANTS, "kaiming", 0)
+    for layer in networks["G2"].modules():
+        if isinstance(layer, torch.nn.Conv2d):
+            torch.nn.init.normal_(layer.bias)
+    clean, z = torch.rand(1, 3, 48, 64), draw(1, 3, 48, 64)
+    made = NoiseGenerator(networks, tile=32).synthesize(clean, noise_level=noise_level, z=z, maps=True)
+    expected = noise_level / 255 * correlate(networks["G2"], z)
+    torch.testing.assert_close(made.sdnc, expected, rtol=1e-3, atol=1e-5)
+    assert not torch.allclose(expected, correlate(networks["G2"], noise_level / 255 * z), rtol=0.1)
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("size", [(9, 40), (90, 300)])
+def test_gain_of_the_inside_is_that_of_the_whole_network_whatever_the_tile(size):
+    genet = build_networks({"E": VARIANTS["E"]}, "kaiming", 0)["E"]
+    noisy = torch.rand(1, 3, *size)
+    border = min(6, (min(size) - 1) // 2)
+    features = genet.model(noisy)[..., border:-border, border:-border]
+    torch.testing.assert_close(genet(noisy), genet.linear(features.mean((2, 3), keepdim=True)))
+    generator = NoiseGenerator({"E": genet, "G2": NCNet(nc=4)}, tile=32)
+    assert generator.estimate_gain(noisy) == pytest.approx([genet(noisy).item()], rel=1e-4)
+
+
 def test_npnet_with_other_numbers_of_channels_is_refused():
-    with pytest.raises(ValueError, match="expected 3, or 6 for moments"):
+    with pytest.raises(ValueError, match="expected 3, or 6 with means"):
         NPNet(out_nc=4)
