@@ -38,7 +38,7 @@ def main(arguments: list[str] | None = None) -> int | None:
 def train_camera(args: argparse.Namespace, fixed: dict, device: torch.device) -> None:
     """Train, or only test, the networks of one camera on this rank."""
     log, folder = terminal_log(), Path(args.dir_save) / args.cam_name
-    configs, settings = network_configs(args), BatchSettings(**batch_settings(args))
+    configs, options, settings = network_configs(args), joint_options(args), BatchSettings(**batch_settings(args))
     with blame("--batch_size"):
         share = share_of(args.batch_size)
     if not (args.train or args.use_pretrained or has_state(folder)):
@@ -60,7 +60,6 @@ def train_camera(args: argparse.Namespace, fixed: dict, device: torch.device) ->
             schedule = Schedule(steps_per_epoch(len(train_pairs), args.batch_size), **schedule_options(args))
 
     # Model.
-    options = joint_options(args, schedule.last_step)
     is_measured = args.init_type == MEASURED
     with blame("--patch_size, --pd_stride or --E_nb"):
         networks = build_networks(configs, "kaiming" if is_measured else args.init_type, args.seed)

@@ -1,6 +1,5 @@
 """Joint training of the noise generators, their critics and the denoiser: six networks, one step."""
 
-import math
 import random
 from dataclasses import dataclass, field
 from functools import partial
@@ -40,7 +39,6 @@ class JointOptions:
     )
     lr_decay_1: tuple[int, ...] = (1000000,)
     lr_decay_2: tuple[int, ...] = (100,)
-    cosine_steps: int = 0  # step at which all rates have fallen to 0, by half a cosine; 0: they do not
     betas: tuple[float, float] = (0.5, 0.9)
     adv_every: int | None = None  # None: as published, see below
     ema: float = 0.0  # decay of the generators' moving average; 0: none
@@ -144,7 +142,7 @@ class JointModel:
         """
         for letter in LETTERS:
             self.networks[letter].train()
-            self.optimizers[letter].param_groups[0]["lr"] = self.learning_rate(letter, step, epoch)
+            self.optimizers[letter].param_groups[0]["lr"] = self.learning_rate(letter, epoch)
         noise = noisy - clean
         values, fakes = self._generator_step(clean, noisy, noise, drawn, step, epoch)
         reals = {"D1": noise, "D2": losses.pixel_shuffle_down(noise, self.options.pd_stride, drawn.phase)}
@@ -154,14 +152,10 @@ class JointModel:
             ema_update(average, self.networks[letter], self.options.ema, step)
         return {name: value.detach() for name, value in values.items()}
 
-    def learning_rate(self, letter: str, step: int, epoch: int) -> float:
-        """Return a network's learning rate in a step of an epoch (both from 1)."""
-        options = self.options
-        milestones = options.lr_decay_2 if letter == "G3" else options.lr_decay_1
-        rate = decayed(options.lr[letter], milestones, epoch)
-        if not options.cosine_steps:
-            return rate
-        return rate * (1 + math.cos(math.pi * min(step / options.cosine_steps, 1))) / 2
+    def learning_rate(self, letter: str, epoch: int) -> float:
+        """Return a network's learning rate in an epoch (from 1)."""
+        milestones = self.options.lr_decay_2 if letter == "G3" else self.options.lr_decay_1
+        return decayed(self.options.lr[letter], milestones, epoch)
 
     def _generator_step(
         self, clean: Tensor, noisy: Tensor, noise: Tensor, drawn: StepRandomness, step: int, epoch: int

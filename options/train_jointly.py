@@ -140,9 +140,6 @@ def _add_optimisation_options(group: Group) -> None:
         default=list(DEFAULTS.lr_decay_2),
         help="epochs after which G3 decays by 10",
     )
-    group.add_argument(
-        "--lr_cosine", action="store_true", help="all rates fall to 0 at the last step, by half a cosine"
-    )
     group.add_argument("--beta1", type=non_negative_float, default=DEFAULTS.betas[0], help="Adam")
     group.add_argument("--beta2", type=non_negative_float, default=DEFAULTS.betas[1], help="Adam")
     group.add_argument(
@@ -163,8 +160,8 @@ def _add_optimisation_options(group: Group) -> None:
         )
 
 
-def joint_options(args: argparse.Namespace, last_step: int) -> JointOptions:
-    """Take what the training step needs out of the parsed options; last_step: that of the training."""
+def joint_options(args: argparse.Namespace) -> JointOptions:
+    """Take what the training step needs out of the parsed options."""
     for name in ("beta1", "beta2", "ema"):
         if getattr(args, name) >= 1:
             raise ValueError(f"--{name} {getattr(args, name)}: expected less than 1")
@@ -177,7 +174,6 @@ def joint_options(args: argparse.Namespace, last_step: int) -> JointOptions:
         lr={letter: getattr(args, f"lr_{letter}") for letter in LETTERS},
         lr_decay_1=tuple(args.lr_decay_1),
         lr_decay_2=tuple(args.lr_decay_2),
-        cosine_steps=last_step if args.lr_cosine else 0,
         betas=(args.beta1, args.beta2),
         adv_every=args.adv_every,
         ema=args.ema,

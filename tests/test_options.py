@@ -50,7 +50,7 @@ def test_published_command_of_the_readme_is_accepted_as_written():
         "--lr_decay_2 80"
     )
     args = train_jointly_parser().parse_args(words.split())
-    options = joint_options(args, 1)
+    options = joint_options(args)
     assert options.separate_train
     assert options.lr_decay_2 == (80,)
     assert options.lr == {"E": 1e-4, "G1": 1e-4, "G2": 1e-4, "G3": 1e-3, "D1": 1e-4, "D2": 1e-4}
@@ -98,7 +98,7 @@ def test_wrong_option_ends_in_one_line_that_names_it(words, capsys):
 def test_values_that_do_not_go_together_are_named(words, named):
     args = train_jointly_parser().parse_args(words.split())
     with pytest.raises(ValueError, match=named):
-        joint_options(args, 1)
+        joint_options(args)
         network_configs(args)
 
 
@@ -140,7 +140,7 @@ def test_bad_option_file_ends_in_one_line(tmp_path, capsys, content, said):
 @pytest.mark.parametrize("path", sorted((ROOT / "options" / "recipes").glob("*.txt")), ids=lambda path: path.stem)
 def test_recipe_is_accepted(path):
     args = train_jointly_parser().parse_args([f"@{path}"])
-    joint_options(args, 1)
+    joint_options(args)
     network_configs(args)
 
 

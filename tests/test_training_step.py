@@ -115,15 +115,9 @@ def test_learning_rate_decays_as_multisteplr_stepped_once_an_epoch():
         optimizer = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=base)
         scheduler = torch.optim.lr_scheduler.MultiStepLR(optimizer, milestones, gamma=0.1)
         for epoch in range(1, 6):
-            assert model.learning_rate(letter, 1, epoch) == pytest.approx(optimizer.param_groups[0]["lr"])
+            assert model.learning_rate(letter, epoch) == pytest.approx(optimizer.param_groups[0]["lr"])
             optimizer.step()
             scheduler.step()
-
-
-def test_cosine_takes_the_learning_rate_to_zero_at_the_last_step():
-    model = JointModel(tiny_networks(), JointOptions(cosine_steps=8))
-    rates = [model.learning_rate("E", step, 1) / 1e-4 for step in (2, 4, 6, 8, 9)]
-    assert rates == pytest.approx([0.5 + 0.5**1.5, 0.5, 0.5 - 0.5**1.5, 0, 0], abs=1e-12)
 
 
 def test_learning_rate_of_the_epoch_reaches_the_optimiser():
