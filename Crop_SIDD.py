@@ -8,12 +8,13 @@ from data.crop import CropSettings, claim_target, crop_all, find_jobs
 from data.mosaic import RECORD, store_origins
 from data.sidd import find_misnamed, find_scenes
 from options.data import crop_parser
-from utils.command import blame, run_command
+from utils.command import blame, keep_freed_memory, run_command
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Cut what is not complete; return 1 if an image failed."""
     args = crop_parser().parse_args(arguments)
+    keep_freed_memory()
     with blame("--size, --overlap or --threshold"):
         settings = CropSettings(args.size, args.overlap, args.threshold)
     with blame("--source"):

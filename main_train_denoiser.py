@@ -25,10 +25,10 @@ from options.train_denoiser import (
 )
 from options.training import batch_settings, precision_of, schedule_options
 from synthesis.training_noise import Fits, MixedNoise, NoiseChoice, fit_training_images, make_training_noise
-from utils.command import blame, run_command
+from utils.command import blame, keep_freed_memory, run_command
 from utils.distributed import launch, main_first, rank, share_of, world_size
 from utils.run import Best, has_state, open_run, terminal_log
-from utils.runtime import allow_tf32, choose_devices, keep_freed_memory
+from utils.runtime import allow_tf32, choose_devices
 from utils.trainer import Schedule, test_only, train
 
 

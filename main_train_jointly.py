@@ -19,10 +19,10 @@ from options.train_jointly import MEASURED, joint_options, network_configs, trai
 from options.training import batch_settings, fixed_options, precision_of, schedule_options
 from synthesis.gains import write_run_banks
 from synthesis.start import measured_start
-from utils.command import blame, run_command
+from utils.command import blame, keep_freed_memory, run_command
 from utils.distributed import is_main, launch, main_first, rank, share_of, world_size
 from utils.run import Best, has_state, open_run, terminal_log
-from utils.runtime import allow_tf32, choose_devices, keep_freed_memory
+from utils.runtime import allow_tf32, choose_devices
 from utils.trainer import Schedule, test_only, train
 
 

@@ -32,10 +32,10 @@ from models.model_joint import CRITICS, JointModel, JointOptions, StepRandomness
 from models.networks import LETTERS, build_networks
 from options.common import positive_int
 from options.train_jointly import network_configs, train_jointly_parser
-from utils.command import blame, run_command
+from utils.command import blame, keep_freed_memory, run_command
 from utils.files import claim_folder
 from utils.report import Table
-from utils.runtime import choose_device, keep_freed_memory
+from utils.runtime import choose_device
 
 CURVE = (100, 1000, 10000)  # crops
 CROP_MEGAPIXELS = CROP**2 / 1e6

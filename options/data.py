@@ -29,7 +29,7 @@ def crop_parser() -> Parser:
         help="an image is cut if both its sides exceed this many pixels, and kept whole otherwise",
     )
     parser.add_argument(
-        "--num_workers", type=natural_int, default=4, help="processes that cut; 0 works without any of its own"
+        "--num_workers", type=natural_int, default=4, help="threads that cut; 0: none of their own"
     )
     return parser
 

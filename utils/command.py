@@ -1,5 +1,6 @@
-"""The frame of every command: what its errors look like. Without PyTorch, whose import takes seconds."""
+"""The frame of every command: memory, and what errors look like. Without PyTorch, whose import takes seconds."""
 
+import ctypes
 import os
 import sys
 import traceback
@@ -64,6 +65,21 @@ def blame(way_out: str) -> Iterator[None]:
     except ValueError as error:
         change = "change " if way_out.startswith("--") else ""
         raise _Blamed(f"{error}; {change}{way_out}") from error
+
+
+def keep_freed_memory() -> None:
+    """Let this process keep what it has freed, for its next allocation (Linux with the GNU C library; else nothing).
+
+    A training step and the cropper allocate and free the same large arrays every time. By default their pages go back
+    to the system and come again filled with zeros, which costs 3 to 4 % of a step on a CPU, or of a frame.
+    """
+    try:
+        mallopt = ctypes.CDLL(None).mallopt
+    except (AttributeError, OSError, TypeError):
+        return
+    trim_threshold, mmap_threshold = -1, -3  # malloc.h
+    mallopt(trim_threshold, 2**31 - 1)
+    mallopt(mmap_threshold, 2**30)
 
 
 def printable(text: str) -> str:

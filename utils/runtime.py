@@ -1,6 +1,5 @@
-"""Surroundings of a command that computes: a device, memory, a stop signal."""
+"""Surroundings of a command that computes: a device, a stop signal."""
 
-import ctypes
 import os
 import signal
 import threading
@@ -52,21 +51,6 @@ def allow_tf32(allowed: bool) -> None:
     """Let NVIDIA's tensor cores round the factors of float32 products to ten bits, or not."""
     torch.backends.cuda.matmul.allow_tf32 = allowed
     torch.backends.cudnn.allow_tf32 = allowed
-
-
-def keep_freed_memory() -> None:
-    """Let this process keep what it has freed, for its next allocation (Linux with the GNU C library; else nothing).
-
-    A training step allocates and frees the same large tensors every time. By default their pages go back to the system
-    and come again filled with zeros, which costs 3 to 4 % of a step on a CPU.
-    """
-    try:
-        mallopt = ctypes.CDLL(None).mallopt
-    except (AttributeError, OSError, TypeError):
-        return
-    trim_threshold, mmap_threshold = -1, -3  # malloc.h
-    mallopt(trim_threshold, 2**31 - 1)
-    mallopt(mmap_threshold, 2**30)
 
 
 class StopSignal:
