@@ -15,7 +15,8 @@ from evaluation.denoisers import find_checkpoint
 from models import GENERATORS, load_neca, load_network, network_checkpoint
 from models.pretrained import find_checkpoint_folder, find_checkpoints, hash_weights
 from options.inference import denoiser_parser, export_parser, gains_options
-from synthesis.gains import bank_path, copy_bank, measure_curves, measure_scenes, read_bank, write_bank
+from synthesis.curves import measure_curves
+from synthesis.gains import bank_path, copy_bank, measure_scenes, read_bank, write_bank
 from utils.charts import intensity_curves
 from utils.checkpoints import load_checkpoint, save_checkpoint
 from utils.command import blame, run_command

@@ -16,6 +16,7 @@ BARS = {
     "patch_ratio": (80, "patches/s, cache over published path"),
     "memcpy_ratio": (4, "a batch's time over a plain copy of its bytes; at most"),
     "crop_ratio": (1.5, "cropper, one worker over two"),
+    "crop_plain_ratio": (1, "cropper, plain OpenCV over one worker of ours"),
     "raw_to_first_batch_ratio": (4, "raw frames to the first batch, by crops over by the cache, two cores each"),
     "step_ratio": (1, "training step, naive over ours"),
     "gemm_fraction": (0.65, "FLOP/s of the training step over the best matrix product's"),

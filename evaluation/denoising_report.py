@@ -20,9 +20,10 @@ from evaluation.report import (
     write_csv,
     write_pages,
 )
-from utils.charts import bars, panel
+from utils.charts import bars
 from utils.files import write_json
 from utils.image import write_image
+from utils.panels import panel
 from utils.report import Picture, Sections, Table
 
 BOOTSTRAP_SEED = 0

@@ -12,14 +12,14 @@ from tqdm import tqdm
 import metrics
 from data.batches import batches_of
 from data.sidd import parse_scene
-from evaluation.noise_metrics import REAL, Evidence, describe
+from evaluation.evidence import REAL, Evidence, describe
 from evaluation.noise_pictures import draw_pictures
 from metrics import noise_of
 from models.model_denoiser import DenoiserModel
 from models.model_joint import JointModel
 from models.optimise import to_float
-from utils.charts import magnified_noise, panel
 from utils.image import to_uint8
+from utils.panels import magnified_noise, panel
 from utils.randomness import seed_from
 
 PANEL_GAIN = 4  # magnification of the noise in the pictures

@@ -9,7 +9,8 @@ from tqdm import tqdm
 
 from data.pairs import ImagePair, Sample, by_file, read_samples
 from evaluation.c2st import TwoSampleTests
-from evaluation.noise_metrics import METRICS, REAL, Comparison, Evidence, Reference, measure
+from evaluation.evidence import REAL, Evidence
+from evaluation.noise_metrics import METRICS, Comparison, Reference, measure
 from evaluation.noise_models import fake_noise
 from models.noise_models import NoiseModel
 from utils.workers import in_threads

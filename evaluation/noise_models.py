@@ -16,21 +16,12 @@ from data.crop import Box
 from data.mosaic import Origins, with_origins
 from data.pairs import ImagePair, Sample, by_file, find_pairs, read_samples
 from data.sidd import parse_scene
-from evaluation.noise_metrics import REAL
-from models.fitting import FITTED, Fit, fit_noise, fitted_model
+from evaluation.evidence import REAL
+from models.fitting import Fit, fit_noise
+from models.gaussian_models import FITTED, Gaussian, fitted_model
 from models.generator import NoiseGenerator, load_neca
 from models.networks import GENERATORS
-from models.noise_models import (
-    Gaussian,
-    Images,
-    NecaS,
-    NecaW,
-    NoiseModel,
-    TimesStd,
-    constant,
-    estimated_gain,
-    true_std,
-)
+from models.noise_models import Images, NecaS, NecaW, NoiseModel, TimesStd, constant, estimated_gain, true_std
 from models.pretrained import MissingWeightsError
 from utils.command import printable
 from utils.image import png_size, read_image

@@ -4,11 +4,11 @@ from collections.abc import Callable
 
 import numpy as np
 
-from evaluation.noise_metrics import REAL, Evidence
+from evaluation.evidence import REAL, Evidence
 from metrics import noise_level_function, spectrum_frequencies
 from metrics.structure import NLF_BINS
 from utils import charts
-from utils.charts import magnified_noise, panel
+from utils.panels import magnified_noise, panel
 
 PANEL_STD = 40  # grey levels to which the real noise of the panel is magnified
 LABEL = 24  # letters of a name above its noise

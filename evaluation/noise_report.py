@@ -11,8 +11,9 @@ import pandas as pd
 from data.pairs import ImagePair
 from data.splits import published_split
 from evaluation.c2st import STEADY, TwoSampleTests
+from evaluation.evidence import REAL
 from evaluation.noise import COLUMNS, Results
-from evaluation.noise_metrics import METRICS, REAL, SCORE, WHITE_NOISE_TERMS
+from evaluation.noise_metrics import METRICS, SCORE, WHITE_NOISE_TERMS
 from evaluation.noise_models import JUDGED
 from evaluation.noise_pictures import draw_pictures, shown_name
 from evaluation.report import (
@@ -28,6 +29,7 @@ from evaluation.report import (
 from utils import charts
 from utils.files import write_json
 from utils.image import write_image
+from utils.panels import magnified_noise, panel
 from utils.report import Picture, Sections, Table
 
 SHOWN = ("score", *(name for name, metric in METRICS.items() if metric.tabulated))
@@ -209,12 +211,12 @@ def _c2st_sections(folder: Path, found: TwoSampleTests, models: list[str]) -> Se
     first = {test.model: test for test in found.tests if test.patch == max(sides) and test.seed == found.tests[0].seed}
     panels = [
         [
-            (f"{shown_name(name)}:\n{kind}, surest", charts.magnified_noise(noise, 40))
+            (f"{shown_name(name)}:\n{kind}, surest", magnified_noise(noise, 40))
             for kind, noise in (("real", first[name].real), ("fake", first[name].fake))
         ]
         for name in names
     ]
-    write_image(folder / "c2st.png", charts.panel(panels))
+    write_image(folder / "c2st.png", panel(panels))
     picture = Picture(
         folder / "c2st.png", "Noise of the patches that the first classifier was surest of, by their std."
     )

@@ -8,8 +8,8 @@ import numpy as np
 from data.folders import NamedPair
 from metrics import autocorrelation, noise_of
 from models import NoiseGenerator, Synthesis
-from utils.charts import Tile, magnified_noise, panel
 from utils.image import to_uint8, write_image
+from utils.panels import Tile, magnified_noise, panel
 
 PANEL_TILE = 512  # pixels of a panel's tile: larger images show their middle, smaller ones are enlarged
 EXPECTED_GAIN = "expected above 0 and up to 1"  # at the end of the warning about another one

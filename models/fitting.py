@@ -1,17 +1,16 @@
-"""Fit Gaussian noise models to image pairs, ISO by ISO, in two passes over the files."""
+"""Fit Gaussian noise to image pairs, ISO by ISO, in two passes over the files."""
 
 import hashlib
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from models.noise_models import Coloured, ColouredByPhase, Gaussian, Heteroscedastic, NoiseModel, PerIso, constant
 from models.noise_statistics import (
     CELL_LAG,
     MAX_LAG,
@@ -47,45 +46,6 @@ class Fit:
     level_std: Tensor
     kernel: Tensor
     phase_kernel: Tensor
-
-
-class FittedKind(NamedTuple):
-    """A kind of fitted model: its name and description in tables, and how to make it."""
-
-    name: str
-    description: str
-    build: Callable[[Fit], NoiseModel]
-
-
-FITTED = {
-    "coloured": FittedKind(
-        "coloured",
-        "Gaussian noise with mean and std by intensity, spatial and channel covariance of the training images of the "
-        "ISO",
-        lambda fit: Coloured(fit.level_mean, fit.level_std, fit.kernel),
-    ),
-    "coloured-phase": FittedKind(
-        "coloured by phase",
-        "the coloured noise with a covariance that depends on the position in the 2x2 mosaic",
-        lambda fit: ColouredByPhase(fit.level_mean, fit.level_std, fit.phase_kernel),
-    ),
-    "heteroscedastic": FittedKind(
-        "heteroscedastic",
-        "independent Gaussian noise with mean and std by intensity of the training images of the ISO",
-        lambda fit: Heteroscedastic(fit.level_mean, fit.level_std),
-    ),
-    "awgn": FittedKind(
-        "AWGN-ISO",
-        "white Gaussian noise with the std of the training images of the ISO",
-        lambda fit: Gaussian(constant(fit.std)),
-    ),
-}
-
-
-def fitted_model(kind: str, fits: Mapping[int, Fit]) -> NoiseModel:
-    """Build the model of a kind of `FITTED` for one camera, {ISO: fit}."""
-    name, _, build = FITTED[kind]
-    return PerIso({iso: build(fit) for iso, fit in fits.items()}, name=name)
 
 
 def fit_noise(pairs: Mapping[Group, Sequence], read: PairReader, num_workers: int) -> dict[Group, Fit]:

@@ -28,9 +28,7 @@ def crop_parser() -> Parser:
         default=800,
         help="an image is cut if both its sides exceed this many pixels, and kept whole otherwise",
     )
-    parser.add_argument(
-        "--num_workers", type=natural_int, default=4, help="threads that cut; 0: none of their own"
-    )
+    parser.add_argument("--num_workers", type=natural_int, default=4, help="threads that cut; 0: none of their own")
     return parser
 
 

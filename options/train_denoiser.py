@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from models.blocks import ACT_MODES, INIT_TYPES
-from models.fitting import FITTED
+from models.gaussian_models import FITTED
 from models.model_denoiser import ARCHITECTURES, LOSSES, DenoiserOptions
 from models.network_ncnet import UNET_STRIDE
 from options.common import Group, Parser, add_pretrain_option, given_path, natural_int, non_negative_float, positive_int

@@ -13,10 +13,10 @@ import torch
 from data.batches import Batches, Mixture
 from data.pairs import Reader, pairs_fingerprint
 from data.sidd import Scene, parse_scene
-from models.fitting import FITTED, Fit, fingerprint, fit_noise, fitted_model, load_fits, save_fits
+from models.fitting import Fit, fingerprint, fit_noise, load_fits, save_fits
+from models.gaussian_models import FITTED, Gaussian, fitted_model
 from models.generator import NoiseGenerator, load_neca
 from models.noise_models import (
-    Gaussian,
     Images,
     NecaS,
     NecaW,

@@ -11,15 +11,13 @@ import main_export
 from data.sidd import find_crops, parse_scene
 from models import load_neca
 from models.pretrained import hash_weights
+from synthesis.curves import intensity_chart, measure_curve, measure_curves
 from synthesis.gains import (
     GainBank,
     bank_note,
     bank_path,
     copy_bank,
     gain_or_fail,
-    intensity_chart,
-    measure_curve,
-    measure_curves,
     measure_scenes,
     read_bank,
     write_bank,

@@ -5,11 +5,9 @@ import pytest
 import torch
 from torch import Tensor
 
+from models.gaussian_models import Coloured, Gaussian, Heteroscedastic
 from models.generator import NoiseGenerator
 from models.noise_models import (
-    Coloured,
-    Gaussian,
-    Heteroscedastic,
     Images,
     NecaS,
     NecaW,

@@ -18,9 +18,9 @@ from tests.conftest import ROOT
 from tests.noisy_set import camera_networks, make_weights
 from tests.refusal import refused
 from tests.tiny import tiny_networks
-from utils.charts import magnified_noise, panel
 from utils.checkpoints import save_checkpoint
 from utils.image import read_image, write_image
+from utils.panels import magnified_noise, panel
 
 NETWORKS = camera_networks()
 

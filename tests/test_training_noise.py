@@ -10,20 +10,11 @@ import torch
 from data.batches import BatchSampler, Mixture, MixtureSampler
 from data.pairs import FileReader, ImagePair, find_pairs
 from data.training import all_pairs, fingerprint_of_sets
-from models.fitting import Fit, fingerprint, fitted_model
+from models.fitting import Fit, fingerprint
+from models.gaussian_models import Gaussian, fitted_model
 from models.generator import NoiseGenerator, load_neca
 from models.neca import synthesize_s, synthesize_w
-from models.noise_models import (
-    Gaussian,
-    Images,
-    NecaS,
-    NecaW,
-    NoiseModel,
-    PerCamera,
-    RealPair,
-    estimated_gain,
-    interval,
-)
+from models.noise_models import Images, NecaS, NecaW, NoiseModel, PerCamera, RealPair, estimated_gain, interval
 from synthesis import training_noise
 from synthesis.gains import GainBank, bank_path, write_bank
 from synthesis.training_noise import MixedNoise, NoiseChoice, fit_training_images, make_training_noise
