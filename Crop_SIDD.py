@@ -4,7 +4,8 @@ import os
 import sys
 from pathlib import Path
 
-from data.crop import CropSettings, claim_target, crop_all, find_jobs
+from data.boxes import CropSettings
+from data.crop import claim_target, crop_all, find_jobs
 from data.mosaic import RECORD, store_origins
 from data.sidd import find_misnamed, find_scenes
 from options.data import crop_parser

@@ -17,7 +17,7 @@ import cv2
 import numpy as np
 import pandas as pd
 
-from data.crop import Box
+from data.boxes import Box
 from data.folders import FIRST_FRAME, ImageJob, find_images, with_partners
 from data.sidd import SCENE_FORM, parse_scene
 from utils.files import write_text

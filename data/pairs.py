@@ -12,7 +12,7 @@ from typing import NamedTuple
 import numpy as np
 from tqdm import tqdm
 
-from data.crop import PUBLISHED_CROPS, Box, crop_name
+from data.boxes import PUBLISHED_CROPS, Box, crop_name
 from data.sidd import Scene, find_crops, find_frames, parse_scene
 from metrics import noise_of
 from utils.image import MAX_MEGAPIXELS, png_size, read_image

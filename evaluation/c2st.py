@@ -16,7 +16,7 @@ from scipy.stats import rankdata
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from data.crop import Box
+from data.boxes import Box
 from data.pairs import ImagePair, Sample, by_file, read_samples
 from evaluation.noise_metrics import Comparison, Reference
 from evaluation.noise_models import fake_noise

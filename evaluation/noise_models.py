@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from data.crop import Box
+from data.boxes import Box
 from data.mosaic import Origins, with_origins
 from data.pairs import ImagePair, Sample, by_file, find_pairs, read_samples
 from data.sidd import parse_scene

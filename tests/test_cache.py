@@ -17,8 +17,9 @@ import torch
 import main_train_jointly
 from data import cache
 from data.batches import BatchSampler, PatchDataset, training_batches, whole_image_loader
+from data.boxes import PUBLISHED_CROPS
 from data.cache import open_pairs
-from data.crop import PUBLISHED_CROPS, CropJob, crop_pair
+from data.crop import CropJob, crop_pair
 from data.pairs import FileReader, find_pairs, pairs_fingerprint, read_files
 from data.sidd import find_frames
 from data.splits import read_list

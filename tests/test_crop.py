@@ -14,7 +14,7 @@ import pytest
 
 from Crop_SIDD import main
 from data import crop
-from data.crop import CropSettings
+from data.boxes import CropSettings
 from data.sidd import find_crops
 from options.data import crop_parser
 from utils.image import read_image, write_image

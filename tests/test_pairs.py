@@ -5,7 +5,8 @@ import shutil
 import numpy as np
 import pytest
 
-from data.crop import PUBLISHED_CROPS, CropJob, crop_pair
+from data.boxes import PUBLISHED_CROPS
+from data.crop import CropJob, crop_pair
 from data.pairs import by_file, find_pairs, read_samples
 from data.sidd import find_crops, find_scenes
 from options.data import crop_parser
