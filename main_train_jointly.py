@@ -91,16 +91,11 @@ def train_camera(args: argparse.Namespace, fixed: dict, device: torch.device) ->
     with main_first(), blame("--cache_dir, or use --no_cache (with crops only)"):
         data = TrainingData([train_pairs], test_pairs, settings, log, train=args.train)
 
-    # Start from measurements.
-    kernel = None
-    if (is_measured or options.lambdas["colour"]) and args.train and not has_state(folder):
-        begun = networks if is_measured and begin_epoch is None else {}
-        with blame("--train_img_dir, --init_type, --G2_nc, --G2_act_mode or --G2_final_act"):
-            kernel = measured_start(data.reader, begun, args.patch_size, args.keep_phase, args.num_workers)
-
     # Train.
-    parallel = rank(), world_size()
-    model = JointModel(networks, options, args.seed, device, precision_of(args), *parallel, kernel=kernel)
+    if is_measured and args.train and begin_epoch is None and not has_state(folder):
+        with blame("--train_img_dir, --init_type, --G2_nc, --G2_act_mode or --G2_final_act"):
+            measured_start(data.reader, networks, args.patch_size, args.num_workers)
+    model = JointModel(networks, options, args.seed, device, precision_of(args), rank(), world_size())
     batches_after = partial(data.batches_after, last_step=schedule.last_step, device=device, share=share)
     test = partial(measure_joint, model, data.test_images, args.seed, with_plots=args.use_tb)
     best = Best("score", networks=GENERATORS) if args.keep_best else None

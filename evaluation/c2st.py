@@ -144,11 +144,9 @@ def split(images: Sequence[tuple[str, TwoImages]]) -> tuple[list[Part], list[Par
     if len(whole) > 1:
         return whole[::2], whole[1::2], "image"
     one, box = whole[0]
-    left, right = (
-        box._replace(width=box.width // 2),
-        box._replace(left=box.width // 2, width=box.width - box.width // 2),
-    )
-    return [Part(one, left)], [Part(one, right)], "half of the image"
+    half = box.height // 2  # the upper one trains; mirroring leaves it where it is
+    upper, lower = box._replace(height=half), box._replace(top=half, height=box.height - half)
+    return [Part(one, upper)], [Part(one, lower)], "half of the image"
 
 
 def classify(name: str, training: list[Part], testing: list[Part], side: int, seed: int, device: torch.device) -> Test:

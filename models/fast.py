@@ -152,6 +152,7 @@ class FastNCNet(nn.Module):
         self.joins = nn.ModuleList(FoldedJoin(decoder[0]) for decoder in decoders)
         self.decoders = nn.ModuleList(decoder[1:] for decoder in decoders)
         self.head = folded(ncnet.decoder_head)
+        self.mosaic = copy.deepcopy(ncnet.mosaic)
 
     def forward(self, noise: Tensor) -> Tensor:
         """Compute NCNet: (N, 3, H, W) -> (N, 3, H, W), H and W multiples of 8."""
@@ -162,7 +163,7 @@ class FastNCNet(nn.Module):
         for level in range(len(self.decoders)):
             skip = skips.pop()
             features = in_bands(partial(self._decode, level), (features, skip), self.DECODER_MARGIN, skip.shape[1])
-        return features
+        return features if self.mosaic is None else features + self.mosaic(noise)
 
     def _decode(self, level: int, low: Tensor, skip: Tensor) -> Tensor:
         """Join and decode, at the finest level to the end."""

@@ -185,6 +185,7 @@ class NoiseGenerator(nn.Module):
         self.tile, self.channels_last = -(-tile // 8) * 8, channels_last
         self.channels: int = config_of(networks["G2"])["in_nc"]
         self.level_after = config_of(networks["G2"])["level"] == "after"
+        self.by_phase: bool = config_of(networks["G2"])["mosaic"]
         self.folder = Path()
         self.files: dict[str, Path] = {}
         self.weights_hash = ""

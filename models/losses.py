@@ -7,8 +7,6 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from models.neca import Network, correlate, filter_noise
-
 GAN_MODES = ("wgangp", "lsgan", "vanilla")
 LEAST_LEVEL = 0.3 / 255  # about what rounding to 8 bit makes alone, sqrt(1 / 12) grey levels
 HALF_LEVEL = 0.5 / 255
@@ -50,19 +48,6 @@ def gain_error(gain: Tensor, noise: Tensor) -> Tensor:
     """
     gain, level = (strength.clamp_min(LEAST_LEVEL) for strength in (gain, global_noise_level(noise)))
     return (gain / level).log().square().mean()
-
-
-def colouring_error(ncnet: Network, noise_level: Tensor | None, z: Tensor, kernel: Tensor) -> Tensor:
-    """Return the mean squared error of NCNet's noise, relative to its level, against `z` filtered by a kernel.
-
-    noise_level (None: 1), z: (N, C, H, W); kernel as in `models.neca.filter_noise` -> scalar. The borders, which the
-    filter has not reached, do not count.
-    """
-    level = torch.ones_like(z) if noise_level is None else noise_level.clamp_min(LEAST_LEVEL)
-    wanted = filter_noise(z, kernel)
-    border = (z.shape[-1] - wanted.shape[-1]) // 2
-    made = (correlate(ncnet, level * z) / level)[..., border:-border, border:-border]
-    return F.mse_loss(made, wanted)
 
 
 def pixel_shuffle_down(noise: Tensor, stride: int, phase: tuple[int, int]) -> Tensor:

@@ -25,14 +25,17 @@ SMALL = {"NPNet": 0.1, "NCNet": 0.02}  # what is left of the random weights of t
 def start_from_measurements(networks: Mapping[str, Any], kernel: Tensor, clean: Tensor, noisy: Tensor) -> None:
     """Set the weights of E, G1 and G2, which were initialised at random, in place.
 
-    kernel: (C, C, K, K) of `models.noise_statistics.colouring_kernel`, K odd and at least 7; clean, noisy:
-    (N, C, P, P) in [0, 1], patches of the training images on which the meter is set. Raises ValueError for an NCNet
-    that cannot be set so.
+    kernel: (C, C, K, K) of `models.noise_statistics.colouring_kernel`, K odd and at least 7, or (4 C, 4 C, K, K) by
+    position in the mosaic for an NCNet with `mosaic`; clean, noisy: (N, C, P, P) in [0, 1], patches of the training
+    images on which the meter is set. Raises ValueError for an NCNet that cannot be set so.
     """
     noise = noisy - clean
     _set_meter(networks["E"], noisy, noise)
     _set_level(networks["G1"], noise)
-    _set_filter(networks["G2"], kernel)
+    if networks["G2"].mosaic is None:
+        _set_filter(networks["G2"], kernel)
+    else:
+        _set_mosaic(networks["G2"], kernel)
 
 
 def _set_meter(genet: GENet, noisy: Tensor, noise: Tensor) -> None:
@@ -57,7 +60,7 @@ def _set_filter(ncnet: NCNet, kernel: Tensor) -> None:
     The first convolution makes kernel * v - v, both halves of which pass its ReLU in channels of their own; centre taps
     carry them along the first skip connection to the head, which joins them.
     """
-    config, channels = ncnet.config, range(len(kernel))
+    config = ncnet.config
     lanes = 2 * len(kernel)  # NCNet's channels that carry the filtered noise: half for its positive part
     if config["nc"] < lanes or config["act_mode"] != "R" or config["final_act"] not in ("Tanh", "linear"):
         raise ValueError(
@@ -66,8 +69,7 @@ def _set_filter(ncnet: NCNet, kernel: Tensor) -> None:
         )
     first, second, head = (_conv(ncnet, name) for name in ("encoders.0.0", "encoders.0.2", "decoder_head.0"))
     decoder = [layer for layer in ncnet.decoders[-1].modules() if isinstance(layer, nn.Conv2d)]
-    added = _cut(kernel)
-    added[channels, channels, KERNEL // 2, KERNEL // 2] -= 1  # NCNet's output is added to its input
+    added = _added(kernel, KERNEL)
     first.weight[:lanes] = torch.cat([added, -added])
     skipped = decoder[0].in_channels - config["nc"]  # the up-sampled features come before those of the skip connection
     for layer, begin in ((second, 0), (decoder[0], skipped), (decoder[1], 0)):
@@ -78,6 +80,13 @@ def _set_filter(ncnet: NCNet, kernel: Tensor) -> None:
     head.weight[:, :lanes] = torch.cat([identity, -identity], 1)[..., None, None]
 
 
+def _set_mosaic(ncnet: NCNet, kernel: Tensor) -> None:
+    """Let NCNet's filter of cells make the noise alone: NCNet(v) + v = kernel * v; the U-Net's head begins at 0."""
+    cells = _conv(ncnet, "mosaic.1")
+    cells.weight.copy_(_added(kernel, cells.kernel_size[0]))
+    _conv(ncnet, "decoder_head.0").weight.zero_()
+
+
 def _conv(network: nn.Module, name: str) -> nn.Conv2d:
     """Return a layer of a network."""
     layer = network.get_submodule(name)
@@ -85,8 +94,11 @@ def _conv(network: nn.Module, name: str) -> nn.Conv2d:
     return layer
 
 
-def _cut(kernel: Tensor) -> Tensor:
-    """Keep the middle of a kernel, at the same variance of each channel: (C, C, K, K) -> (C, C, 7, 7)."""
-    border = (kernel.shape[-1] - KERNEL) // 2
-    middle = kernel[..., border : border + KERNEL, border : border + KERNEL]
-    return middle / middle.square().sum((1, 2, 3), keepdim=True).sqrt()
+def _added(kernel: Tensor, size: int) -> Tensor:
+    """Cut what a kernel adds to its input to its middle, at the same variance of each channel: -> (..., size, size)."""
+    border, channels = (kernel.shape[-1] - size) // 2, range(len(kernel))
+    middle = kernel[..., border : border + size, border : border + size]
+    energy, left = (taps.square().sum((1, 2, 3), keepdim=True) for taps in (kernel, middle))
+    added = middle * (energy / left).sqrt()
+    added[channels, channels, size // 2, size // 2] -= 1  # NCNet's output is added to its input
+    return added

@@ -17,7 +17,7 @@ from models.optimise import PUBLISHED, Precision, Update, averaged_copy, decayed
 
 GENERATOR_SIDE = (*GENERATORS, "G3")  # in the order of their updates
 CRITICS = ("D1", "D2")
-MEASURED_LOSSES = ("gain", "nll", "colour")  # ours, in place of std1, of reg and std2, and of adv1 and adv2
+MEASURED_LOSSES = ("gain", "nll")  # ours, in place of std1, and of reg and std2
 
 
 @dataclass(frozen=True)
@@ -84,8 +84,7 @@ class JointModel:
     """Six networks with their optimisers, and the training step of NeCA.
 
     `networks` maps the letters E, G1, G2, G3, D1, D2 to modules, which move to `device`; all randomness of the steps
-    follows from `seed`. The `world_size` processes have equal shares of every batch. `kernel` is the filter that the
-    loss `colour` teaches NCNet.
+    follows from `seed`. The `world_size` processes have equal shares of every batch.
     """
 
     def __init__(
@@ -97,9 +96,7 @@ class JointModel:
         precision: Precision = PUBLISHED,
         rank: int = 0,
         world_size: int = 1,
-        kernel: Tensor | None = None,
     ):
-        self.kernel = kernel
         self.networks = {letter: networks[letter].to(device) for letter in LETTERS}
         self.level_after = config_of(networks["G2"])["level"] == "after"
         self.options = options
@@ -188,11 +185,6 @@ class JointModel:
             # nll: the noise level, and the mean if there is one, make the noisy image likely.
             middle = clean if mean is None else clean + mean
             values["nll"] = losses.clipped_gaussian_nll(noisy, middle, noise_level)
-        if options.lambdas["colour"]:
-            # colour: NCNet filters as the measured correlation asks.
-            assert self.kernel is not None
-            ncnet, level = partial(self._forward, "G2"), None if self.level_after else noise_level.detach()
-            values["colour"] = losses.colouring_error(ncnet, level, drawn.z, self.kernel.to(drawn.z))
         if joint:
             # rec: the denoiser restores the clean image from the fake noisy one.
             fake = clean + (sdnc.detach() if options.separate_train else sdnc)
@@ -266,13 +258,11 @@ class JointModel:
             "networks": {letter: network.state_dict() for letter, network in self.networks.items()},
             "optimizers": {letter: optimizer.state_dict() for letter, optimizer in self.optimizers.items()},
             "averages": {letter: network.state_dict() for letter, network in self.averages.items()},
-            "kernel": self.kernel,
             "scalers": [update.scaler.state_dict() for update in (self.generator_update, self.critic_update)],
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Take over what `state_dict` returned."""
-        self.kernel = state.get("kernel")  # older states have none
         for letter, average in self.averages.items():
             average.load_state_dict(state["averages"][letter])
         for letter in LETTERS:

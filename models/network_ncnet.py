@@ -34,7 +34,11 @@ class NCNet(nn.Module):
 
     A U-Net of four levels; the residual `+ noise` is outside (paper, neighbouring correlation). Quirks of the
     published code: the first convolution has ReLU whatever `act_mode`; the second, and one before a pixel shuffle, pads
-    with zeros whatever `padding_mode`. `level` is for its callers: where the noise level belongs.
+    with zeros whatever `padding_mode`.
+
+    Variants of ours: `level` tells the callers where the noise level belongs. `mosaic` adds a linear filter of cells of
+    2x2 pixels (12 -> 12 channels, 5x5 cells), since noise of demosaicked images depends on the position in the Bayer
+    mosaic, with whose first pixel images then begin.
     """
 
     def __init__(
@@ -48,6 +52,7 @@ class NCNet(nn.Module):
         padding_mode: str = "zeros",
         final_act: str = "Tanh",
         level: str = "before",
+        mosaic: bool = False,
     ):
         super().__init__()
         for value, choices in (
@@ -61,7 +66,7 @@ class NCNet(nn.Module):
                 raise ValueError(f"NCNet: {value!r}, expected one of {', '.join(choices)}")
         self.config: dict[str, Any] = {"in_nc": in_nc, "out_nc": out_nc, "nc": nc, "act_mode": act_mode}
         self.config |= {"downsample_mode": downsample_mode, "upsample_mode": upsample_mode}
-        self.config |= {"padding_mode": padding_mode, "final_act": final_act, "level": level}
+        self.config |= {"padding_mode": padding_mode, "final_act": final_act, "level": level, "mosaic": mosaic}
         widths = [min(nc * 2**level, max(nc, MAX_CHANNELS)) for level in range(UNET_LEVELS)]  # 64, 128, 256, 512
 
         first = [conv(in_nc, nc, 7, padding_mode=padding_mode), nn.ReLU(inplace=True)]
@@ -75,6 +80,10 @@ class NCNet(nn.Module):
             joined = narrow + (wide if upsample_mode == "upsampling" else narrow)
             self.decoders.append(nn.Sequential(*_two_convs(joined, narrow, act_mode, padding_mode)))
         self.decoder_head = nn.Sequential(conv(nc, out_nc, 1), FINAL_ACTIVATIONS[final_act]())
+        self.mosaic: nn.Module | None = None
+        if mosaic:
+            cells = nn.Conv2d(4 * in_nc, 4 * out_nc, 5, padding=2, padding_mode="reflect", bias=False)
+            self.mosaic = nn.Sequential(nn.PixelUnshuffle(2), cells, nn.PixelShuffle(2))
 
     def forward(self, noise: Tensor) -> Tensor:
         """Predict what the neighbours add to the noise: (N, 3, H, W) -> (N, 3, H, W); H and W are multiples of 8."""
@@ -88,7 +97,8 @@ class NCNet(nn.Module):
         skips.pop()
         for up_sampler, decoder in zip(self.up_samplers, self.decoders):
             features = decoder(torch.cat([up_sampler(features), skips.pop()], dim=1))
-        return self.decoder_head(features)  # (N, 3, H, W)
+        added = self.decoder_head(features)  # (N, 3, H, W)
+        return added if self.mosaic is None else added + self.mosaic(noise)
 
 
 def _two_convs(in_nc: int, out_nc: int, act_mode: str, padding_mode: str, stride: int = 1) -> list[nn.Module]:

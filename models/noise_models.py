@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from models import white_noise
@@ -144,17 +145,34 @@ class Neca(NoiseModel):
     generator: NoiseGenerator
     strength: Strength
 
+    @property
+    def margin(self) -> int:
+        """Return what an image's first cell of the mosaic may lack, where the noise depends on it."""
+        return int(self.generator.by_phase)
+
     def noise(self, images: Images, white: Tensor) -> Tensor:
         """Let the networks make the noise: (N, C, H, W) -> (N, C, H, W)."""
-        return self.generator.synthesize(images.clean, z=white, maps=True, **self._strength(images)).sdnc
+        strength, height, width = self._strength(images), *images.clean.shape[-2:]
+        noise = torch.empty_like(images.clean)
+        origins = images.origins if images.origins and self.generator.by_phase else [(0, 0)] * len(noise)
+        for y, x in dict.fromkeys(origins):  # the clean image goes on by reflection to the mosaic's first pixel
+            rows = [row for row, origin in enumerate(origins) if origin == (y, x)]
+            clean, z = (
+                F.pad(images.clean[rows], (x, 0, y, 0), mode="reflect"),
+                white[rows, :, : height + y, : width + x],
+            )
+            chosen = {name: values[rows] for name, values in strength.items()}
+            noise[rows] = self.generator.synthesize(clean, z=z, maps=True, **chosen).sdnc[..., y:, x:]
+        return noise
 
     def noisy(self, images: Images, white: Tensor) -> Tensor:
         """Put noise on images as `NoiseModel.noisy`, tile by tile: large ones need less memory."""
-        return self.generator.synthesize(images.clean, z=white, clip=True, **self._strength(images))
+        z = white[..., : images.clean.shape[-2], : images.clean.shape[-1]]
+        return self.generator.synthesize(images.clean, z=z, clip=True, **self._strength(images))
 
     def white_noise(self, height: int, width: int, seed: int, key: str, channels: int = 3) -> Tensor:
-        """Draw an image's white noise from (seed, key), block by block: (1, C, H, W)."""
-        return white_noise(seed, key, height, width, channels)[None]
+        """Draw an image's white noise from (seed, key), block by block: (1, C, H + margin, W + margin)."""
+        return white_noise(seed, key, height + self.margin, width + self.margin, channels)[None]
 
     def _strength(self, images: Images) -> dict[str, Any]:
         raise NotImplementedError

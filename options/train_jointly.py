@@ -25,7 +25,6 @@ LAMBDAS = {
     "rec": "denoiser restores the clean image",
     "gain": "gain near the global noise level, relative to it (ours; 0 with the published losses)",
     "nll": "likelihood of the noisy image under the noise level (ours)",
-    "colour": "NCNet filters noise as the measured correlation asks (ours)",
 }
 
 
@@ -98,6 +97,8 @@ def _add_network_options(group: Group) -> None:
     group.add_argument("--G2_final_act", choices=tuple(FINAL_ACTIVATIONS), default="Tanh", help="last layer of NCNet")
     words = "the noise level is applied before NCNet (published), or after it, which then sees noise of variance 1"
     group.add_argument("--G2_level", choices=LEVELS, default="before", help=words)
+    words = "NCNet has a linear filter of 2x2 cells, too: noise depends on the place in the Bayer mosaic; --keep_phase"
+    group.add_argument("--G2_mosaic", action="store_true", help=words)
     group.add_argument(
         "--init_type",
         choices=(*INIT_TYPES, MEASURED),
@@ -183,8 +184,8 @@ def joint_options(args: argparse.Namespace) -> JointOptions:
 def network_configs(args: argparse.Namespace) -> dict[str, dict]:
     """Take the networks' constructor arguments out of the parsed options: -> {letter: arguments}.
 
-    Raises ValueError for patches that NCNet or the pixel-shuffle down-sampling cannot divide, and for channels that are
-    not the images'.
+    Raises ValueError for patches that NCNet or the pixel-shuffle down-sampling cannot divide, for NCNet's filter of the
+    mosaic without `keep_phase`, and for channels that are not the images'.
     """
     for name, value in vars(args).items():
         fitting = (args.img_channels, 2 * args.img_channels) if name == "G1_out_nc" else (args.img_channels,)
@@ -192,6 +193,8 @@ def network_configs(args: argparse.Namespace) -> dict[str, dict]:
             raise ValueError(f"--{name} {value}: expected that of --img_channels, {args.img_channels}")
     if args.patch_size % UNET_STRIDE:
         raise ValueError(f"--patch_size {args.patch_size}: NCNet needs a multiple of {UNET_STRIDE}")
+    if args.G2_mosaic and not args.keep_phase:
+        raise ValueError("--G2_mosaic: patches that begin anywhere show no mosaic; add --keep_phase")
     if args.patch_size % args.pd_stride:
         raise ValueError(
             f"--patch_size {args.patch_size} is no multiple of --pd_stride {args.pd_stride}; change one of them"

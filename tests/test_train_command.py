@@ -434,8 +434,8 @@ def test_diverging_run_names_the_step_and_saves_nothing(root, steps):
     assert not list(models(root).iterdir())
 
 
-VARIANTS = "--init_type measured --G2_nc 6 --G1_out_nc 6 --G2_level after --E_pool_mode inside"
-WITHOUT_CRITICS = f"{VARIANTS} --lambda_gain 1 --lambda_nll 1 --lambda_colour 1 --lambda_adv1 0 --lambda_adv2 0".split()
+VARIANTS = "--init_type measured --G1_out_nc 6 --G2_level after --G2_mosaic --keep_phase --E_pool_mode inside"
+WITHOUT_CRITICS = f"{VARIANTS} --lambda_gain 1 --lambda_nll 1 --lambda_adv1 0 --lambda_adv2 0".split()
 
 
 def test_measured_start_is_tested_and_saved_before_the_first_step(root):
