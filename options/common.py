@@ -50,12 +50,38 @@ class Parser(argparse.ArgumentParser):
 
 def positive_int(text: str) -> int:
     """Argparse type: an integer from 1."""
-    return _bounded(text, int, 1, "a whole number from 1")
+    return bounded(text, int, 1, math.inf, "a whole number from 1")
 
 
 def natural_int(text: str) -> int:
     """Argparse type: an integer from 0."""
-    return _bounded(text, int, 0, "a whole number from 0")
+    return bounded(text, int, 0, math.inf, "a whole number from 0")
+
+
+def thread_count(text: str) -> int:
+    """Argparse type: a number of threads, 0 to 64; each keeps images in memory."""
+    return bounded(text, int, 0, 64, "a whole number from 0, at most 64")
+
+
+def non_negative_float(text: str) -> float:
+    """Argparse type: a number from 0 that single precision can hold."""
+    return bounded(text, float, 0, 3e38, "a number from 0, at most 3e38")
+
+
+def below_one(text: str) -> float:
+    """Argparse type: a number from 0, below 1."""
+    return bounded(text, float, 0, math.nextafter(1, 0), "a number from 0, less than 1")
+
+
+def bounded(text: str, kind: Callable[[str], Any], lowest: float, highest: float, expected: str) -> Any:
+    """Parse a finite number within [lowest, highest]; `expected` says which, for the message."""
+    try:
+        value = kind(text)
+    except ValueError:
+        value = math.nan
+    if not (lowest <= value <= highest and value < math.inf):
+        raise argparse.ArgumentTypeError(f"{text!r}, expected {expected}")
+    return value
 
 
 def given_path(text: str) -> str:
@@ -65,37 +91,9 @@ def given_path(text: str) -> str:
     return text
 
 
-def thread_count(text: str) -> int:
-    """Argparse type: a number of threads, 0 to 64; each keeps images in memory."""
-    value = natural_int(text)
-    if value > 64:
-        raise argparse.ArgumentTypeError(f"{text!r}, expected at most 64")
-    return value
-
-
-def non_negative_float(text: str) -> float:
-    """Argparse type: a number from 0 that single precision can hold."""
-    value = _bounded(text, float, 0, "a number from 0")
-    if value > 3e38:
-        raise argparse.ArgumentTypeError(f"{text!r}, expected at most 3e38")
-    return value
-
-
-def _seed(text: str) -> int:
-    value = natural_int(text)
-    if value >= 2**32:
-        raise argparse.ArgumentTypeError(f"{text!r}, expected a whole number from 0 to 2^32 - 1")
-    return value
-
-
-def _bounded(text: str, kind: Callable[[str], Any], lowest: int, expected: str) -> Any:
-    try:
-        value = kind(text)
-    except ValueError:
-        value = math.nan
-    if not lowest <= value < math.inf:
-        raise argparse.ArgumentTypeError(f"{text!r}, expected {expected}")
-    return value
+def add_path_option(parser: Group, flag: str, metavar: str, help: str) -> None:
+    """Add an option that takes a path and has no default."""
+    parser.add_argument(flag, type=given_path, default=None, metavar=metavar, help=help)
 
 
 def add_device_options(parser: Group) -> None:
@@ -118,6 +116,10 @@ def add_device_options(parser: Group) -> None:
 def add_seed_option(parser: Group) -> None:
     """Add `--seed`, from which all randomness follows."""
     parser.add_argument("--seed", type=_seed, default=0, help="all randomness follows from it")
+
+
+def _seed(text: str) -> int:
+    return bounded(text, int, 0, 2**32 - 1, "a whole number from 0 to 2^32 - 1")
 
 
 def add_channels_option(parser: Group) -> None:

@@ -8,6 +8,7 @@ from options.common import (
     Parser,
     add_channels_option,
     add_device_options,
+    add_path_option,
     add_pretrain_option,
     add_scene_options,
     add_seed_option,
@@ -38,21 +39,14 @@ def evaluate_parser(model_names: tuple[str, ...]) -> Parser:
         "autocorrelation, spectrum, channel correlation and noise level function, which those do not see. Writes "
         "report.md, results.csv (one row per image, model and draw), results.json and plots.",
     )
-    _add_data_options(noise)
+    _add_image_options(noise, "judge on")
     _add_model_options(noise, model_names)
-    _add_output_options(noise)
+    _add_result_options(noise, "<cam_name>", "read and measure")
     add_seed_option(noise)
     add_device_options(noise)
     _add_denoise_command(commands)
     _add_submit_command(commands)
     return parser
-
-
-def _add_data_options(parser: argparse.ArgumentParser) -> None:
-    group = parser.add_argument_group("images")
-    most = "evaluate this many crops, evenly spaced over all; 0: all"
-    add_scene_options(group, split="test", purpose="evaluate on", max_images=0, max_images_help=most)
-    add_channels_option(group)
 
 
 def _add_model_options(parser: argparse.ArgumentParser, model_names: tuple[str, ...]) -> None:
@@ -95,17 +89,6 @@ def _add_model_options(parser: argparse.ArgumentParser, model_names: tuple[str, 
     )
 
 
-def _add_output_options(parser: argparse.ArgumentParser) -> None:
-    group = parser.add_argument_group("results")
-    group.add_argument(
-        "--output_dir", default=None, help="folder for the results (default: ./saves/evaluation/<cam_name>/)"
-    )
-    group.add_argument("--html", action="store_true", help="also write report.html, one file with all of it")
-    group.add_argument(
-        "--num_workers", type=thread_count, default=2, help="threads that read and measure; 0: none of their own"
-    )
-
-
 def check_image_options(args: argparse.Namespace) -> None:
     """Raise ValueError unless there are either scenes or both files of blocks."""
     for name, other in (("noisy_blocks", "gt_blocks"), ("gt_blocks", "noisy_blocks")):
@@ -125,9 +108,10 @@ def _add_denoise_command(commands: argparse._SubParsersAction) -> None:
         "to 8 bit, as the benchmarks have them, and what training on a synthesiser's noise in place of real noise "
         "costs (PGap). Writes report.md, results.csv (one row per image, denoiser, seed), results.json and pictures.",
     )
-    _add_image_options(parser.add_argument_group("images"))
+    _add_block_options(_add_image_options(parser, "denoise", several=True))
     _add_choice_options(parser.add_argument_group("denoisers"))
-    _add_result_options(parser.add_argument_group("results"))
+    threads = "read, measure and run the classic methods, and processes of bm3d"
+    _add_result_options(parser, "denoise_<cameras>", threads)
     _add_denoiser_options(parser)
 
 
@@ -155,20 +139,20 @@ def _add_denoiser_options(parser: argparse.ArgumentParser) -> None:
     add_device_options(group)
 
 
-def _add_image_options(group: Group) -> None:
-    most = "denoise this many crops or blocks, evenly spaced over all; 0: all"
-    add_scene_options(group, split="test", purpose="denoise", max_images=0, max_images_help=most, several=True)
+def _add_image_options(parser: argparse.ArgumentParser, verb: str, several: bool = False) -> Group:
+    """Add the images that a command works on, and return their group; verb: what it does to them."""
+    group = parser.add_argument_group("images")
+    most = f"{verb} this many images, evenly spaced over all; 0: all"
+    add_scene_options(group, split="test", purpose=verb, max_images=0, max_images_help=most, several=several)
     add_channels_option(group)
-    group.add_argument(
-        "--noisy_blocks",
-        type=given_path,
-        default=None,
-        metavar="FILE",
-        help="ValidationNoisyBlocksSrgb.mat of SIDD, in place of scenes; with --gt_blocks",
+    return group
+
+
+def _add_block_options(group: Group) -> None:
+    add_path_option(
+        group, "--noisy_blocks", "FILE", "ValidationNoisyBlocksSrgb.mat of SIDD, in place of scenes; with --gt_blocks"
     )
-    group.add_argument(
-        "--gt_blocks", type=given_path, default=None, metavar="FILE", help="ValidationGtBlocksSrgb.mat of SIDD"
-    )
+    add_path_option(group, "--gt_blocks", "FILE", "ValidationGtBlocksSrgb.mat of SIDD")
 
 
 def _add_choice_options(group: Group) -> None:
@@ -200,20 +184,14 @@ def _add_choice_options(group: Group) -> None:
     )
 
 
-def _add_result_options(group: Group) -> None:
-    group.add_argument(
-        "--output_dir",
-        type=given_path,
-        default=None,
-        help="folder for the results (default: ./saves/evaluation/denoise_<cameras>/)",
-    )
+def _add_result_options(parser: argparse.ArgumentParser, folder: str, threads: str) -> None:
+    """Add where the results go, by default to ./saves/evaluation/<folder>/, and what the `threads` do."""
+    group = parser.add_argument_group("results")
+    words = f"folder for the results (default: ./saves/evaluation/{folder}/)"
+    group.add_argument("--output_dir", type=given_path, default=None, help=words)
     group.add_argument("--html", action="store_true", help="also write report.html, one file with all of it")
-    group.add_argument(
-        "--num_workers",
-        type=thread_count,
-        default=2,
-        help="threads that read, measure and run the classic methods, and processes of bm3d; 0: none of their own",
-    )
+    words = f"threads that {threads}; 0: none of their own"
+    group.add_argument("--num_workers", type=thread_count, default=2, help=words)
 
 
 def check_submission_files(args: argparse.Namespace) -> None:
@@ -257,25 +235,19 @@ def _add_submit_command(commands: argparse._SubParsersAction) -> None:
 
 def _add_file_options(parser: argparse.ArgumentParser) -> None:
     sidd = parser.add_argument_group("files of kaggle and sidd-mat")
-    sidd.add_argument(
-        "--blocks", type=given_path, default=None, metavar="FILE", help="BenchmarkNoisyBlocksSrgb.mat, as downloaded"
-    )
-    sidd.add_argument(
+    add_path_option(sidd, "--blocks", "FILE", "BenchmarkNoisyBlocksSrgb.mat, as downloaded")
+    add_path_option(
+        sidd,
         "--output",
-        type=given_path,
-        default=None,
-        metavar="FILE",
-        help="the submission, such as SubmitSrgb.csv, or SubmitSrgb.mat for sidd-mat; FILE.json beside it says what it "
+        "FILE",
+        "the submission, such as SubmitSrgb.csv, or SubmitSrgb.mat for sidd-mat; FILE.json beside it says what it "
         "was made with, FILE.work/ holds denoised images until it is complete",
     )
     dnd = parser.add_argument_group("folders of dnd")
-    dnd.add_argument(
-        "--dnd_dir", type=given_path, default=None, metavar="DIR", help="with info.mat and images_srgb/0001.mat to 0050"
-    )
-    dnd.add_argument(
+    add_path_option(dnd, "--dnd_dir", "DIR", "with info.mat and images_srgb/0001.mat to 0050")
+    add_path_option(
+        dnd,
         "--output_dir",
-        type=given_path,
-        default=None,
-        metavar="DIR",
-        help="for the denoised crops 0001_01.mat to 0050_20.mat and, to upload, bundled/0001.mat to 0050.mat",
+        "DIR",
+        "for the denoised crops 0001_01.mat to 0050_20.mat and, to upload, bundled/0001.mat to 0050.mat",
     )

@@ -9,6 +9,7 @@ from options.common import (
     add_pretrain_option,
     add_scene_options,
     add_seed_option,
+    bounded,
     non_negative_float,
     thread_count,
 )
@@ -141,7 +142,4 @@ def _safetensors_path(text: str) -> str:
 
 def _gain(text: str) -> float:
     """Parse a gain, in [0, 1] units like the images."""
-    value = non_negative_float(text)
-    if value > 1:
-        raise argparse.ArgumentTypeError(f"{text!r}, expected 0 to 1: grey levels / 255")
-    return value
+    return bounded(text, float, 0, 1, "0 to 1: grey levels / 255")

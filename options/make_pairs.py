@@ -2,7 +2,15 @@
 
 import argparse
 
-from options.common import Parser, given_path, natural_int, non_negative_float, positive_int, thread_count
+from options.common import (
+    Parser,
+    add_path_option,
+    given_path,
+    natural_int,
+    non_negative_float,
+    positive_int,
+    thread_count,
+)
 
 # Of the mean brightness: in a burst nothing has a reason to differ; the noise of a high ISO may brighten or darken.
 TOLERANCE, TOLERANCE_OF_BURSTS = 0.1, 0.02
@@ -15,23 +23,19 @@ def make_pairs_options(arguments: list[str] | None) -> argparse.Namespace:
         "(--bursts), pairs (--clean and --noisy), or shots of high ISO beside one of low ISO (--shots). Pictures that "
         "moved or changed exposure are left out and named. Run again to continue; new photographs get new scenes."
     )
-    parser.add_argument(
+    add_path_option(
+        parser,
         "--bursts",
-        type=given_path,
-        default=None,
-        metavar="DIR",
-        help="folder with a folder of frames for each scene; their mean is the clean image, its own noise made up for",
+        "DIR",
+        "folder with a folder of frames for each scene; their mean is the clean image, its own noise made up for",
     )
-    parser.add_argument("--clean", type=given_path, default=None, metavar="DIR", help="folder of clean images")
-    parser.add_argument(
-        "--noisy", type=given_path, default=None, metavar="DIR", help="their noisy images, of the same names"
-    )
-    parser.add_argument(
+    add_path_option(parser, "--clean", "DIR", "folder of clean images")
+    add_path_option(parser, "--noisy", "DIR", "their noisy images, of the same names")
+    add_path_option(
+        parser,
         "--shots",
-        type=given_path,
-        default=None,
-        metavar="DIR",
-        help="folder with a folder for each scene: the shots of the lowest ISO (by EXIF) are its clean image, the "
+        "DIR",
+        "folder with a folder for each scene: the shots of the lowest ISO (by EXIF) are its clean image, the "
         "others noisy; choose ISOs a factor of 16 apart, for the reference's own noise stays in the pairs",
     )
     parser.add_argument("--output_dir", type=given_path, required=True, help="folder of the scenes")

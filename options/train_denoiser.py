@@ -10,9 +10,18 @@ from models.blocks import ACT_MODES, INIT_TYPES
 from models.gaussian_models import FITTED
 from models.model_denoiser import ARCHITECTURES, LOSSES, DenoiserOptions
 from models.network_ncnet import UNET_STRIDE
-from options.common import Group, Parser, add_pretrain_option, given_path, natural_int, non_negative_float, positive_int
+from options.common import (
+    Group,
+    Parser,
+    add_pretrain_option,
+    bounded,
+    given_path,
+    natural_int,
+    non_negative_float,
+    positive_int,
+)
 from options.synthesize import grey_levels
-from options.training import add_data_options, add_precision_options, add_run_options, fixed_options
+from options.training import add_adam_options, add_data_options, add_precision_options, add_run_options, fixed_options
 
 KINDS = ("real", "neca-w", "neca-s", *FITTED)  # of noise
 SIDD_CAMERAS = ("G4", "GP", "IP", "N6", "S6")
@@ -130,14 +139,7 @@ def _add_optimisation_options(group: Group) -> None:
         default=list(DEFAULTS.lr_decay),
         help="epochs after which it decays by 10",
     )
-    group.add_argument("--beta1", type=non_negative_float, default=DEFAULTS.betas[0], help="Adam")
-    group.add_argument("--beta2", type=non_negative_float, default=DEFAULTS.betas[1], help="Adam")
-    group.add_argument(
-        "--ema",
-        type=non_negative_float,
-        default=DEFAULTS.ema,
-        help="decay of a moving average of the weights, saved to models/ema/ and tested too; 0: none",
-    )
+    add_adam_options(group, DEFAULTS.betas, "the weights")
 
 
 def shares(sources: list[Source]) -> list[str]:
@@ -162,9 +164,6 @@ def train_denoiser_options(parser: Parser, arguments: list[str] | None = None) -
         parser.error("--gain_from bank: only with --source neca-w")
     if {"neca-w", "neca-s"} & set(kinds) and args.patch_size % UNET_STRIDE:
         parser.error(f"--patch_size {args.patch_size}: NCNet needs a multiple of {UNET_STRIDE}")
-    for name in ("beta1", "beta2", "ema"):
-        if getattr(args, name) >= 1:
-            parser.error(f"--{name} {getattr(args, name)}: expected less than 1")
     args.name = args.name or f"{'+'.join(shares(args.source))}_{'+'.join(args.cam_name)}"
     return args
 
@@ -199,10 +198,7 @@ def network_config(args: argparse.Namespace) -> dict:
 
 
 def _layers(text: str) -> int:
-    value = positive_int(text)
-    if value < 2:
-        raise argparse.ArgumentTypeError(f"{text!r}, expected at least 2, the first and the last convolution")
-    return value
+    return bounded(text, int, 2, math.inf, "at least 2, the first and the last convolution")
 
 
 def _folder_name(text: str) -> str:

@@ -9,7 +9,7 @@ from models.network_genet import POOL_MODES
 from models.network_ncnet import DOWN_MODES, FINAL_ACTIVATIONS, LEVELS, PADDING_MODES, UNET_STRIDE, UP_MODES
 from models.networks import HALVINGS, LETTERS
 from options.common import Group, Parser, natural_int, non_negative_float, positive_int
-from options.training import add_data_options, add_precision_options, add_run_options
+from options.training import add_adam_options, add_data_options, add_precision_options, add_run_options
 
 WIDTHS = {"E": 96, "G1": 96, "G2": 64, "D1": 64, "D2": 64, "G3": 64}
 ACTIVATIONS = {"E": "R", "G2": "R", "D1": "L", "D2": "L", "G3": "BR"}
@@ -141,19 +141,12 @@ def _add_optimisation_options(group: Group) -> None:
         default=list(DEFAULTS.lr_decay_2),
         help="epochs after which G3 decays by 10",
     )
-    group.add_argument("--beta1", type=non_negative_float, default=DEFAULTS.betas[0], help="Adam")
-    group.add_argument("--beta2", type=non_negative_float, default=DEFAULTS.betas[1], help="Adam")
+    add_adam_options(group, DEFAULTS.betas, "E, G1 and G2")
     group.add_argument(
         "--adv_every",
         type=positive_int,
         default=None,
         help="steps between adversarial terms of the generators; default: 5 for wgangp, otherwise 1 (published)",
-    )
-    group.add_argument(
-        "--ema",
-        type=non_negative_float,
-        default=0.0,
-        help="decay of a moving average of E, G1 and G2, saved to models/ema/ and tested too; 0: none (published)",
     )
     for name, meaning in LAMBDAS.items():
         group.add_argument(
@@ -163,9 +156,6 @@ def _add_optimisation_options(group: Group) -> None:
 
 def joint_options(args: argparse.Namespace) -> JointOptions:
     """Take what the training step needs out of the parsed options."""
-    for name in ("beta1", "beta2", "ema"):
-        if getattr(args, name) >= 1:
-            raise ValueError(f"--{name} {getattr(args, name)}: expected less than 1")
     return JointOptions(
         gan_mode=args.gan_mode,
         pd_stride=args.pd_stride,

@@ -10,6 +10,7 @@ from options.common import (
     add_channels_option,
     add_device_options,
     add_seed_option,
+    below_one,
     natural_int,
     positive_int,
 )
@@ -109,6 +110,14 @@ def add_precision_options(group: Group) -> None:
         help="torch.compile: minutes of compiling, then fewer and larger kernels; wants a C++ compiler on a CPU",
     )
     group.add_argument("--fused_adam", action="store_true", help="one kernel for an optimiser's updates")
+
+
+def add_adam_options(group: Group, betas: tuple[float, float], averaged: str) -> None:
+    """Add Adam's moments, and the moving average of the weights; averaged: of which, for the help."""
+    for number, beta in enumerate(betas, start=1):
+        group.add_argument(f"--beta{number}", type=below_one, default=beta, help="Adam")
+    words = f"decay of a moving average of {averaged}, saved to models/ema/ and tested too; 0: none (published)"
+    group.add_argument("--ema", type=below_one, default=0.0, help=words)
 
 
 def precision_of(args: argparse.Namespace) -> Precision:
