@@ -15,7 +15,7 @@ import torch
 import main_train_jointly
 from tests.camera import CAMERA, command, make_camera
 from tests.conftest import ROOT
-from tests.refusal import refused
+from tests.refusal import Payload, refused
 from utils.command import run_command
 from utils.image import read_image, write_image
 from utils.runtime import choose_device
@@ -41,64 +41,79 @@ def nothing_trained(root: Path) -> bool:
     return not list(root.glob("saves/**/*.pth"))
 
 
-def test_missing_folder(root, capsys):
-    message = refuse(root, capsys, "--train_img_dir", str(root / "absent"))
-    assert "absent" in message
-    assert "--train_img_dir" in message
+def cut_a_row(path: Path) -> None:
+    write_image(path, read_image(path)[:-1])
 
 
-def test_empty_folder(root, capsys):
-    (root / "empty").mkdir()
-    assert "--train_img_dir" in refuse(root, capsys, "--train_img_dir", str(root / "empty"))
+def make_transparent(path: Path) -> None:
+    path.write_bytes(cv2.imencode(".png", np.zeros((48, 48, 4), np.uint8))[1].tobytes())
 
 
-def test_unknown_camera_lists_those_that_are_there(root, capsys):
-    message = refuse(root, capsys, "--cam_name", "IP")
-    assert CAMERA in message
-    assert "--cam_name" in message
+def uncrop(scene: Path) -> None:
+    for folder in scene.iterdir():
+        shutil.rmtree(folder)
+    write_image(scene / "0001_GT_SRGB_010.PNG", np.zeros((48, 48, 3), np.uint8))
 
 
-def test_empty_list(root, capsys):
-    (root / "lists" / "ZZ_train.txt").write_text("\n \n")
-    message = refuse(root, capsys)
-    assert "ZZ_train.txt" in message
-    assert "empty" in message
+def put_file_for_folder(path: Path) -> None:
+    shutil.rmtree(path, ignore_errors=True)
+    path.write_text("a file where a folder should be")
 
 
-def test_list_that_names_an_absent_scene(root, capsys):
-    absent = f"0099_001_{CAMERA}_00800_00100_5500_N"
-    with (root / "lists" / "ZZ_train.txt").open("a") as file:
-        file.write(absent + "\n")
-    message = refuse(root, capsys)
-    assert absent in message
-    assert "ZZ_train.txt" in message
+ABSENT = f"0099_001_{CAMERA}_00800_00100_5500_N"
 
 
-def test_no_lists_name_the_option_that_writes_them(root, capsys):
-    shutil.rmtree(root / "lists")
-    message = refuse(root, capsys)
-    assert "--generate_data_lists" in message
+@pytest.mark.parametrize(
+    "spoil, words, named",
+    [
+        (lambda root: (root / "empty").mkdir(), "--train_img_dir {}/empty", "--train_img_dir"),
+        (lambda root: (root / "lists/ZZ_train.txt").write_text("\n \n"), "", "ZZ_train.txt empty"),
+        (lambda root: (root / "lists/ZZ_train.txt").write_text(ABSENT), "", f"ZZ_train.txt {ABSENT}"),
+        (lambda root: shutil.rmtree(root / "lists"), "", "--generate_data_lists"),
+        (lambda root: put_file_for_folder(root / "lists"), "--generate_data_lists", "--data_prep_dir"),
+        (lambda root: one_file(root, "noisy").unlink(), "", "/clean/0002_GT_SRGB_010_00001.png"),
+        (lambda root: one_file(root, "clean").unlink(), "", "/noisy/0002_NOISY_SRGB_010_00001.png"),
+        (
+            lambda root: shutil.copy(one_file(root, "noisy"), one_file(root, "clean").parent),
+            "",
+            "/clean/0002_NOISY_SRGB_010_00001.png",
+        ),
+        (lambda root: uncrop(one_file(root, "noisy").parent.parent), "", "Crop_SIDD.py"),
+        (lambda root: cut_a_row(one_file(root, "noisy")), "", "/noisy/0002_NOISY_SRGB_010_00001.png 47x48"),
+        (lambda root: make_transparent(one_file(root, "noisy")), "", "transparent"),
+        (lambda root: put_file_for_folder(root / "saves"), "", "--dir_save"),
+    ],
+)
+def test_bad_images_and_folders_end_in_one_line_that_names_them(root, capsys, spoil, words, named):
+    spoil(root)
+    message = refuse(root, capsys, *words.format(root).split())
+    assert all(word in message for word in named.split())
+    assert nothing_trained(root)
 
 
-@pytest.mark.parametrize("side", ["clean", "noisy"])
-def test_unpaired_file(root, capsys, side):
-    other = one_file(root, "noisy" if side == "clean" else "clean")
-    one_file(root, side).unlink()
-    assert other.name in refuse(root, capsys)
-
-
-def test_noisy_file_among_the_clean_ones_is_named(root, capsys):
-    noisy = one_file(root, "noisy")
-    shutil.copy(noisy, noisy.parent.parent / "clean")
-    assert f"clean/{noisy.name}" in refuse(root, capsys)
-
-
-def test_uncropped_scenes_name_the_cropper(root, capsys):
-    scene = f"0001_001_{CAMERA}_00800_00100_5500_N"
-    for folder in ("clean", "noisy"):
-        shutil.rmtree(root / "crops" / scene / folder)
-    write_image(root / "crops" / scene / "0001_GT_SRGB_010.PNG", np.zeros((48, 48, 3), np.uint8))
-    assert "Crop_SIDD.py" in refuse(root, capsys)
+@pytest.mark.parametrize(
+    "words, named",
+    [
+        ("--train_img_dir {}/absent", "absent --train_img_dir"),
+        ("--cam_name IP", f"{CAMERA} --cam_name"),
+        ("--patch_size 64", "48x48 --patch_size"),
+        ("--patch_size 36", "--patch_size"),
+        ("--pd_stride 3", "--patch_size"),
+        ("--patch_size 16 --pd_stride 8", "--patch_size"),
+        ("--batch_size 5", "--batch_size"),
+        ("--device cuda", "CUDA"),
+        ("--not_train", "--not_train"),
+        ("--use_pretrained", "--checkpoint_"),
+        ("--use_pretrained --checkpoint_E_name {}/absent.pth", "absent.pth"),
+        ("--use_pretrained --checkpoint_E_name {}/pickled.pth", "pickled.pth"),
+    ],
+)
+def test_bad_options_end_in_one_line_that_names_them_before_anything_is_made(root, capsys, monkeypatch, words, named):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    torch.save({"epoch": 1, "model_state_dict": Payload(root / "executed")}, root / "pickled.pth")
+    message = refuse(root, capsys, *words.format(root, root).split())
+    assert all(word in message for word in named.split())
+    assert not (root / "saves").exists() and not (root / "executed").exists()
 
 
 @pytest.mark.parametrize("workers", ["0", "1"])
@@ -107,42 +122,6 @@ def test_truncated_image_is_named(root, capsys, workers):
     path.write_bytes(path.read_bytes()[:-200])
     assert path.name in refuse(root, capsys, "--num_workers", workers)
     assert nothing_trained(root)
-
-
-def test_pair_of_unequal_sizes(root, capsys):
-    path = one_file(root, "noisy")
-    write_image(path, read_image(path)[:-1])
-    message = refuse(root, capsys)
-    assert path.name in message
-    assert "47x48" in message
-
-
-def test_transparent_image(root, capsys):
-    path = one_file(root, "noisy")
-    path.write_bytes(cv2.imencode(".png", np.zeros((48, 48, 4), np.uint8))[1].tobytes())
-    assert "transparent" in refuse(root, capsys)
-
-
-def test_patch_larger_than_an_image(root, capsys):
-    message = refuse(root, capsys, "--patch_size", "64")
-    assert "48x48" in message
-    assert "--patch_size" in message
-    assert not (root / "saves").exists()
-
-
-@pytest.mark.parametrize("words", ["--patch_size 36", "--pd_stride 3", "--patch_size 16 --pd_stride 8"])
-def test_sizes_that_do_not_divide(root, capsys, words):
-    assert "--patch_size" in refuse(root, capsys, *words.split())
-    assert not (root / "saves").exists()
-
-
-def test_batch_larger_than_the_set(root, capsys):
-    assert "--batch_size" in refuse(root, capsys, "--batch_size", "5")
-
-
-def test_cuda_that_is_absent(root, capsys, monkeypatch):
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-    assert "CUDA" in refuse(root, capsys, "--device", "cuda")
 
 
 @pytest.mark.parametrize("there", [False, True])
@@ -165,21 +144,6 @@ def test_gpu_that_is_absent(monkeypatch):
     assert current == [1]
     with pytest.raises(ValueError, match=r"GPUs \[2\].*0 to 1"):
         choose_device("cuda", [2])
-
-
-def test_unwritable_run_folder(root, capsys):
-    (root / "saves").write_text("a file where a folder should be")
-    assert "--dir_save" in refuse(root, capsys)
-
-
-def test_unwritable_list_folder(root, capsys):
-    shutil.rmtree(root / "lists")
-    (root / "lists").write_text("a file where a folder should be")
-    assert "--data_prep_dir" in refuse(root, capsys, "--generate_data_lists")
-
-
-def test_not_train_without_anything_to_test(root, capsys):
-    assert "--not_train" in refuse(root, capsys, "--not_train")
 
 
 def test_log_on_a_full_disk_stops_the_run_and_is_named(root, capsys):
@@ -235,43 +199,6 @@ def test_resume_without_the_runs_options_is_refused(root, capsys, spoil):
     assert "options.json" in refuse(root, capsys, "--epochs", "2")
 
 
-class Payload:
-    """What a hostile checkpoint would carry."""
-
-    def __init__(self, path):
-        self.path = path
-
-    def __reduce__(self):
-        return os.mkdir, (str(self.path),)
-
-
-def foreign(path: Path) -> None:
-    torch.save({"weights": torch.zeros(3)}, path)
-
-
-def pickled(path: Path) -> None:
-    torch.save({"epoch": 1, "model_state_dict": Payload(path.parent / "executed")}, path)
-
-
-def truncated(path: Path) -> None:
-    torch.save({"epoch": 1, "model_state_dict": {"a": torch.zeros(9999)}}, path)
-    path.write_bytes(path.read_bytes()[:5000])
-
-
-def wrong_sizes(path: Path) -> None:
-    torch.save({"epoch": 1, "model_state_dict": {"model.0.0.weight": torch.zeros(3)}}, path)
-
-
-@pytest.mark.parametrize("write", [foreign, pickled, truncated, wrong_sizes, lambda path: None])
-def test_bad_checkpoint_is_named_and_runs_no_code(root, capsys, write):
-    path = root / "bad.pth"
-    write(path)
-    message = refuse(root, capsys, "--use_pretrained", "--checkpoint_E_name", str(path))
-    assert "bad.pth" in message
-    assert not (root / "executed").exists()
-    assert not (root / "saves").exists()
-
-
 def test_pretrained_network_of_another_kind_names_the_option(root, capsys):
     main_train_jointly.main(command(root, "--epochs", "2", "--G2_final_act", "exp", save="first"))
     given = root / "first" / CAMERA / "models" / "checkpoint_G2_00000002.pth"
@@ -290,10 +217,6 @@ def test_state_that_does_not_fit_is_named(root, capsys):
 def test_killed_loader_process_ends_in_one_line(root, capsys, monkeypatch):
     monkeypatch.setattr("data.batches.PatchDataset.__getitem__", lambda self, key: os.kill(os.getpid(), 9))
     assert "--num_workers" in refuse(root, capsys, "--num_workers", "1")
-
-
-def test_use_pretrained_without_any_checkpoint(root, capsys):
-    assert "--checkpoint_" in refuse(root, capsys, "--use_pretrained")
 
 
 def test_full_disk_leaves_the_last_checkpoint_and_no_half_file(root):

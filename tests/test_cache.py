@@ -338,13 +338,6 @@ def test_frames_without_a_cache_are_refused(frames):
         open_set(frames / "parts", None)
 
 
-def test_frame_without_its_partner_is_named(tmp_path):
-    clean, noisy = write_pair(tmp_path / SCENES[0], 1, (20, 20), cropped=False)
-    noisy.unlink()
-    with pytest.raises(ValueError, match=rf"{clean.name}: unpaired"):
-        open_set(tmp_path, None)
-
-
 # The training command.
 
 

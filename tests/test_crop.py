@@ -17,9 +17,10 @@ from data import crop
 from data.boxes import CropSettings
 from data.sidd import find_crops
 from options.data import crop_parser
+from tests.conftest import ROOT
+from tests.refusal import one_line
 from utils.image import read_image, write_image
 
-ROOT = Path(__file__).resolve().parent.parent
 PAPER = CropSettings(size=512, overlap=128, threshold=800)
 SCENE = "0001_001_S6_00100_00060_3200_L"
 OTHER_SCENE = "0002_001_GP_00800_00350_5500_N"
@@ -62,11 +63,6 @@ def contents(folder):
 def rewritten(before, after):
     """Names of the files that were written between two states of a folder."""
     return {name for name in after if after[name][1] != before.get(name, (b"", 0))[1]}
-
-
-def one_line(*words):
-    """A pattern for a message of one line that has all these words in this order."""
-    return "^" + "".join(rf"[^\n]*{re.escape(word)}" for word in words) + r"[^\n]*\Z"
 
 
 @pytest.fixture(autouse=True)

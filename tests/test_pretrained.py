@@ -2,7 +2,6 @@
 
 import csv
 import logging
-import os
 from pathlib import Path
 
 import pytest
@@ -11,6 +10,7 @@ import torch
 from models import NETWORK_CLASSES, load_generators, load_network, network_checkpoint
 from models.pretrained import begin_from, find_checkpoint_folder, find_checkpoints
 from tests.conftest import ROOT
+from tests.refusal import Payload
 from tests.tiny import tiny_networks
 from utils.checkpoints import save_checkpoint
 
@@ -124,16 +124,6 @@ def test_file_that_does_not_fit_is_named_with_what_is_wrong(tmp_path, content, m
     assert "\n" not in str(error.value)
 
 
-class Payload:
-    """What a hostile checkpoint would carry."""
-
-    def __init__(self, path):
-        self.path = path
-
-    def __reduce__(self):
-        return os.mkdir, (str(self.path),)
-
-
 def test_checkpoint_with_pickled_objects_is_refused_and_not_executed(tmp_path):
     torch.save(released("G1") | {"config": Payload(tmp_path / "executed")}, tmp_path / "x.pth")
     with pytest.raises(ValueError, match=r"x\.pth: refused.*pickled"):
@@ -152,25 +142,20 @@ def test_truncated_checkpoint_is_named(tmp_path):
 # --- which file ---
 
 
-def test_file_without_an_epoch_comes_before_those_of_a_run(tmp_path):
-    save_tiny(tmp_path, "G2", "G2_00000005")
-    assert find_checkpoints(tmp_path, ("G2",))["G2"] == tmp_path / "checkpoint_G2.pth"
-
-
-def test_file_that_a_run_began_from_does_not_hide_its_own(tmp_path):
-    save_tiny(tmp_path, "G2", "G2_00000005")
-    save_checkpoint(tmp_path / "training_state_0000000010.pth", {})
-    assert find_checkpoints(tmp_path, ("G2",))["G2"] == tmp_path / "checkpoint_G2_00000005.pth"
-
-
-def test_newest_epoch_of_a_run_is_taken(tmp_path):
-    save_tiny(tmp_path, "G2_00000005", "G2_00000010", "G2_00000009")
-    assert find_checkpoints(tmp_path, ("G2",))["G2"].name == "checkpoint_G2_00000010.pth"
-
-
-def test_network_without_a_file_is_not_found(tmp_path):
-    save_tiny(tmp_path, "G2")
-    assert find_checkpoints(tmp_path, ("E",)) == {}
+@pytest.mark.parametrize(
+    "files, is_run, taken",
+    [
+        ("G2 G2_00000005", False, "checkpoint_G2.pth"),
+        ("G2 G2_00000005", True, "checkpoint_G2_00000005.pth"),  # the run may have begun from the other
+        ("G2_00000005 G2_00000010 G2_00000009", False, "checkpoint_G2_00000010.pth"),
+        ("E", False, None),
+    ],
+)
+def test_file_without_an_epoch_comes_first_but_in_runs_which_give_their_newest(tmp_path, files, is_run, taken):
+    save_tiny(tmp_path, *files.split())
+    if is_run:
+        save_checkpoint(tmp_path / "training_state_0000000010.pth", {})
+    assert find_checkpoints(tmp_path, ("G2",)) == ({"G2": tmp_path / taken} if taken else {})
 
 
 def test_run_killed_while_saving_gives_the_newest_epoch_that_all_networks_have(tmp_path):

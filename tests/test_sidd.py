@@ -5,6 +5,7 @@ import re
 import pytest
 
 from data.sidd import Scene, find_crops, find_frames, find_scenes, parse_scene
+from tests.refusal import one_line
 
 NAMES = ["0001_001_S6_00100_00060_3200_L", "0002_001_GP_00800_00350_5500_N", "0003_002_S6_03200_01000_4400_H"]
 
@@ -13,11 +14,6 @@ def touch(*paths):
     for path in paths:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.touch()
-
-
-def one_line(*words):
-    """A pattern for a message of one line that has all these words in this order."""
-    return "^" + "".join(rf"[^\n]*{re.escape(word)}" for word in words) + r"[^\n]*\Z"
 
 
 # --- names ---
@@ -83,42 +79,27 @@ def test_files_and_folders_that_are_not_scenes_are_ignored(tmp_path):
     assert [path.name for path in find_scenes(tmp_path)] == NAMES[:1]
 
 
-def test_a_missing_root_is_named(tmp_path):
-    with pytest.raises(ValueError, match="absent: no such folder"):
-        find_scenes(tmp_path / "absent")
-
-
-def test_a_root_without_scenes_says_what_was_expected(tmp_path):
-    (tmp_path / "photos").mkdir()
-    with pytest.raises(ValueError, match=one_line(str(tmp_path), "0001_001_S6_00100_00060_3200_L")):
-        find_scenes(tmp_path)
-
-
-def test_an_absent_camera_is_an_error_that_lists_those_present(tmp_path):
-    for name in NAMES:
-        (tmp_path / name).mkdir()
-    with pytest.raises(ValueError, match=one_line("no scenes of camera IP, only of GP, S6")):
-        find_scenes(tmp_path, camera="IP")
-
-
-def test_a_scene_that_is_there_twice_is_an_error_that_names_both(tmp_path):
-    for folder in (tmp_path, tmp_path / "Data"):
-        (folder / NAMES[0]).mkdir(parents=True)
-    with pytest.raises(ValueError, match=one_line(NAMES[0], f"Data/{NAMES[0]}", "same scene")):
-        find_scenes(tmp_path)
-
-
 def test_scenes_of_the_folder_itself_hide_those_of_archives_in_it(tmp_path):
     for folder in (tmp_path / "Data", tmp_path / "SIDD_Small_sRGB_Only" / "Data"):
         (folder / NAMES[0]).mkdir(parents=True)
     assert find_scenes(tmp_path) == [tmp_path / "Data" / NAMES[0]]
 
 
-def test_two_archives_with_one_scene_are_an_error_that_names_both(tmp_path):
-    for archive in ("SIDD_Medium_Srgb", "SIDD_Small_sRGB_Only"):
-        (tmp_path / archive / "Data" / NAMES[0]).mkdir(parents=True)
-    with pytest.raises(ValueError, match=one_line("SIDD_Medium_Srgb", "SIDD_Small_sRGB_Only", "same scene")):
-        find_scenes(tmp_path)
+@pytest.mark.parametrize(
+    "folders, camera, words",
+    [
+        ([], None, ["absent: no such folder"]),
+        (["photos"], None, ["absent", NAMES[0]]),
+        (NAMES, "IP", ["no scenes of camera IP, only of GP, S6"]),
+        ([NAMES[0], f"Data/{NAMES[0]}"], None, [NAMES[0], f"Data/{NAMES[0]}", "same scene"]),
+        ([f"SIDD_{size}/Data/{NAMES[0]}" for size in "MS"], None, ["SIDD_M/", "SIDD_S/", "same scene"]),
+    ],
+)
+def test_a_folder_without_the_scenes_or_with_one_twice_is_an_error_that_names_it(tmp_path, folders, camera, words):
+    for folder in folders:
+        (tmp_path / "absent" / folder).mkdir(parents=True)
+    with pytest.raises(ValueError, match=one_line(*words)):
+        find_scenes(tmp_path / "absent", camera)
 
 
 # --- pairs of an uncropped scene ---
@@ -147,10 +128,19 @@ def test_an_unpaired_image_is_reported_by_name_beside_the_good_pairs(tmp_path, k
     assert problems == [f"{tmp_path}/0001_{kind}_SRGB_011.PNG: unpaired, expected 0001_{other}_SRGB_011.PNG beside it"]
 
 
-def test_a_png_with_another_name_is_reported(tmp_path):
-    touch(tmp_path / "GT_SRGB_010.PNG", tmp_path / "NOISY_SRGB_010.PNG", tmp_path / "preview.png")
+@pytest.mark.parametrize(
+    "names, count, problem",
+    [
+        ("GT_SRGB_010.PNG NOISY_SRGB_010.PNG preview.png", 1, "/preview.png: expected"),
+        ("0001_GT_RAW_010.MAT", 0, ": no images"),
+        ("GT_SRGB_010.PNG NOISY_SRGB_010.PNG ._GT_SRGB_011.PNG", 1, ""),  # hidden files are no images
+    ],
+)
+def test_other_files_are_reported_if_they_may_be_images(tmp_path, names, count, problem):
+    touch(*(tmp_path / name for name in names.split()))
     pairs, problems = find_frames(tmp_path)
-    assert len(pairs) == 1 and len(problems) == 1 and problems[0].startswith(f"{tmp_path}/preview.png: expected")
+    assert len(pairs) == count and len(problems) == bool(problem)
+    assert all(line.startswith(f"{tmp_path}{problem}") for line in problems)
 
 
 def test_an_image_that_differs_only_in_case_from_another_is_reported(tmp_path):
@@ -160,17 +150,6 @@ def test_an_image_that_differs_only_in_case_from_another_is_reported(tmp_path):
     pairs, problems = find_frames(tmp_path)
     assert [clean.name for clean, _ in pairs] == ["GT_SRGB_010.PNG"]
     assert problems == [f"{tmp_path}/GT_SRGB_010.png: GT_SRGB_010.PNG is there too, expected one of them"]
-
-
-def test_a_scene_without_images_is_reported(tmp_path):
-    touch(tmp_path / "0001_GT_RAW_010.MAT")
-    pairs, problems = find_frames(tmp_path)
-    assert pairs == [] and len(problems) == 1 and problems[0].startswith(f"{tmp_path}: no images")
-
-
-def test_hidden_files_are_no_images(tmp_path):
-    touch(*(tmp_path / name for name in ("GT_SRGB_010.PNG", "NOISY_SRGB_010.PNG", "._GT_SRGB_011.PNG")))
-    assert find_frames(tmp_path)[1] == []
 
 
 # --- crops ---

@@ -7,6 +7,7 @@ import pytest
 
 from data.splits import HALVES, choose_scenes, generate_split, published_split, read_list
 from tests.conftest import ROOT
+from tests.refusal import one_line
 
 LOG = logging.getLogger("test_splits")
 # reference.md, section 4: the published test scenes by instance number; sidd.md: scenes of each camera.
@@ -48,11 +49,6 @@ def write_both(folder, train, test, camera="XX"):
 
 def choose(folder, names, camera="XX", **options):
     return choose_scenes(camera, names, folder, log=LOG, **options)
-
-
-def one_line(*words):
-    """A pattern for a message of one line that has all these words in this order."""
-    return "^" + "".join(rf"[^\n]*{re.escape(word)}" for word in words) + r"[^\n]*\Z"
 
 
 # --- the published split ---
