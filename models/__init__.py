@@ -7,7 +7,8 @@ from typing import Any
 _NAMES = {
     "augmentation": ["AddCameraNoise"],
     "blocks": ["ACT_MODES", "INIT_TYPES", "initialise"],
-    "generator": ["NoiseGenerator", "load_neca", "white_noise"],
+    "generator": ["NoiseGenerator", "load_neca"],
+    "image_batch": ["white_noise"],
     "model_denoiser": ["DenoiserModel", "DenoiserOptions"],
     "model_joint": ["CRITICS", "JointModel", "JointOptions", "StepRandomness", "draw_step"],
     "neca": ["Synthesis", "correlate", "synthesize_s", "synthesize_w"],

@@ -17,7 +17,7 @@ from models import (
     synthesize_w,
     white_noise,
 )
-from models.generator import NOISE_BLOCK
+from models.image_batch import NOISE_BLOCK
 from tests.conftest import ROOT
 from tests.tiny import tiny_networks
 from utils.checkpoints import save_checkpoint
