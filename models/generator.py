@@ -16,8 +16,7 @@ from torch import Tensor, nn
 from models.blocks import exact_convolutions
 from models.fast import FastGENet, FastNPNet, fast_ncnet
 from models.image_batch import NOISY_RANGE, ImageBatch, draw_white_noise, image_keys, per_image
-from models.neca import Synthesis
-from models.network_npnet import split_mean
+from models.neca import Synthesis, with_level
 from models.networks import config_of
 from models.pretrained import (
     MissingWeightsError,
@@ -168,27 +167,25 @@ class NoiseGenerator(nn.Module):
         if by_gain:
             assert self.npnet
             levels = noise_levels(self.npnet, clean, strength, partial(self.to_network, dtype=noise.dtype))
-        level_map = torch.empty_like(noise) if self.level_after else None
-        mean_map = None
+        channels, kept = clean.shape[1], torch.empty(0)  # maps for after NCNet
         for window, maps in levels:
-            level, mean = split_mean(maps, clean.shape[1])
-            if level_map is None:
+            level = maps[:, :channels]
+            if self.level_after or maps.shape[1] > channels:
+                if not len(kept):
+                    kept = noise.new_empty(len(noise), maps.shape[1], *noise.shape[2:])
+                kept[(..., *window)] = maps
+            if not self.level_after:
                 noise[(..., *window)] *= level
-            else:
-                level_map[(..., *window)] = level
-            if mean is not None:
-                mean_map = torch.empty_like(noise) if mean_map is None else mean_map
-                mean_map[(..., *window)] = mean
             if "noise_level" in out:
                 out["noise_level"][(..., *window)] = level
         if "sdnu" in out:
-            out["sdnu"].copy_(noise if level_map is None else level_map * noise)
+            out["sdnu"].copy_(noise * kept[:, :channels] if self.level_after else noise)
         to_uint8 = out["fake"].dtype == torch.uint8
         for window, sdnc in correlated_tiles(self.ncnet, noise, self.tile, self.to_network):
-            if level_map is not None:
-                sdnc = sdnc.mul_(level_map[(..., *window)])
-            if mean_map is not None:
-                sdnc = sdnc.add_(mean_map[(..., *window)])
+            if self.level_after:
+                sdnc = with_level(sdnc, kept[(..., *window)].split(channels, dim=1))
+            elif len(kept):
+                sdnc = sdnc + kept[(..., *window)][:, channels:]
             fake = self.to_network(clean[(..., *window)], noise.dtype) + sdnc
             if not torch.isfinite(fake).all():
                 raise ValueError("the networks give noise that is not finite; check their weights (or dtype)")

@@ -11,7 +11,6 @@ from torch import Tensor, nn
 
 from models import losses
 from models.neca import Synthesis, correlated_noise, synthesize_w
-from models.network_npnet import split_mean
 from models.networks import GENERATORS, LETTERS, config_of, network_checkpoint
 from models.optimise import PUBLISHED, Precision, Update, averaged_copy, decayed, ema_update, to_float
 
@@ -163,11 +162,11 @@ class JointModel:
         joint = epoch >= options.joint_start_epoch
         # Synthesise. NCNet needs a gradient only where a loss of this step reaches it.
         gain = self._forward("E", noisy)  # (N, 1, 1, 1)
-        noise_level, mean = split_mean(self._forward("G1", clean, gain), clean.shape[1])  # (N, 3, P, P)
+        maps = self._forward("G1", clean, gain).split(clean.shape[1], dim=1)  # (N, 3, P, P) each
+        noise_level = maps[0]
         sdnu = noise_level * drawn.z
         with torch.set_grad_enabled(adversarial or (joint and not options.separate_train)):
-            sdnc = correlated_noise(partial(self._forward, "G2"), noise_level, drawn.z, self.level_after)
-            sdnc = sdnc if mean is None else sdnc + mean
+            sdnc = correlated_noise(partial(self._forward, "G2"), maps, drawn.z, self.level_after)
         fakes = {"D1": sdnc, "D2": losses.pixel_shuffle_down(sdnu, options.pd_stride, drawn.phase)}
 
         values = {
@@ -182,9 +181,8 @@ class JointModel:
             # gain: the gain is the global noise level, to the same percentage at every ISO.
             values["gain"] = losses.gain_error(gain, noise)
         if options.lambdas["nll"]:
-            # nll: the noise level, and the mean if there is one, make the noisy image likely.
-            middle = clean if mean is None else clean + mean
-            values["nll"] = losses.clipped_gaussian_nll(noisy, middle, noise_level)
+            # nll: the noise level, and the mean, skew and tail if there are, make the noisy image likely.
+            values["nll"] = losses.clipped_nll(clean, noisy, maps)
         if joint:
             # rec: the denoiser restores the clean image from the fake noisy one.
             fake = clean + (sdnc.detach() if options.separate_train else sdnc)

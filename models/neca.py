@@ -3,11 +3,12 @@
 from collections.abc import Callable
 from typing import NamedTuple
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from models.network_ncnet import UNET_STRIDE
-from models.network_npnet import split_mean
+from models.network_npnet import NoiseMaps
 
 Network = Callable[..., Tensor]
 
@@ -43,15 +44,34 @@ def correlate(ncnet: Network, noise: Tensor) -> Tensor:
     return ncnet(padded)[..., :height, :width] + noise
 
 
-def correlated_noise(ncnet: Network, noise_level: Tensor, z: Tensor, level_after: bool = False) -> Tensor:
-    """Make noise of a level from white noise z ~ N(0, 1), (N, C, H, W): NCNet(v) + v of v = noise_level z (paper).
+def correlated_noise(ncnet: Network, maps: NoiseMaps, z: Tensor, level_after: bool = False) -> Tensor:
+    """Make noise from white noise z ~ N(0, 1), (N, C, H, W): NCNet(v) + v of v = level z (paper), plus the mean.
 
-    level_after: noise_level (NCNet(z) + z) in place of it, for networks whose `level` is "after": NCNet mixes channels,
-    so that only after it the levels are those that a likelihood has found for each channel.
+    level_after: see `with_level`; else the maps have no skew.
     """
     if level_after:
-        return noise_level * correlate(ncnet, z)
-    return correlate(ncnet, noise_level * z)
+        return with_level(correlate(ncnet, z), maps)
+    return sum(maps[1:2], correlate(ncnet, maps[0] * z))
+
+
+def with_level(field: Tensor, maps: NoiseMaps) -> Tensor:
+    """Give correlated noise of variance 1 its skew and tail, its level and its mean, (N, C, H, W) each.
+
+    For networks whose `level` is "after": NCNet mixes channels, so that only after it the levels are those that a
+    likelihood has found for each channel.
+    """
+    if len(maps) > 2:
+        field = sinh_arcsinh(field, *maps[2:])
+    return sum(maps[1:2], maps[0] * field)
+
+
+def sinh_arcsinh(field: Tensor, skew: Tensor, tail: Tensor) -> Tensor:
+    """Bend Gaussian noise: sinh(exp(tail) (asinh(field) + skew)); both 0 change nothing.
+
+    Jones and Pewsey, "Sinh-arcsinh distributions" (Biometrika 96, 2009), their epsilon being exp(tail) skew and their
+    delta exp(-tail). The order of values stays, and so, nearly, do the correlations (a Gaussian copula).
+    """
+    return torch.sinh(tail.exp() * (torch.asinh(field) + skew))
 
 
 def filter_noise(z: Tensor, kernel: Tensor) -> Tensor:
@@ -69,15 +89,13 @@ def synthesize_w(
     npnet: Network, ncnet: Network, clean: Tensor, gain: Tensor, z: Tensor, level_after: bool = False
 ) -> Synthesis:
     """NeCA-W: clean (N, C, H, W) in [0, 1], gain (N, 1, 1, 1) from GENet or chosen, z ~ N(0, 1) of clean's shape."""
-    noise_level, mean = split_mean(npnet(clean, gain), clean.shape[1])
-    sdnc = correlated_noise(ncnet, noise_level, z, level_after)
-    if mean is not None:
-        sdnc = sdnc + mean
-    return Synthesis(noise_level, noise_level * z, sdnc, clean + sdnc)
+    maps = npnet(clean, gain).split(clean.shape[1], dim=1)
+    sdnc = correlated_noise(ncnet, maps, z, level_after)
+    return Synthesis(maps[0], maps[0] * z, sdnc, clean + sdnc)
 
 
 def synthesize_s(ncnet: Network, clean: Tensor, noise_level: float, z: Tensor, level_after: bool = False) -> Synthesis:
     """NeCA-S: signal-independent, neighbouring-correlated noise of `noise_level` grey levels; needs no noisy image."""
     level = clean.new_full((1, 1, 1, 1), noise_level / 255)
-    sinc = correlated_noise(ncnet, level, z, level_after)
+    sinc = correlated_noise(ncnet, (level,), z, level_after)
     return Synthesis(level.expand_as(clean), level * z, sinc, clean + sinc)

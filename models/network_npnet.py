@@ -20,23 +20,28 @@ def gain_normalise(features: Tensor, gain: Tensor) -> Tensor:
     return (features - mean) / (std + EPSILON) * gain
 
 
-def square_levels(maps: Tensor, channels: int) -> Tensor:
-    """Square the noise levels among NPNet's last features, not the means: (N, C or 2 C, H, W) -> the same."""
-    if maps.shape[1] == channels:
-        return maps.square()
-    return torch.cat([maps[:, :channels].square(), maps[:, channels:]], 1)
+# Maps of an image's noise, (N, C, H, W) each: level, or level and mean, or level, mean, skew and tail (models.neca).
+NoiseMaps = tuple[Tensor, ...]
+MAPS = (1, 2, 4)  # their possible numbers
 
 
-def split_mean(maps: Tensor, channels: int) -> tuple[Tensor, Tensor | None]:
-    """Take noise levels and means apart, (N, C or 2 C, H, W) -> (N, C, H, W) each; None without means."""
-    return maps[:, :channels], maps[:, channels:] if maps.shape[1] > channels else None
+def square_levels(features: Tensor, channels: int) -> Tensor:
+    """Square the noise levels among NPNet's last features, of C channels for each map: (N, maps C, H, W) -> the same.
+
+    Skew and logarithm of the tail are kept within (-1, 1).
+    """
+    if features.shape[1] == channels:
+        return features.square()
+    level, mean, shape = features.tensor_split((channels, 2 * channels), 1)
+    return torch.cat([level.square(), mean, shape.tanh()], 1)
 
 
 class NPNet(nn.Module):
     """Predict the noise level of every pixel: clean (N, C, H, W) in [0, 1], gain (N, 1, 1, 1) -> (N, C, H, W) >= 0.
 
-    With twice as many channels out as in, a variant of ours, means follow the levels: noise of dark and of bright
-    places has one (-9 grey levels at ISO 10000). It is added to NCNet's noise.
+    Variants of ours: with twice as many channels out as in, means follow the levels: noise of dark and of bright places
+    has one (-9 grey levels at ISO 10000). With four times as many, skews and tails follow them: a phone's tone curve
+    makes noise of middle levels skew (-1) and heavy-tailed.
 
     Source: paper, noise level prediction. As in the published code the last layer's output is squared, where the
     paper's figure adds the gain to it. No activation follows the first convolution (published).
@@ -44,8 +49,9 @@ class NPNet(nn.Module):
 
     def __init__(self, in_nc: int = 3, out_nc: int = 3, nc: int = 96):
         super().__init__()
-        if out_nc not in (in_nc, 2 * in_nc):
-            raise ValueError(f"NPNet with {out_nc} channels out, expected {in_nc}, or {2 * in_nc} with means")
+        if out_nc not in [maps * in_nc for maps in MAPS]:
+            words = f"{in_nc}, {2 * in_nc} with means or {4 * in_nc} with skews and tails, too"
+            raise ValueError(f"NPNet with {out_nc} channels out, expected {words}")
         self.config = {"in_nc": in_nc, "out_nc": out_nc, "nc": nc}
         self.conv1 = conv(in_nc, nc, 7, padding_mode="reflect")
         self.conv2 = conv(nc, nc, 1)
@@ -54,7 +60,7 @@ class NPNet(nn.Module):
         self.conv5 = conv(nc, out_nc, 1)
 
     def forward(self, clean: Tensor, gain: Tensor) -> Tensor:
-        """Predict the noise level of every pixel: (N, C, H, W), (N, 1, 1, 1) -> (N, C, H, W), or with means 2 C."""
+        """Predict the noise level of every pixel: (N, C, H, W), (N, 1, 1, 1) -> (N, C, H, W), or all maps, 2 or 4 C."""
         features = self.conv1(clean)  # (N, nc, H, W)
         for layer in (self.conv2, self.conv3, self.conv4):
             features = F.leaky_relu(gain_normalise(layer(features), gain), 0.01)

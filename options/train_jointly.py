@@ -7,6 +7,7 @@ from models.losses import GAN_MODES
 from models.model_joint import JointOptions
 from models.network_genet import POOL_MODES
 from models.network_ncnet import DOWN_MODES, FINAL_ACTIVATIONS, LEVELS, PADDING_MODES, UNET_STRIDE, UP_MODES
+from models.network_npnet import MAPS
 from models.networks import HALVINGS, LETTERS
 from options.common import Group, Parser, natural_int, non_negative_float, positive_int
 from options.training import add_adam_options, add_data_options, add_precision_options, add_run_options
@@ -77,8 +78,11 @@ def _add_network_options(group: Group) -> None:
             words = f"output channels: {of_images}"
             group.add_argument(f"--{letter}_out_nc", type=int, choices=(3, 1), default=3, help=words)
         if letter == "G1":
-            words = f"{of_images}: noise levels (published); twice as many: also the noise's means, for --lambda_nll"
-            group.add_argument("--G1_out_nc", type=int, choices=(3, 6, 1, 2), default=3, help=words)
+            words = (
+                f"{of_images}: noise levels (published); twice as many: also the noise's means; four times as many: "
+                "also its skews and tails, with --G2_level after; they learn by --lambda_nll"
+            )
+            group.add_argument("--G1_out_nc", type=int, choices=(3, 6, 12, 1, 2, 4), default=3, help=words)
         group.add_argument(f"--{letter}_nc", type=positive_int, default=WIDTHS[letter], help="(first) width")
         if letter in ACTIVATIONS:
             group.add_argument(
@@ -178,9 +182,11 @@ def network_configs(args: argparse.Namespace) -> dict[str, dict]:
     mosaic without `keep_phase`, and for channels that are not the images'.
     """
     for name, value in vars(args).items():
-        fitting = (args.img_channels, 2 * args.img_channels) if name == "G1_out_nc" else (args.img_channels,)
+        fitting = [args.img_channels * maps for maps in (MAPS if name == "G1_out_nc" else (1,))]
         if name.endswith(("_in_nc", "_out_nc")) and name != "E_out_nc" and value not in fitting:
             raise ValueError(f"--{name} {value}: expected that of --img_channels, {args.img_channels}")
+    if args.G1_out_nc == 4 * args.img_channels and args.G2_level == "before":
+        raise ValueError(f"--G1_out_nc {args.G1_out_nc}: skews and tails come after NCNet; add --G2_level after")
     if args.patch_size % UNET_STRIDE:
         raise ValueError(f"--patch_size {args.patch_size}: NCNet needs a multiple of {UNET_STRIDE}")
     if args.G2_mosaic and not args.keep_phase:

@@ -1,13 +1,16 @@
 """The start from measurements, the losses that go with it, and the variants that it is used with."""
 
+import math
+
+import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
 
 from models import NCNet, NoiseGenerator, NPNet, build_networks, synthesize_w
-from models.losses import clipped_gaussian_nll, gain_error
+from models.losses import clipped_nll, gain_error
 from models.measured import start_from_measurements
-from models.neca import correlate, filter_noise
+from models.neca import correlate, filter_noise, sinh_arcsinh, with_level
 from models.noise_models import Images, NecaW
 from tests.tiny import CONFIGS
 
@@ -129,13 +132,47 @@ def test_likelihood_finds_level_and_mean_of_noise_that_was_clipped(clean, mean):
     levels = torch.linspace(0.05, 0.15, 41)
     means = torch.linspace(-0.06, 0.06, 25)
     found = [
-        (clipped_gaussian_nll(noisy, torch.full_like(noisy, clean + m), torch.full_like(noisy, s)).item(), s, m)
+        (clipped_nll(torch.full_like(noisy, clean), noisy, full(noisy, s, m)).item(), s, m)
         for s in levels.tolist()
         for m in means.tolist()
     ]
     _, level, shift = min(found)
     assert level == pytest.approx(0.1, abs=0.004)
     assert shift == pytest.approx(mean, abs=0.006)
+
+
+def full(like: torch.Tensor, *values: float) -> tuple[torch.Tensor, ...]:
+    return tuple(torch.full_like(like, value) for value in values)
+
+
+@pytest.mark.parametrize("clean", [0.02, 0.4, 0.97])
+@pytest.mark.parametrize("shape", [(0.0, 0.0), (-0.5, 0.0), (0.3, 0.4), (-0.8, -0.3)])
+def test_likelihood_of_skew_and_heavy_tailed_noise_is_a_distribution(clean, shape):
+    """Densities between the ends and the masses at them, which have half a grey level, add up to 1."""
+
+    def likelihood(value: float) -> float:
+        one = torch.full((1, 1, 1, 1), value, dtype=torch.float64)
+        return math.exp(-clipped_nll(torch.full_like(one, clean), one, full(one, 0.1, -0.02, *shape)))
+
+    inner = np.linspace(0.5, 254.5, 2001)  # grey levels, in which densities are
+    total = np.trapezoid([likelihood(value / 255) for value in inner], inner)
+    assert total + likelihood(0) + likelihood(1) == pytest.approx(1, abs=1e-3)
+
+
+@pytest.mark.parametrize("shape", [(-0.5, 0.2), (0.3, -0.2)])
+def test_noise_of_a_shape_is_likeliest_under_that_shape(shape):
+    clean = torch.full((1, 1, 200, 200), 0.4)
+    noisy = (clean + with_level(draw(1, 1, 200, 200), full(clean, 0.05, 0.01, *shape))).clamp(0, 1)
+    around = [-0.1, 0, 0.1]
+    found = {
+        (a, b): clipped_nll(clean, noisy, full(clean, 0.05, 0.01, shape[0] + a, shape[1] + b)).item()
+        for a in around
+        for b in around
+    }
+    assert min(found, key=found.__getitem__) == (0, 0)
+    assert (
+        found[0, 0] < clipped_nll(clean, noisy, full(clean, noisy.std().item(), (noisy - clean).mean().item())).item()
+    )
 
 
 @pytest.mark.parametrize("level", [0.002, 0.05])
@@ -150,14 +187,16 @@ VARIANTS = {"E": {"nc": 4, "pool_mode": "inside"}, "G1": {"nc": 4, "out_nc": 6},
 
 
 @torch.no_grad()
-def test_mean_and_level_come_after_ncnet_whatever_the_tile():
-    networks = build_networks(VARIANTS, "kaiming", 0)
+@pytest.mark.parametrize("out_nc", [6, 12])
+def test_shape_level_and_mean_come_after_ncnet_whatever_the_tile(out_nc):
+    networks = build_networks(VARIANTS | {"G1": {"nc": 4, "out_nc": out_nc}}, "kaiming", 0)
     clean, z, gain = torch.rand(1, 3, 90, 120), draw(1, 3, 90, 120), torch.full((1, 1, 1, 1), STD)
     whole = synthesize_w(networks["G1"], networks["G2"], clean, gain, z, level_after=True)
-    level, mean = networks["G1"](clean, gain).split(3, dim=1)
-    assert level.min() >= 0 and mean.min() < 0
+    level, mean, *shape = networks["G1"](clean, gain).split(3, dim=1)
+    assert level.min() >= 0 and mean.min() < 0 and all(-1 < one.min() < one.max() < 1 for one in shape)
     torch.testing.assert_close(whole.sdnu, level * z)
-    torch.testing.assert_close(whole.sdnc, level * correlate(networks["G2"], z) + mean)
+    field = correlate(networks["G2"], z)
+    torch.testing.assert_close(whole.sdnc, level * (sinh_arcsinh(field, *shape) if shape else field) + mean)
     generator = NoiseGenerator(networks, tile=32)
     tiled = generator.synthesize(clean, gain=STD, z=z, maps=True)
     for name in ("noise_level", "sdnu", "sdnc", "fake"):
@@ -192,5 +231,5 @@ def test_gain_of_the_inside_is_that_of_the_whole_network_whatever_the_tile(size)
 
 
 def test_npnet_with_other_numbers_of_channels_is_refused():
-    with pytest.raises(ValueError, match="expected 3, or 6 with means"):
+    with pytest.raises(ValueError, match="expected 3, 6 with means or 12 with"):
         NPNet(out_nc=4)
