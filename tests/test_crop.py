@@ -423,17 +423,13 @@ def test_a_target_made_with_other_settings_is_an_error_that_names_the_option(roo
     assert files(root / "target") == before
 
 
-def test_a_damaged_record_is_an_error_that_names_it(root):
+@pytest.mark.parametrize(
+    "spoil, words", [(lambda path: path.write_text("[]"), "crop.json: damaged"), (Path.unlink, "no crop.json")]
+)
+def test_crops_whose_record_is_damaged_or_gone_are_never_taken_for_ours(root, spoil, words):
     run(root)
-    (root / "target" / "crop.json").write_text("[]")
-    with pytest.raises(ValueError, match=one_line("crop.json: ", "damaged", "--target")):
-        run(root)
-
-
-def test_scenes_without_a_record_are_never_taken_for_crops(root):
-    run(root)
-    (root / "target" / "crop.json").unlink()
-    with pytest.raises(ValueError, match=one_line(str(root / "target"), "no crop.json", "--target")):
+    spoil(root / "target" / "crop.json")
+    with pytest.raises(ValueError, match=one_line(str(root / "target"), words, "--target")):
         run(root)
 
 

@@ -42,6 +42,8 @@ def test_all_models_are_evaluated_on_every_test_image_and_draw(root):
     for model in models:
         draws = 1 if model == "real" else 2
         assert sum(row["model"] == model for row in rows) == 4 * draws  # two scenes of two frames
+    one, other = [row for row in rows if row["model"] == "NeCA-W"][:2]
+    assert one["image"] == other["image"] and one["draw"] != other["draw"] and one["kld_exact"] != other["kld_exact"]
     assert {row["image"].split("_")[0] for row in rows} == {"0005", "0006"}
     assert all(np.isfinite(float(row[metric])) for row in rows for metric in METRICS)
 
@@ -51,6 +53,8 @@ def test_results_are_written_for_people_and_for_programs(root, capsys):
     pictures = {"scores", "noises", "autocorrelation", "phases", "spectra", "noise_levels", "histograms"}
     files = {f"{name}.png" for name in pictures} | {"report.md", "report.html", "results.csv", "results.json"}
     assert {path.name for path in (root / "out").iterdir()} == files
+    assert all(skimage.io.imread(path).shape[2] == 3 for path in (root / "out").glob("*.png"))
+    assert (root / "out" / "report.html").read_text().count("data:image/png;base64,") == len(pictures)
     report = (root / "out" / "report.md").read_text()
     for text in (*JUDGED, "ISO 800", "ISO 3200", "split test", "random model: 1", "noises.png"):
         assert text in report, text
@@ -62,24 +66,12 @@ def test_results_are_written_for_people_and_for_programs(root, capsys):
     assert "NeCA-W" in capsys.readouterr().out
 
 
-def test_report_pages_show_the_same_pictures(root):
-    evaluate(root, "--models", "AWGN-image", "--html")
-    page = (root / "out" / "report.html").read_text()
-    assert page.count("data:image/png;base64,") == 7
-
-
 def test_same_seed_gives_the_same_rows_whatever_the_workers(root):
     first = evaluate(root, "--draws", "2", "--num_workers", "0")
     assert evaluate(root, "--draws", "2", "--num_workers", "3") == first
     other = evaluate(root, "--draws", "2", "--seed", "1")
     assert [row["model"] for row in other] == [row["model"] for row in first]
     assert other != first
-
-
-def test_draws_differ(root):
-    rows = evaluate(root, "--draws", "2", "--models", "NeCA-W")
-    assert rows[0]["image"] == rows[1]["image"] and rows[0]["draw"] != rows[1]["draw"]
-    assert rows[0]["kld_exact"] != rows[1]["kld_exact"]
 
 
 def test_truth_scores_alike_in_all_its_guises_and_better_than_a_wrong_std(root):
@@ -274,12 +266,6 @@ def test_bad_options_are_named_and_nothing_is_written(root, more, message):
     assert not list((root / "out").glob("*")) if (root / "out").exists() else True
 
 
-def test_listed_scene_that_is_absent_is_named(root):
-    (root / "lists" / f"{CAMERA}_test.txt").write_text("0099_001_ZZ_00800_00100_5500_N\n")
-    with pytest.raises(ValueError, match="0099_001_ZZ"):
-        evaluate(root)
-
-
 def test_neca_s_takes_the_true_std_or_the_level_that_was_asked_for(root):
     by_iso = {row["iso"]: row for row in evaluate(root, "--models", "NeCA-S")}
     for iso, std in STD.items():
@@ -287,9 +273,3 @@ def test_neca_s_takes_the_true_std_or_the_level_that_was_asked_for(root):
         assert float(by_iso[str(iso)]["std"]) == pytest.approx(float(found[str(iso)]["std"]), rel=0.02)
         other = next(level for level in STD if level != iso)
         assert float(by_iso[str(other)]["std"]) != pytest.approx(float(found[str(other)]["std"]), rel=0.2)
-
-
-def test_panel_and_charts_can_be_opened_by_others(root):
-    evaluate(root, "--models", "AWGN-image")
-    for path in (root / "out").glob("*.png"):
-        assert skimage.io.imread(path).shape[2] == 3

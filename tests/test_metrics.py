@@ -244,29 +244,19 @@ def test_wrong_pair_of_noises_is_refused(name, real, fake, message):
         getattr(metrics, name)(real, fake)
 
 
-def test_unclipped_fake_is_refused_where_the_definition_wants_a_clipped_one():
-    with pytest.raises(ValueError, match="clipped"):
-        metrics.kld_naflow(REAL, FLOAT_FAKE * 100)
-
-
-@pytest.mark.parametrize("clean", [IMAGE / 255, IMAGE[:-1]])
-def test_nlf_refuses_a_clean_image_that_does_not_fit(clean):
-    with pytest.raises(ValueError, match="clean image"):
-        metrics.nlf(REAL, FAKE, clean)
-
-
-@pytest.mark.parametrize("small", [IMAGE[:10], IMAGE[..., 0]])
-def test_ssim_refuses_what_its_window_does_not_fit_into(small):
-    with pytest.raises(ValueError, match="11 pixels"):
-        ssim(small, small)
-
-
-@pytest.mark.parametrize("wrong", [IMAGE[:-1], IMAGE.astype(np.float32)])
-def test_wrong_images_are_refused(wrong):
-    with pytest.raises(ValueError, match=r"shape|uint8"):
-        noise_of(wrong, IMAGE)
-
-
-def test_image_smaller_than_the_lags_is_refused():
-    with pytest.raises(ValueError, match="lag 4"):
-        autocorrelation(REAL[:4])
+@pytest.mark.parametrize(
+    "metric, given, message",
+    [
+        (metrics.kld_naflow, (REAL, FLOAT_FAKE * 100), "clipped"),
+        (metrics.nlf, (REAL, FAKE, IMAGE / 255), "clean image"),
+        (metrics.nlf, (REAL, FAKE, IMAGE[:-1]), "clean image"),
+        (ssim, (IMAGE[:10], IMAGE[:10]), "11 pixels"),
+        (ssim, (IMAGE[..., 0], IMAGE[..., 0]), "11 pixels"),
+        (noise_of, (IMAGE[:-1], IMAGE), r"shape|uint8"),
+        (noise_of, (IMAGE.astype(np.float32), IMAGE), r"shape|uint8"),
+        (autocorrelation, (REAL[:4],), "lag 4"),
+    ],
+)
+def test_what_a_metric_is_not_defined_for_is_refused(metric, given, message):
+    with pytest.raises(ValueError, match=message):
+        metric(*given)

@@ -94,14 +94,10 @@ def test_nothing_is_ranked_by_the_divergences_that_drop_bins(rows_with_a_fake_wi
     assert best_models(summary, "kld") == best_models(summary, "kld_naflow") == []
 
 
-def test_floor_is_no_competitor():
-    rows = [row("real", "s/a", acf=0.0), row("m", "s/a", acf=0.5)]
-    assert best_models(summarise(rows), "acf") == ["m"]
-
-
-def test_std_is_best_at_one():
-    rows = [row("low", "s/a", std=0.8), row("near", "s/a", std=1.1)]
-    assert best_models(summarise(rows), "std") == ["near"]
+@pytest.mark.parametrize("metric, values", [("acf", {"real": 0.0, "m": 0.5}), ("std", {"low": 0.8, "m": 1.1})])
+def test_floor_is_no_competitor_and_std_is_best_at_one(metric, values):
+    rows = [row(name, "s/a", **{metric: value}) for name, value in values.items()]
+    assert best_models(summarise(rows), metric) == ["m"]
 
 
 def test_difference_is_paired_and_its_interval_that_of_resampled_scenes():

@@ -93,33 +93,25 @@ def test_limited_number_is_spread_evenly_over_all_pieces(tmp_path):
     assert chosen == [everything[position] for position in positions]
 
 
-def test_image_without_its_partner_is_named(tmp_path):
-    write_frames(tmp_path / SCENE, (64, 64))
-    (tmp_path / SCENE / "0001_GT_SRGB_011.PNG").unlink()
-    with pytest.raises(ValueError, match=r"0001_NOISY_SRGB_011\.PNG: unpaired"):
-        find_pairs([tmp_path / SCENE])
-
-
-def test_truncated_image_is_named_before_anything_is_decoded(tmp_path):
-    write_frames(tmp_path / SCENE, (64, 64))
-    path = tmp_path / SCENE / "0001_NOISY_SRGB_011.PNG"
-    path.write_bytes(path.read_bytes()[:-20])
-    with pytest.raises(ValueError, match=r"0001_NOISY_SRGB_011\.PNG: not a readable image"):
-        find_pairs([tmp_path / SCENE])
-
-
-@pytest.mark.parametrize("shape", [(8, 64), (64, 15)])
-def test_image_too_small_for_the_metrics_is_named(tmp_path, shape):
-    write_frames(tmp_path / SCENE, shape)
-    with pytest.raises(ValueError, match=r"0001_NOISY_SRGB_010\.PNG: .* expected at least 16 a side"):
-        find_pairs([tmp_path / SCENE])
-
-
-def test_header_that_was_damaged_is_told_without_believing_it(tmp_path):
-    write_frames(tmp_path / SCENE, (64, 64))
-    path = tmp_path / SCENE / "0001_NOISY_SRGB_010.PNG"
+def change_header(path):
     content = bytearray(path.read_bytes())
     content[17] = 64  # millions of pixels wide, were it true
     path.write_bytes(content)
-    with pytest.raises(ValueError, match="not a readable image"):
+
+
+@pytest.mark.parametrize(
+    "shape, harm, message",
+    [
+        ((64, 64), lambda clean, noisy: clean.unlink(), "unpaired"),
+        ((64, 64), lambda clean, noisy: noisy.write_bytes(noisy.read_bytes()[:-20]), "not a readable image"),
+        ((64, 64), lambda clean, noisy: change_header(noisy), "not a readable image"),
+        ((8, 64), lambda clean, noisy: None, ".* expected at least 16 a side"),
+        ((64, 15), lambda clean, noisy: None, ".* expected at least 16 a side"),
+    ],
+    ids=["without its partner", "truncated", "damaged header", "low", "narrow"],
+)
+def test_bad_image_is_named_before_anything_is_decoded(tmp_path, shape, harm, message):
+    write_frames(tmp_path / SCENE, shape, ["011"])
+    harm(*(tmp_path / SCENE / f"0001_{kind}_SRGB_011.PNG" for kind in ("GT", "NOISY")))
+    with pytest.raises(ValueError, match=rf"0001_NOISY_SRGB_011\.PNG: {message}"):
         find_pairs([tmp_path / SCENE])

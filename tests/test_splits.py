@@ -232,14 +232,11 @@ def test_blank_lines_and_white_space_are_ignored(tmp_path):
         (f"{name(1)}\n\n{name(1)}\n".encode(), ["list.txt, line 3:", name(1), "line 1"]),
         (f"{name(1)}\nholiday\n".encode(), ["list.txt, line 2: holiday"]),
         (b"\xff\xfe\x00\x81", ["list.txt: not a text file"]),
+        (None, ["list.txt: cannot be read"]),
     ],
 )
 def test_a_bad_list_is_an_error_that_names_the_file_and_the_line(tmp_path, content, words):
-    (tmp_path / "list.txt").write_bytes(content)
+    if content is not None:
+        (tmp_path / "list.txt").write_bytes(content)
     with pytest.raises(ValueError, match=one_line(*words)):
         read_list(tmp_path / "list.txt")
-
-
-def test_a_missing_list_is_an_error_that_names_it(tmp_path):
-    with pytest.raises(ValueError, match=one_line("absent.txt: cannot be read")):
-        read_list(tmp_path / "absent.txt")
