@@ -24,7 +24,7 @@ from filelock import FileLock, Timeout
 from tqdm import tqdm
 
 from data.pairs import ImagePair, Reader, by_file, read_files
-from utils.files import atomic_path, remove_leftovers
+from utils.files import atomic_path, make_folder, remove_leftovers
 from utils.workers import in_threads
 
 BAND = 64  # rows that are interleaved at a time: they stay in the processor's cache
@@ -126,7 +126,7 @@ def _build(folder: Path, scenes: list[CachedScene], num_workers: int, log: loggi
     """Decode scenes of one data set into its folder, which no other process builds in at that time."""
     if not folder.exists():
         _check_room(folder, scenes)
-    folder.mkdir(parents=True, exist_ok=True)
+    make_folder(folder)
     lock = FileLock(folder / ".lock")
     try:
         lock.acquire(timeout=0)

@@ -5,6 +5,7 @@ what it was begun with.
 """
 
 import contextlib
+import glob
 import hashlib
 import logging
 import os
@@ -18,7 +19,16 @@ from tqdm import tqdm
 from data.benchmarks.dnd import Box, Dnd, cut, read_dnd_crop, read_image, write_dnd_bundle, write_dnd_crop
 from data.benchmarks.sidd import write_kaggle_csv, write_sidd_mat
 from evaluation.denoisers import Denoiser, denoise_checked
-from utils.files import atomic_path, claim_folder, claim_record, lock_folder, remove_leftovers, sha256_of
+from utils.files import (
+    atomic_path,
+    claim_folder,
+    claim_record,
+    lock_folder,
+    make_folder,
+    remove_leftovers,
+    replace_file,
+    sha256_of,
+)
 from utils.image import to_uint8
 from utils.workers import in_threads
 
@@ -54,6 +64,8 @@ class BlockSubmission:
         settings = _settings(benchmark, sha256_of([source]), denoiser)
         claim_folder(product.parent)
         claim_record(product.parent, f"{product.name}.json", settings, results=[product, *self.parts])
+        for path in product.parent.glob(f".{glob.escape(product.name)}.*.tmp.json"):  # of a record cut short by a kill
+            path.unlink()
 
     def make(self, num_workers: int, log: logging.Logger) -> None:
         """Denoise what is missing, with threads for classic methods, and write the product if it is not there.
@@ -62,11 +74,11 @@ class BlockSubmission:
             ValueError: the denoiser gives NaN, or another process is at work.
         """
         if not self.product.is_file():
-            self.work.mkdir(exist_ok=True)
+            make_folder(self.work)
             with _locked(self.work):
                 images = self._denoise(num_workers, log)
                 self.write(self.work / self.product.name, images)  # which gets its own name only when it is checked
-                os.replace(self.work / self.product.name, self.product)
+                replace_file(self.work / self.product.name, self.product)
         for path in (*self.parts, self.work / ".lock"):
             path.unlink(missing_ok=True)
         with contextlib.suppress(OSError):  # something of the user's is in it, or it is not there

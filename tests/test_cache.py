@@ -214,7 +214,7 @@ def test_disk_that_fills_up_is_named_and_nothing_half_written_stays(data, tmp_pa
         raise OSError(28, "No space left on device")
 
     with monkeypatch.context() as patched:
-        patched.setattr("os.fsync", full)
+        patched.setattr("utils.files.flush_file", full)
         with pytest.raises(ValueError, match=r"\.npy: the cache cannot be written \(No space left"):
             open_set(data, tmp_path / "cache")
     assert {path.name for path in (tmp_path / "cache").glob("*/*")} <= {".lock"}

@@ -44,6 +44,15 @@ def test_content_is_on_the_disk_before_the_name_and_the_name_before_anything_els
     assert done == ["file", "rename", "folder"]
 
 
+@pytest.mark.skipif(os.name != "posix", reason="Windows flushes no folders")
+def test_names_of_new_folders_are_on_the_disk_before_what_is_in_them(tmp_path, monkeypatch):
+    flushed = []
+    monkeypatch.setattr("utils.files._flush_names", lambda folder: flushed.append(folder.relative_to(tmp_path)))
+    write_text(tmp_path / "a" / "b" / "c.txt", "new")
+    assert sorted(map(str, flushed[:2])) == [".", "a"]
+    assert str(flushed[-1]) == "a/b"
+
+
 def test_leftovers_of_a_kill_are_removed_and_other_hidden_files_are_not(tmp_path):
     (tmp_path / "deep").mkdir()
     with atomic_path(tmp_path / "deep" / "a.png") as temporary:

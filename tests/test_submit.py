@@ -156,6 +156,14 @@ def test_damaged_part_of_an_interrupted_submission_is_denoised_again(blocks, tmp
     assert not work.exists()
 
 
+def test_leftover_of_a_kill_while_the_record_was_written_is_removed(blocks, tmp_path):
+    (tmp_path / "out").mkdir()
+    for name in (".S.csv.123.tmp.json", ".T.csv.123.tmp.json"):
+        (tmp_path / "out" / name).write_bytes(b"")
+    submit_blocks(tmp_path)
+    assert sorted(contents(tmp_path / "out")) == [".T.csv.123.tmp.json", "S.csv", "S.csv.json"]
+
+
 def test_kill_before_the_parts_are_removed_is_made_good(blocks, tmp_path):
     submit_blocks(tmp_path)
     work = tmp_path / "out" / "S.csv.work"

@@ -232,6 +232,37 @@ def test_run_that_starts_over_does_not_keep_the_best_of_another(root):
     assert best(root)["score"] > 0
 
 
+def test_bytes_of_checkpoints_do_not_depend_on_the_process_that_writes_them(tmp_path, monkeypatch):
+    written = []
+    for process in (1, 22222):
+        monkeypatch.setattr(os, "getpid", lambda: process)  # noqa: B023
+        checkpoints.save_checkpoint(tmp_path / "a.pth", {"epoch": 1, "weights": torch.ones(3)})
+        written.append((tmp_path / "a.pth").read_bytes())
+    assert written[0] == written[1]
+
+
+def test_old_checkpoints_that_a_kill_has_spared_are_removed_by_the_next_run(root):
+    words = ("--keep_checkpoints", "1", "--test_epoch", "1", "--epochs", "2")
+    train(root, *words)
+    spared = models(root) / "checkpoint_E_00000001.pth"
+    spared.write_bytes((models(root) / "checkpoint_E_00000002.pth").read_bytes())
+    train(root, *words)
+    assert not spared.exists()
+
+
+def test_rows_of_the_log_are_on_the_disk_before_the_state_that_resumes_after_them(root, monkeypatch):
+    flushed, save = [], checkpoints.save_checkpoint
+    monkeypatch.setattr("utils.run.flush_file", lambda path: flushed.append(path.read_text().count('"train"')))
+    monkeypatch.setattr("utils.run.save_checkpoint", lambda path, content: (_saved(path, flushed), save(path, content)))
+    train(root, "--test_epoch", "1", "--epochs", "2")
+    assert flushed == [2, 4]
+
+
+def _saved(path, flushed) -> None:
+    if path.name.startswith("training_state_"):
+        assert flushed[-1] == int(path.stem[-10:])
+
+
 class Killed(BaseException):
     """Stands for a kill: no handler of ours catches it."""
 

@@ -33,7 +33,8 @@ def save_checkpoint(path: str | Path, content: dict[str, Any]) -> None:
                 weights = {name: tensor.contiguous() for name, tensor in content["model_state_dict"].items()}
                 save_file(weights, temporary, {METADATA: json.dumps(values)})
             else:
-                torch.save(content, temporary)
+                with open(temporary, "wb") as file:  # given a name, torch.save would write that into the file
+                    torch.save(content, file)
     except RuntimeError as error:  # what PyTorch's own file writer raises on a full disk
         raise OSError(f"{path}: cannot be written, is the disk full? ({str(error).splitlines()[0]})") from None
 

@@ -26,22 +26,42 @@ def atomic_path(path: str | Path, flush: bool = True) -> Iterator[Path]:
     cut off the end.
     """
     path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
+    make_folder(path.parent)
     temporary = path.with_name(f".{path.stem}.{os.getpid()}.tmp{path.suffix}")
     try:
         yield temporary
         if flush:
-            with open(temporary, "rb+") as file:
-                os.fsync(file.fileno())
-        os.replace(temporary, path)
-        if flush:
-            _flush_names(path.parent)
+            flush_file(temporary)
+            replace_file(temporary, path)
+        else:
+            os.replace(temporary, path)
     except OSError as error:
         if error.filename is None and error.errno:  # a write that failed, on a full disk for instance
             raise OSError(error.errno, error.strerror, str(path)) from None
         raise
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def make_folder(folder: str | Path) -> None:
+    """Make a folder, and those around it that are missing, so that a power cut does not take them and all in them."""
+    folder = Path(folder)
+    missing = [each for each in (folder, *folder.parents) if not each.exists()]
+    folder.mkdir(parents=True, exist_ok=True)
+    for each in missing:
+        _flush_names(each.parent)
+
+
+def flush_file(path: str | Path) -> None:
+    """Let what has been written to a file survive a power cut."""
+    with open(path, "rb+") as file:
+        os.fsync(file.fileno())
+
+
+def replace_file(source: Path, target: Path) -> None:
+    """Rename a file, in place of any other, and let its new name survive a power cut."""
+    os.replace(source, target)
+    _flush_names(target.parent)
 
 
 def _flush_names(folder: Path) -> None:
@@ -97,7 +117,7 @@ def claim_file(path: str | Path) -> None:
 def claim_folder(folder: str | Path) -> None:
     """Make a folder for results, before the work begins. Raise ValueError if it cannot be written."""
     try:
-        Path(folder).mkdir(parents=True, exist_ok=True)
+        make_folder(folder)
         tempfile.TemporaryFile(dir=folder).close()
     except OSError as error:
         raise ValueError(f"{folder}: cannot be written ({error.strerror})") from None

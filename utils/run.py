@@ -5,6 +5,7 @@ import logging
 import math
 import shutil
 import sys
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ from utils.distributed import is_main
 from utils.files import (
     claim_folder,
     claim_record,
+    flush_file,
     lock_folder,
     remove_leftovers,
     write_json,
@@ -101,6 +103,9 @@ class NullRun:
     def save(self, networks: Files, state: dict[str, Any], step: int, epoch: int, keep: int) -> None:
         """Do nothing."""
 
+    def remove_old(self, networks: Iterable[str], keep: int) -> None:
+        """Do nothing."""
+
     def newest_state(self) -> tuple[Path, dict[str, Any]] | None:
         """Return None."""
         return None
@@ -159,9 +164,8 @@ class Run(NullRun):
         """Drop what a killed run has recorded beyond `step`, where this one continues."""
         if not has_state(self.folder):
             shutil.rmtree(self.models / "best", ignore_errors=True)  # of a run whose states somebody has deleted
-        if self._metrics_file.exists():
-            kept = [json.dumps(row) + "\n" for row in self._rows() if row["step"] <= step]
-            write_text(self._metrics_file, "".join(kept))
+        kept = [json.dumps(row) + "\n" for row in self._rows() if row["step"] <= step]
+        write_text(self._metrics_file, "".join(kept))
         if self._tensorboard_folder:
             try:
                 from torch.utils.tensorboard import SummaryWriter
@@ -245,8 +249,12 @@ class Run(NullRun):
                     raise ValueError(f"weights {key} of {name} are not finite at step {step}; nothing was saved")
         for name, content in networks.items():
             save_checkpoint(self.models / f"{name}_{epoch:08d}.pth", content | {"step": step})
+        flush_file(self._metrics_file)  # a run that resumes from this state does not make its rows again
         save_checkpoint(self.models / f"{STATE_PREFIX}{step:010d}.pth", {"step": step, "model": state})
-        # Only now, so that a kill in between leaves a whole set of files.
+        self.remove_old(networks, keep)  # only now, so that a kill in between leaves a whole set of files
+
+    def remove_old(self, networks: Iterable[str], keep: int) -> None:
+        """Remove all but the newest files of these networks and the newest training states, as `save` does."""
         for name in networks:
             _remove_all_but_newest((self.models / name).parent, f"{Path(name).name}_", keep)
         _remove_all_but_newest(self.models, STATE_PREFIX, KEPT_STATES)

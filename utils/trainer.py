@@ -123,6 +123,7 @@ def train(
     step = resumed or begin
     if resumed:
         run.log.info("resuming after step %d", step)
+        run.remove_old(model.network_files(schedule.epoch(step)), schedule.keep_checkpoints)  # what a kill has spared
     run.begin(step)
     window = LossWindow()
     if resumed and schedule.tests_at(step) and not run.recorded("test", step):  # stopped before or in a test
