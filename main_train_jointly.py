@@ -18,7 +18,7 @@ from models.pretrained import begin_from, require_unmixed
 from options.train_jointly import MEASURED, joint_options, network_configs, train_jointly_parser
 from options.training import batch_settings, fixed_options, precision_of, schedule_options
 from synthesis.gains import write_run_banks
-from synthesis.start import measured_start
+from synthesis.start import FIT_ONLY, measured_start
 from utils.command import blame, keep_freed_memory, run_command
 from utils.distributed import is_main, launch, main_first, rank, share_of, world_size
 from utils.run import Best, has_state, open_run, terminal_log
@@ -57,7 +57,8 @@ def train_camera(args: argparse.Namespace, fixed: dict, device: torch.device) ->
             if args.keep_phase:
                 train_pairs = placed(train_pairs, [*scenes[0], *scenes[1]], args.num_workers)
         with blame("--batch_size"):
-            schedule = Schedule(steps_per_epoch(len(train_pairs), args.batch_size), **schedule_options(args))
+            drawn = 1 if args.steps == 0 else args.batch_size  # a start without steps takes any number of images
+            schedule = Schedule(steps_per_epoch(len(train_pairs), drawn), **schedule_options(args))
 
     # Model.
     is_measured = args.init_type == MEASURED
@@ -94,7 +95,9 @@ def train_camera(args: argparse.Namespace, fixed: dict, device: torch.device) ->
     # Train.
     if is_measured and args.train and begin_epoch is None and not has_state(folder):
         with blame("--train_img_dir, --init_type, --G2_nc, --G2_act_mode or --G2_final_act"):
-            measured_start(data.reader, networks, args.patch_size, args.num_workers)
+            measured_start(data.reader, networks, args.num_workers)
+        if args.steps == 0:
+            log.info(FIT_ONLY)
     model = JointModel(networks, options, args.seed, device, precision_of(args), rank(), world_size())
     batches_after = partial(data.batches_after, last_step=schedule.last_step, device=device, share=share)
     test = partial(measure_joint, model, data.test_images, args.seed, with_plots=args.use_tb)

@@ -1,57 +1,153 @@
 """A start from measurements: networks that make nearly the right noise before any training.
 
-GENet becomes a meter of noise, NCNet the filter of the measured correlation, NPNet the mean noise level everywhere.
-Only weights are set: the networks, their forward passes and their files are the published ones.
+GENet becomes a meter of noise, NPNet the fitted noise level (and mean) of each intensity at each gain, NCNet the filter
+of the measured correlation. Only weights are set, the last layers of the first two by least squares: the networks,
+their forward passes and their files are the published ones.
 """
 
-import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from models.losses import global_noise_level
+from models.fitting import Fit
+from models.losses import LEAST_LEVEL, global_noise_level
 from models.network_genet import GENet
 from models.network_ncnet import NCNet
 from models.network_npnet import NPNet
 
 KERNEL = 7  # pixels a side, of NCNet's first convolution
 CONTRAST = 8  # of GENet's first filters: they see the noise in the first place, not the shift of a bias
-SMALL = {"NPNet": 0.1, "NCNet": 0.02}  # what is left of the random weights of the last layers
+NCNET_HEAD = 0.02  # what is left of the random weights of NCNet's last layer
+NEIGHBOURS = 0.02  # and of NPNet's first filters beside their middle: a pixel's noise follows its own colour
+FACTORS = (0.5, 0.7, 1, 1.4, 2)  # by which the images' noise is scaled, for gains that none of them has
+CHART = 48  # pixels a side to which images are thinned out for NPNet
+# Darker, brighter, in other colours, and without: what a few images do not show, the fitted levels know.
+OTHER_CONTENTS = (
+    lambda clean: 0.4 * clean,
+    lambda clean: 0.5 + 0.5 * clean,
+    lambda clean: clean.flip(1),
+    lambda clean: clean.mean(1, keepdim=True).expand_as(clean),
+)
+RIDGE = 1e-3  # of least squares, on features of mean square 1: with less, training at rates of 3e-3 diverged on T3
+
+Pair = tuple[Tensor, Tensor]  # clean and noisy image, (1, C, H, W) in [0, 1]
 
 
 @torch.no_grad()
-def start_from_measurements(networks: Mapping[str, Any], kernel: Tensor, clean: Tensor, noisy: Tensor) -> None:
+def start_from_measurements(networks: Mapping[str, Any], fit: Fit, pairs: Sequence[Pair]) -> None:
     """Set the weights of E, G1 and G2, which were initialised at random, in place.
 
-    kernel: (C, C, K, K) of `models.noise_statistics.colouring_kernel`, K odd and at least 7, or (4 C, 4 C, K, K) by
-    position in the mosaic for an NCNet with `mosaic`; clean, noisy: (N, C, P, P) in [0, 1], patches of the training
-    images on which the meter is set. Raises ValueError for an NCNet that cannot be set so.
+    fit: the noise of the training images; pairs: some of them, of any size, for their gains and colours. An NCNet with
+    `mosaic` gets the filter by position in the mosaic. Raises ValueError for an NCNet that cannot be set so.
     """
-    noise = noisy - clean
-    _set_meter(networks["E"], noisy, noise)
-    _set_level(networks["G1"], noise)
     if networks["G2"].mosaic is None:
-        _set_filter(networks["G2"], kernel)
+        _set_filter(networks["G2"], fit.kernel)
     else:
-        _set_mosaic(networks["G2"], kernel)
+        _set_mosaic(networks["G2"], fit.phase_kernel)
+    _set_meter(networks["E"], pairs)
+    _set_levels(networks["G1"], fit, pairs)
 
 
-def _set_meter(genet: GENet, noisy: Tensor, noise: Tensor) -> None:
-    """Let GENet add up what high-pass filters see, on the scale of the noise's standard deviation."""
+def _set_meter(genet: GENet, pairs: Sequence[Pair]) -> None:
+    """Let GENet add up what high-pass filters see, so that it comes nearest to the noise's standard deviation."""
     first, head = _conv(genet, "model.0.0"), _conv(genet, "linear.0.0")
     first.weight.sub_(first.weight.mean((2, 3), keepdim=True)).mul_(CONTRAST)  # blind to brightness
     head.weight.abs_()
-    head.weight.mul_(global_noise_level(noise).mean() / genet(noisy).mean())
+    scaled = [(clean, _to_8_bit(clean + factor * (noisy - clean))) for clean, noisy in pairs for factor in FACTORS]
+    levels = [global_noise_level(noisy - clean).clamp_min(LEAST_LEVEL).view(1, 1) for clean, noisy in scaled]
+    seen = [_input_of(head, genet, noisy).flatten(1).T for _, noisy in scaled]  # (nc, 1) each
+    head.weight.mul_(torch.stack(levels).mean() / (head.weight.flatten(1) @ torch.cat(seen, 1)).mean())
+    _fit_head(head, ((features, level, level**-2) for features, level in zip(seen, levels)))
 
 
-def _set_level(npnet: NPNet, noise: Tensor) -> None:
-    """Let NPNet, whose output is squared, begin near the mean noise level of all images."""
-    npnet.conv5.weight.mul_(SMALL["NPNet"])
-    bias = npnet.conv5.bias
-    assert bias is not None
-    bias[: noise.shape[1]] = math.sqrt(global_noise_level(noise).mean())
+def _set_levels(npnet: NPNet, fit: Fit, pairs: Sequence[Pair]) -> None:
+    """Let NPNet's last layer make the fitted levels, whose root it gives, and means of random features.
+
+    The features are kinks at random colours, and at gains about the images' own.
+    """
+    draw = torch.Generator().manual_seed(0)
+    usual = torch.cat([global_noise_level(noisy - clean) for clean, noisy in pairs]).log().mean().exp()
+    colours = torch.randn(npnet.conv1.weight.shape[:2], generator=draw)
+    npnet.conv1.weight.mul_(NEIGHBOURS)[:, :, 3, 3] = colours
+    for layer, size in ((npnet.conv2, 0.5), (npnet.conv3, 2 * usual), (npnet.conv4, 2 * usual)):
+        _bias(layer).copy_(size * torch.randn(layer.out_channels, generator=draw))
+    _bias(npnet.conv1).copy_(-(colours * torch.rand(colours.shape, generator=draw)).sum(1))
+    npnet.conv5.weight.zero_()
+    _fit_head(npnet.conv5, _level_samples(npnet, fit, pairs, draw))
+
+
+def _level_samples(
+    npnet: NPNet, fit: Fit, pairs: Sequence[Pair], draw: torch.Generator
+) -> Iterable[tuple[Tensor, Tensor, Tensor]]:
+    """Yield features, root of the level, mean, no skew and no tail, and weights for `_fit_head`.
+
+    Errors of level and mean count relative to the level.
+    """
+    for clean, noisy in pairs:
+        thinned = clean[..., :: -(-clean.shape[2] // CHART), :: -(-clean.shape[3] // CHART)]
+        strength = global_noise_level(noisy - clean) / _gain(thinned, *_levels(fit, thinned), draw)
+        for factor in FACTORS:
+            for content in (thinned, *(change(thinned) for change in OTHER_CONTENTS)):
+                level, mean = (strength * factor * table for table in _levels(fit, content))
+                features = _input_of(npnet.conv5, npnet, content, _gain(content, level, mean, draw))
+                level, mean = level.clamp_min(LEAST_LEVEL)[0].flatten(1), mean[0].flatten(1)
+                wanted = torch.cat([level.sqrt(), mean, torch.zeros_like(level), torch.zeros_like(level)])
+                weights = torch.cat([1 / level, level**-2, torch.ones_like(level), torch.ones_like(level)])
+                rows = slice(npnet.conv5.out_channels)
+                yield features[0].flatten(1), wanted[rows], weights[rows]
+
+
+def _levels(fit: Fit, clean: Tensor) -> Pair:
+    """Look up fitted level and mean, (1, C, H, W)."""
+    index = (255 * clean[0]).round().long().flatten(1)
+    return fit.level_std.gather(1, index).view_as(clean), fit.level_mean.gather(1, index).view_as(clean)
+
+
+def _gain(clean: Tensor, level: Tensor, mean: Tensor, draw: torch.Generator) -> Tensor:
+    """Measure the gain that noise of a level has on an image: (1, 1, 1, 1)."""
+    noisy = _to_8_bit(clean + mean + level * torch.randn(clean.shape, generator=draw))
+    return global_noise_level(noisy - clean).clamp_min(LEAST_LEVEL)
+
+
+def _to_8_bit(image: Tensor) -> Tensor:
+    return (255 * image.clamp(0, 1)).round() / 255
+
+
+def _fit_head(head: nn.Conv2d, samples: Iterable[tuple[Tensor, Tensor, Tensor]]) -> None:
+    """Set a 1x1 convolution by least squares, not farther from its present weights than the samples ask.
+
+    samples: features (nc, M), and wanted outputs and their weights, (out, M) each.
+    """
+    bias = _bias(head)
+    begun = torch.cat([head.weight.flatten(1), bias[:, None]], 1).double()  # (out, nc + 1)
+    gram = torch.zeros(len(begun), begun.shape[1], begun.shape[1], dtype=torch.float64)
+    error = torch.zeros_like(begun)
+    for features, wanted, weights in samples:
+        inputs = torch.cat([features, torch.ones_like(features[:1])]).double()
+        weighted = inputs * weights.double()[:, None]  # (out, nc + 1, M)
+        gram += weighted @ inputs.T
+        error += (weighted @ (wanted - begun @ inputs)[..., None])[..., 0]
+    scale = gram.diagonal(dim1=1, dim2=2).sqrt().clamp_min(1e-12)
+    normal = gram / (scale[:, None] * scale[..., None]) + RIDGE * torch.eye(begun.shape[1])
+    solved = begun + torch.linalg.solve(normal, error / scale) / scale
+    head.weight.copy_(solved[:, :-1].view_as(head.weight))
+    bias.copy_(solved[:, -1])
+
+
+def _input_of(layer: nn.Module, network: nn.Module, *inputs: Tensor) -> Tensor:
+    """Run a network and return what one of its layers gets."""
+    found: list[Tensor] = []
+    handle = layer.register_forward_pre_hook(lambda _, given: found.append(given[0]))
+    network(*inputs)
+    handle.remove()
+    return found[0]
+
+
+def _bias(layer: nn.Conv2d) -> Tensor:
+    assert layer.bias is not None
+    return layer.bias
 
 
 def _set_filter(ncnet: NCNet, kernel: Tensor) -> None:
@@ -75,7 +171,7 @@ def _set_filter(ncnet: NCNet, kernel: Tensor) -> None:
     for layer, begin in ((second, 0), (decoder[0], skipped), (decoder[1], 0)):
         layer.weight[:lanes] = 0
         layer.weight[range(lanes), range(begin, begin + lanes), 1, 1] = 1
-    head.weight.mul_(SMALL["NCNet"])
+    head.weight.mul_(NCNET_HEAD)
     identity = torch.eye(len(kernel))
     head.weight[:, :lanes] = torch.cat([identity, -identity], 1)[..., None, None]
 

@@ -8,6 +8,7 @@ import torch
 import torch.nn.functional as F
 
 from models import NCNet, NoiseGenerator, NPNet, build_networks, synthesize_w
+from models.fitting import Fit
 from models.losses import clipped_nll, gain_error
 from models.measured import start_from_measurements
 from models.neca import correlate, filter_noise, sinh_arcsinh, with_level
@@ -15,10 +16,31 @@ from models.noise_models import Images, NecaW
 from tests.tiny import CONFIGS
 
 STD = 0.04
+LEVELS = torch.linspace(0.5 * STD, 1.5 * STD, 256) * torch.tensor([[1.0], [1.4], [0.8]])  # by channel and intensity
+MEANS = torch.linspace(0.3 * STD, -0.3 * STD, 256).expand(3, 256)
 
 
 def draw(*shape: int, seed: int = 0) -> torch.Tensor:
     return torch.randn(*shape, generator=torch.Generator().manual_seed(seed))
+
+
+def noise_of_levels(clean: torch.Tensor, strength: float, seed: int) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Level, mean, and noise of both at the pixels of (1, 3, H, W)."""
+    index = (255 * clean[0]).round().long().flatten(1)
+    level, mean = (strength * table.gather(1, index).view_as(clean) for table in (LEVELS, MEANS))
+    return level, mean, mean + level * draw(*clean.shape, seed=seed)
+
+
+def pictures(seed: int, strength: float) -> tuple[torch.Tensor, torch.Tensor]:
+    """Smooth clean image of many colours, and its noisy one: (1, 3, 96, 96) each."""
+    colours = 0.1 + 0.8 * torch.rand(1, 3, 4, 4, generator=torch.Generator().manual_seed(seed))
+    clean = F.interpolate(colours, (96, 96), mode="bilinear")
+    return clean, clean + noise_of_levels(clean, strength, seed)[2]
+
+
+def begin(networks: dict, kernel: torch.Tensor) -> None:
+    fit = Fit(STD, MEANS, LEVELS, kernel, kernel)
+    start_from_measurements(networks, fit, [pictures(seed, 1 + seed / 4) for seed in range(4)])
 
 
 @pytest.fixture(scope="module")
@@ -33,10 +55,10 @@ def kernel():
 @pytest.fixture(scope="module", params=["upsampling", "pixelshuffle", "convtranspose", "upsampling_conv"])
 def started(request, kernel):
     configs = {letter: CONFIGS[letter] for letter in ("E", "G1", "G2")}
-    configs["E"], configs["G2"] = {"nc": 16, "pool_mode": "inside"}, {"nc": 8, "upsample_mode": request.param}
+    configs["E"], configs["G1"] = {"nc": 16, "pool_mode": "inside"}, {"nc": 24, "out_nc": 6}
+    configs["G2"] = {"nc": 8, "upsample_mode": request.param}
     networks = build_networks(configs, "kaiming", 0)
-    clean = torch.full((4, 3, 48, 48), 0.5)
-    start_from_measurements(networks, kernel, clean, clean + STD * draw(4, 3, 48, 48))
+    begin(networks, kernel)
     return networks
 
 
@@ -70,8 +92,7 @@ def with_mosaic():
     taps[range(12), range(12), 4, 4] += torch.linspace(0.5, 1.5, 12)
     configs = {"E": {"nc": 16, "pool_mode": "inside"}, "G1": CONFIGS["G1"], "G2": MOSAIC}
     networks = build_networks(configs, "kaiming", 0)
-    clean = torch.full((4, 3, 48, 48), 0.5)
-    start_from_measurements(networks, taps, clean, clean + STD * draw(4, 3, 48, 48))
+    begin(networks, taps)
     return networks, taps
 
 
@@ -111,17 +132,22 @@ def test_genet_measures_noise_and_not_brightness_from_the_start(started):
 
 
 @torch.no_grad()
-def test_npnet_begins_near_the_noise_level(started):
-    level = started["G1"](torch.rand(1, 3, 32, 32), torch.full((1, 1, 1, 1), STD))
-    assert level.mean() == pytest.approx(STD, rel=0.2)
+@pytest.mark.parametrize("strength", [0.8, 1.2, 2])
+def test_npnet_begins_with_the_fitted_levels_and_means_on_an_image_it_was_not_set_by(started, strength):
+    clean, noisy = pictures(9, strength)
+    level, mean = started["G1"](clean, (noisy - clean).std().view(1, 1, 1, 1)).split(3, 1)
+    true_level, true_mean, _ = noise_of_levels(clean, strength, 9)
+    error, constant = ((found / true_level).log().square().mean().sqrt() for found in (level, true_level.mean()))
+    assert error < 0.15 and error < 0.6 * constant
+    error, without = (F.mse_loss(found, true_mean).sqrt() for found in (mean, torch.zeros_like(mean)))
+    assert error < 0.1 * true_level.mean() and error < 0.9 * without
 
 
 @pytest.mark.parametrize("config", [{"nc": 4}, {"nc": 8, "act_mode": "BR"}, {"nc": 8, "final_act": "exp"}])
 def test_ncnet_that_cannot_carry_the_filter_is_refused(kernel, config):
     networks = build_networks({"E": {"nc": 4}, "G1": {"nc": 4}}, "kaiming", 0) | {"G2": NCNet(**config)}
-    image = torch.rand(1, 3, 32, 32)
     with pytest.raises(ValueError, match="expected at least 6 channels"):
-        start_from_measurements(networks, kernel, image, image + 0.1 * draw(1, 3, 32, 32))
+        begin(networks, kernel)
 
 
 @pytest.mark.parametrize("clean", [0.02, 0.5, 0.97])

@@ -487,6 +487,14 @@ def test_measured_start_is_tested_and_saved_before_the_first_step(root):
     assert moved == {"E": True, "G1": True, "G2": False, "G3": False, "D1": False, "D2": False}
 
 
+def test_start_without_steps_takes_fewer_images_than_a_batch_and_says_what_it_can_do(root, capsys):
+    train(root, *WITHOUT_CRITICS, "--steps", "0", "--batch_size", "1000")
+    assert "cannot make its skew" in capsys.readouterr().out
+    load_generators(models(root))
+    with pytest.raises(ValueError, match="too few for a batch of 1000"):
+        train(root, *WITHOUT_CRITICS, "--steps", "1", "--batch_size", "1000", save="again")
+
+
 def test_measured_training_resumes_bit_identically(root):
     train(root, *WITHOUT_CRITICS, "--steps", "4")
     for last in ("1", "4"):
