@@ -1,6 +1,5 @@
 """The noise models of an evaluation, references and other people's images among them; what cannot be had, and why."""
 
-import hashlib
 import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -24,6 +23,7 @@ from models.networks import GENERATORS
 from models.noise_models import Images, NecaS, NecaW, NoiseModel, TimesStd, constant, estimated_gain, true_std
 from models.pretrained import MissingWeightsError
 from utils.command import printable
+from utils.files import sha256_of
 from utils.image import png_size, read_image
 from utils.randomness import evenly_spaced
 
@@ -106,7 +106,7 @@ def _neca_s(choice: ModelChoice, pairs: list[ImagePair], device: torch.device) -
 
 
 def _hashes(files: Mapping[str, Path]) -> dict[str, str]:
-    return {str(path): hashlib.sha256(path.read_bytes()).hexdigest() for path in files.values()}
+    return {str(path): sha256_of([path]) for path in files.values()}
 
 
 def _fitted(choice: ModelChoice, pairs: list[ImagePair], names: list[str], remarks: list[str]) -> list[NoiseModel]:

@@ -227,36 +227,36 @@ class RealPair(NoiseModel):
 
 
 @dataclass(frozen=True, eq=False)
-class PerCamera(NoiseModel):
+class Grouped(NoiseModel):
+    """A model for each group of images, told by `_groups`."""
+
+    models: Mapping[Any, NoiseModel]
+
+    @property
+    def margin(self) -> int:
+        """Return the largest of the models' margins."""
+        return max(model.margin for model in self.models.values())
+
+    def noise(self, images: Images, white: Tensor) -> Tensor:
+        """Make the noise of each image by the model of its group."""
+        return noise_by_group(self.models, self._groups(images), images, white)
+
+    def _groups(self, images: Images) -> Sequence[Hashable]:
+        raise NotImplementedError
+
+
+class PerCamera(Grouped):
     """A model for each camera."""
 
-    models: Mapping[str, NoiseModel]
-
-    @property
-    def margin(self) -> int:
-        """Return the largest of the models' margins."""
-        return max(model.margin for model in self.models.values())
-
-    def noise(self, images: Images, white: Tensor) -> Tensor:
-        """Make the noise of each image by the model of its camera."""
-        return noise_by_group(self.models, images.cameras, images, white)
+    def _groups(self, images: Images) -> Sequence[Hashable]:
+        return images.cameras
 
 
-@dataclass(frozen=True, eq=False)
-class PerIso(NoiseModel):
+class PerIso(Grouped):
     """A model for each ISO; an image gets the noise of the nearest one."""
 
-    models: Mapping[int, NoiseModel]
-
-    @property
-    def margin(self) -> int:
-        """Return the largest of the models' margins."""
-        return max(model.margin for model in self.models.values())
-
-    def noise(self, images: Images, white: Tensor) -> Tensor:
-        """Make the noise of each image by the model of the nearest ISO."""
-        nearest = [nearest_iso(self.models, iso) for iso in images.isos]
-        return noise_by_group(self.models, nearest, images, white)
+    def _groups(self, images: Images) -> Sequence[Hashable]:
+        return [nearest_iso(self.models, iso) for iso in images.isos]
 
 
 def noisy_image(model: NoiseModel, clean: np.ndarray, seed: int, key: str) -> np.ndarray:
