@@ -1,6 +1,6 @@
-"""Options of the commands that make data: Crop_SIDD.py and main_make_demo.py."""
+"""Options of the commands that make data: Crop_SIDD.py, main_make_demo.py and main_restore_frames.py."""
 
-from options.common import Parser, natural_int, positive_int
+from options.common import Parser, natural_int, positive_int, thread_count
 
 
 def crop_parser() -> Parser:
@@ -74,4 +74,30 @@ def make_demo_parser() -> Parser:
         action="store_true",
         help="afterwards measure the noise on the disk and print a table: one row for each ISO level",
     )
+    return parser
+
+
+def restore_frames_parser() -> Parser:
+    """Build the parser of the command that makes native-like pairs of reduced frames."""
+    parser = Parser(
+        "Make native-like training pairs of SIDD's frames that were reduced without antialiasing (bilinear, such as "
+        "256x256): their noise gets back its strength, and the correlation of native crops of the same cameras, which "
+        "are copied beside them. Whoever has SIDD's own frames needs none of this."
+    )
+    parser.add_argument("--reduced_dir", required=True, help="folder of the scenes with reduced frames")
+    parser.add_argument("--native_dir", required=True, help="folder of scenes with native crops of the same cameras")
+    parser.add_argument(
+        "--output_dir",
+        default="./Datasets/Phones_Srgb_Parts/",
+        help="folder of the scenes, the training's --train_img_dir; lists/ in it is the --data_prep_dir",
+    )
+    parser.add_argument(
+        "--test_scenes",
+        nargs="+",
+        default=[],
+        metavar="NNNN",
+        help="numbers of scenes to hold out; other native crops train, and other frames follow the published split",
+    )
+    parser.add_argument("--seed", type=natural_int, default=0, help="of the noise's order")
+    parser.add_argument("--num_workers", type=thread_count, default=2, help="threads that read; 0: none of their own")
     return parser

@@ -22,7 +22,7 @@ def measured_start(reader: Reader, networks: dict[str, nn.Module], num_workers: 
     """Fit the noise of all training images, whatever their ISO, and let networks begin from it, in place.
 
     Args:
-        reader: the training images, which count as beginning with the mosaic's first pixel.
+        reader: the training images.
         networks: E, G1 and G2, for `start_from_measurements`.
         num_workers: threads.
 
@@ -30,7 +30,11 @@ def measured_start(reader: Reader, networks: dict[str, nn.Module], num_workers: 
         ValueError: as `models.fitting.fit_noise` and `start_from_measurements`.
     """
     chosen = evenly_spaced(range(len(reader)), IMAGES)
-    found = fit_noise({"all": chosen}, lambda index: [(reader.name(index), *reader.pair(index), (0, 0))], num_workers)
+
+    def read(index: int) -> list[tuple]:
+        return [(reader.name(index), *reader.pair(index), tuple(reader.origins[index]))]
+
+    found = fit_noise({"all": chosen}, read, num_workers)
     pairs = [reader.pair(index) for index in evenly_spaced(chosen, SET_BY)]
     start_from_measurements(networks, found["all"], [(_middle(clean), _middle(noisy)) for clean, noisy in pairs])
 
