@@ -101,8 +101,6 @@ def fitting_weights(letter: str, network: nn.Module, content: dict[str, Any], pa
         if weights[key].shape != expected[key].shape:
             shapes = [tuple(tensor.shape) for tensor in (weights[key], expected[key])]
             raise ValueError(f"{misfit}: {key} has the shape {shapes[0]}, expected {shapes[1]}")
-        if weights[key].layout != torch.strided or weights[key].is_meta or weights[key].is_quantized:
-            raise ValueError(f"{misfit}: {key} is a {weights[key].layout} tensor, expected plain numbers")
         if not torch.isfinite(weights[key]).all():
             raise ValueError(f"{path}: {key} of {name} holds values that are not finite")
     return {key: tensor.detach().to(expected[key].dtype) for key, tensor in weights.items()}

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from typing import Any, NoReturn
 
 Group = argparse._ActionsContainer  # a parser, or one of its groups
+MOST_OPTION_FILES = 100  # that a command reads, by its words and by one another
 
 
 class _DefaultsHelp(argparse.ArgumentDefaultsHelpFormatter):
@@ -26,6 +27,7 @@ class Parser(argparse.ArgumentParser):
     def __init__(self, description: str, **more: Any):
         more |= {"formatter_class": _DefaultsHelp, "allow_abbrev": False, "fromfile_prefix_chars": "@"}
         super().__init__(description=description, **more)
+        self._option_files = 0
 
     def convert_arg_line_to_args(self, arg_line: str) -> list[str]:
         """Split a line of an option file as a shell would."""
@@ -35,12 +37,13 @@ class Parser(argparse.ArgumentParser):
             self.error(f"option file: {arg_line.strip()}: {error}")
 
     def _read_args_from_files(self, arg_strings: list[str]) -> list[str]:
+        self._option_files += 1  # argparse comes here again for each of them
+        if self._option_files > MOST_OPTION_FILES:
+            self.error(f"an option file includes itself, or there are more than {MOST_OPTION_FILES}")
         try:
             return super()._read_args_from_files(arg_strings)
         except UnicodeDecodeError:
             self.error("an option file is no text")
-        except RecursionError:
-            self.error("an option file includes itself")
 
     def error(self, message: str) -> NoReturn:
         """End the command with one line that names what is wrong."""

@@ -61,7 +61,19 @@ def load_checkpoint(path: str | Path) -> dict[str, Any]:
         raise ValueError(f"{path}: damaged or not a PyTorch checkpoint ({type(error).__name__})") from None
     if not isinstance(content, dict):
         raise ValueError(f"{path}: holds a {type(content).__name__}, expected a dict")
+    _require_plain(content, path)
     return content
+
+
+def _require_plain(content: Any, path: Path, name: str = "") -> None:
+    """Raise ValueError for a tensor that may claim more values than the file holds: sparse, meta, one value as many."""
+    if isinstance(content, dict | list | tuple):
+        for key, value in content.items() if isinstance(content, dict) else enumerate(content):
+            _require_plain(value, path, str(key))
+    elif isinstance(content, torch.Tensor):
+        odd = content.layout != torch.strided or content.is_meta or content.is_quantized
+        if odd or content.numel() * content.element_size() > content.untyped_storage().nbytes():
+            raise ValueError(f"{path}: {name} is a {content.layout} tensor, expected plain numbers, each of its own")
 
 
 def _load_safetensors(path: Path) -> dict[str, Any]:

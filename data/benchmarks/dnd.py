@@ -8,6 +8,7 @@ import numpy as np
 import scipy.io
 
 from data.benchmarks.sidd import (
+    item_of,
     make_cells,
     matlab_errors,
     read_matlab,
@@ -101,8 +102,8 @@ def read_boxes(folder: str | Path, layout: DndLayout) -> list[list[Box]]:
 def _cells_of_hdf5(path: Path) -> list[np.ndarray] | None:
     """Read one array per image: a cell array in the struct `info`, or by itself."""
     with h5py.File(path) as file:
-        info = file.get("info", file)
-        item = info.get(BOXES_KEY) if isinstance(info, h5py.Group) else None
+        info = item_of(file, "info") or file
+        item = item_of(info, BOXES_KEY) if isinstance(info, h5py.Group) else None
         if not isinstance(item, h5py.Dataset):
             return None
         if h5py.check_ref_dtype(item.dtype) is None:

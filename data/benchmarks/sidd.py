@@ -1,6 +1,8 @@
 """The benchmark files of SIDD: blocks in MATLAB files, and what the two servers take."""
 
 import base64
+import errno
+import math
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,6 +18,7 @@ from utils.files import atomic_path
 BENCHMARK_KEY = "BenchmarkNoisyBlocksSrgb"
 BENCHMARK_SHAPE = (40, 32, 256, 256, 3)  # of the published files: images, blocks of each, height, width, RGB
 DENOISED_KEY = "DenoisedBlocksSrgb"
+MOST_VALUES = 10**9  # of a variable: four times as many as the published files have; a few bytes can promise any number
 CSV_HEADER = "ID,BLOCK"
 
 Shape = tuple[int, ...]
@@ -53,11 +56,14 @@ def read_matlab(path: str | Path, key: str, kinds: Collection[str]) -> np.ndarra
         if h5py.is_hdf5(path):
             with h5py.File(path) as file:
                 names = [name for name in file if not name.startswith("#")]  # the others are MATLAB's own
-                found: Any = file.get(key)
+                found: Any = item_of(file, key)
                 kind = "struct" if isinstance(found, h5py.Group) else getattr(getattr(found, "dtype", None), "name", "")
                 found = found[()].T if kind in kinds else found
         else:
-            names = [name for name, *_ in scipy.io.whosmat(path, appendmat=False)]
+            shapes = {name: shape for name, shape, _ in scipy.io.whosmat(path, appendmat=False)}
+            names = list(shapes)
+            if math.prod(shapes.get(key, ())) > MOST_VALUES:
+                raise MemoryError
             found = scipy.io.loadmat(path, variable_names=[key], appendmat=False).get(key)
             kind = "" if found is None else "struct" if found.dtype.names else found.dtype.name
     if found is None:
@@ -65,6 +71,20 @@ def read_matlab(path: str | Path, key: str, kinds: Collection[str]) -> np.ndarra
     if kind not in kinds:
         raise ValueError(f"{path}: {key} is of type {kind}, expected {' or '.join(kinds)}")
     return found
+
+
+def item_of(group: h5py.Group, key: str) -> h5py.Group | h5py.Dataset | None:
+    """Return what a group of an HDF5 file has under a name, None for nothing.
+
+    Raise OSError where it lies in another file, which is not the user's choice, and MemoryError for too many values.
+    """
+    link = group.get(key, getlink=True)
+    item = None if isinstance(link, h5py.ExternalLink) else group.get(key)
+    if isinstance(link, h5py.ExternalLink) or (isinstance(item, h5py.Dataset) and (item.external or item.is_virtual)):
+        raise OSError(errno.EPERM, f"its {key} lies in another file")
+    if isinstance(item, h5py.Dataset) and (item.size or 0) > MOST_VALUES:
+        raise MemoryError
+    return item
 
 
 def read_blocks(path: str | Path, key: str | None = None, shape: Shape | None = None) -> np.ndarray:
