@@ -21,7 +21,9 @@ def tiny_networks(seed: int = 0, dtype: torch.dtype = torch.float64, init_type: 
     return {letter: network.to(dtype) for letter, network in build_networks(CONFIGS, init_type, seed).items()}
 
 
-def tiny_batch(seed: int, batch: int = 2, patch: int = PATCH, dtype: torch.dtype = torch.float64):
+def tiny_batch(
+    seed: int, batch: int = 2, patch: int = PATCH, dtype: torch.dtype = torch.float64
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     """A clean and a noisy batch in [0, 1], and white noise, (N, 3, P, P) each."""
     generator = torch.Generator().manual_seed(seed)
     clean = torch.rand(batch, 3, patch, patch, generator=generator, dtype=dtype)

@@ -1,0 +1,154 @@
+"""Fuzzing (atheris): every parser of users' files gets mutated ones, and must end in a value or a ValueError.
+
+`campaign` starts this file once for each parser. What was found stands in tests/corpus/<parser>/ for the tests.
+"""
+
+import contextlib
+import logging
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import h5py
+import numpy as np
+import scipy.io
+import torch
+from PIL import Image
+
+from benchmark.trust import Result
+from data.benchmarks.dnd import DndLayout, read_boxes
+from data.benchmarks.sidd import read_blocks
+from data.bursts import read_manifest
+from data.splits import read_list
+from models.networks import network_checkpoint
+from models.pretrained import load_network
+from synthesis.gains import GainBank, read_bank, write_bank
+from synthesis.output import SynthesisFolder
+from tests.noisy_set import camera_networks
+from utils.checkpoints import save_checkpoint
+from utils.files import read_record, write_bytes
+from utils.image import check_png, encode_image, png_size, read_exposure, read_photo
+
+SECONDS = 600  # of each parser
+AT_ONCE = 2  # parsers
+EXECUTIONS, CRASH = re.compile(r"stat::number_of_executed_units: (\d+)"), re.compile(r"Test unit written to (\S+)")
+
+
+def _read_image(path: Path) -> None:
+    png_size(path)
+    read_exposure(path)
+    read_photo(path, max_megapixels=1)
+
+
+def _read_records(path: Path) -> None:
+    for name, read in (("pairs.csv", read_manifest), ("manifest.csv", lambda at: SynthesisFolder(at, {}, []))):
+        folder = path.parent / name.partition(".")[0]
+        write_bytes(folder / name, path.read_bytes(), flush=False)
+        write_bytes(folder / "synthesis.json", b'{"version": 2}', flush=False)
+        with contextlib.suppress(ValueError):
+            read(folder)
+    read_record(path)
+
+
+def _read_boxes(path: Path) -> None:
+    os.replace(path, path.with_name("info.mat"))
+    read_boxes(path.parent, DndLayout(1, 1, 4))
+
+
+# By name: what reads a file of this suffix, and refuses others by a ValueError.
+PARSERS: dict[str, tuple[str, Callable[[Path], object]]] = {
+    "checkpoint": (".pth", lambda path: load_network("E", path)),
+    "safetensors": (".safetensors", lambda path: load_network("E", path)),
+    "gains": (".json", read_bank),
+    "list": (".txt", read_list),
+    "records": (".csv", _read_records),
+    "mat": (".mat", lambda path: read_blocks(path, "blocks")),
+    "boxes": (".mat", _read_boxes),
+    "image": (".png", _read_image),
+}
+
+
+def parse(name: str, path: Path) -> None:
+    """Let a parser read a file. Raises whatever is not a ValueError that users are told in one line."""
+    try:
+        PARSERS[name][1](path)
+    except ValueError as error:
+        assert "\n" not in str(error), str(error)
+
+
+def write_seeds(name: str, folder: Path) -> None:
+    """Write valid files of a parser, which the fuzzer begins from."""
+    suffix, _ = PARSERS[name]
+    pixels = np.arange(8 * 8 * 3, dtype=np.uint8).reshape(8, 8, 3)
+    if name in ("checkpoint", "safetensors"):
+        save_checkpoint(folder / f"a{suffix}", network_checkpoint(camera_networks()["E"], 1))
+    elif name == "gains":
+        write_bank(folder / "a.json", GainBank("ZZ", "", {800: [("a", 0.5)]}))
+    elif name == "list":
+        write_bytes(folder / "a.txt", b"0001_001_ZZ_00800_00100_5500_N\n")
+    elif name == "records":
+        write_bytes(folder / "a.csv", b"scene,source,iso,shutter,clean,noisy,left_out,state\na,b,800,100,c,d,,e\n")
+        write_bytes(folder / "b.csv", b'{"a": [1, 2.5, "x"], "b": null}')
+    elif name in ("mat", "boxes"):
+        boxes = np.array([[1, 1, 4, 4]], float)
+        key, values = ("blocks", pixels[None, None]) if name == "mat" else ("boundingboxes", boxes[None])
+        scipy.io.savemat(folder / "a.mat", {key: values})
+        scipy.io.savemat(folder / "b.mat", {key: values}, do_compression=True)
+        with h5py.File(folder / "c.mat", "w") as file:
+            file[key] = values.T
+    else:
+        for kind in (".png", ".jpg", ".tif", ".webp", ".bmp"):
+            write_bytes(folder / f"a{kind}", encode_image(pixels, kind))
+        Image.fromarray(pixels).save(folder / "a.gif")
+
+
+def fuzz(name: str, work: Path, arguments: list[str]) -> None:
+    """Fuzz a parser in this process, which ends with it; arguments: libFuzzer's."""
+    import atheris
+
+    torch.set_num_threads(1)
+    logging.disable()
+    path = work / f"file{PARSERS[name][0]}"
+
+    def one(content: bytes) -> None:
+        path.write_bytes(content)
+        parse(name, path)
+
+    for function in (read_bank, read_list, read_manifest, read_photo, check_png, load_network, read_blocks, read_boxes):
+        atheris.instrument_func(function)
+    atheris.Setup([sys.argv[0], *arguments], one)
+    atheris.Fuzz()
+
+
+def campaign(folder: Path, share: float, seed: int) -> Result:
+    """Fuzz each parser for `share` of SECONDS."""
+    seconds, failures, executions = max(5, round(SECONDS * share)), list[str](), 0
+    waiting, running = list(PARSERS), list[tuple[str, subprocess.Popen]]()
+    while waiting or running:
+        while waiting and len(running) < AT_ONCE:
+            name = waiting.pop(0)
+            for part in ("seeds", "work", "found"):
+                (folder / name / part).mkdir(parents=True)
+            write_seeds(name, folder / name / "seeds")
+            options = [f"-max_total_time={seconds}", f"-seed={seed + 1}", "-rss_limit_mb=4096", "-timeout=20"]
+            options += ["-max_len=65536", f"-artifact_prefix={folder / name / 'found'}/", "-print_final_stats=1"]
+            words = [sys.executable, "-m", "benchmark.trust.fuzz", name, str(folder / name / "work"), *options]
+            log = open(folder / name / "log", "w")  # noqa: SIM115 - as long as the process
+            running.append((name, subprocess.Popen([*words, str(folder / name / "seeds")], stdout=log, stderr=log)))
+        name, process = running.pop(0)
+        process.wait()
+        log_text = (folder / name / "log").read_text(errors="replace")
+        executions += int((EXECUTIONS.findall(log_text) or [0])[-1])
+        found = CRASH.findall(log_text)
+        if process.returncode or found:
+            content = Path(found[0]).read_bytes() if found else b""
+            failures.append(f"{name}: {content[:200]!r}: {log_text[-1500:]}")
+    done = f"{executions} executions of {len(PARSERS)} parsers, {seconds} s each"
+    return Result("fuzzing", done, failures)
+
+
+if __name__ == "__main__":
+    fuzz(sys.argv[1], Path(sys.argv[2]), sys.argv[3:])

@@ -1,0 +1,27 @@
+"""A small part of each campaign of benchmark.trust, always the same, and every file that fuzzing has found."""
+
+import subprocess
+import sys
+
+import pytest
+
+from benchmark.trust import fuzz
+from tests.conftest import ROOT
+
+CORPUS = sorted((ROOT / "tests" / "corpus").glob("*/*"))
+
+
+@pytest.mark.parametrize("campaign", ["kill", "lost_writes", "attacks", "long_run"])
+def test_campaign_finds_nothing(campaign, tmp_path):
+    words = [sys.executable, "-m", "benchmark.trust", campaign, "--share", "0.002", "--folder", str(tmp_path)]
+    done = subprocess.run(words, cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert "| 0 failures |" in done.stdout
+
+
+@pytest.mark.parametrize("path", CORPUS, ids=lambda path: f"{path.parent.name}-{path.name}")
+def test_what_fuzzing_has_found_ends_in_a_value_or_one_line(path, tmp_path):
+    name = path.parent.name
+    copy = tmp_path / f"file{fuzz.PARSERS[name][0]}"
+    copy.write_bytes(path.read_bytes())
+    fuzz.parse(name, copy)
