@@ -10,7 +10,7 @@ from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
-from benchmark.trust import Result
+from benchmark.trust import Result, some
 from benchmark.trust.commands import OUT, Case, contents, differences, make_inputs, new_folder
 from benchmark.trust.processes import LIMIT, Ended, Process
 
@@ -23,7 +23,7 @@ MOST_IN_A_ROW = 5  # kills before a command is left to finish
 
 def campaign(folder: Path, share: float, seed: int) -> Result:
     """Kill the commands in turn, `share` times COUNT in all."""
-    cases = make_inputs(new_folder(folder / "inputs"))
+    cases = some(make_inputs(new_folder(folder / "inputs")), share, seed)
     moments, counts, failures = random.Random(seed), Counter[str](), list[str]()
     seconds: dict[str, float] = {}
     expected: dict[str, dict[str, bytes]] = {}
