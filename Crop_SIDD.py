@@ -6,7 +6,7 @@ from pathlib import Path
 
 from data.boxes import CropSettings
 from data.crop import claim_target, crop_all, find_jobs
-from data.mosaic import RECORD, store_origins
+from data.mosaic import MOSAIC_RECORD, store_origins
 from data.sidd import find_misnamed, find_scenes
 from options.data import crop_parser
 from utils.command import blame, keep_freed_memory, run_command
@@ -45,7 +45,9 @@ def main(arguments: list[str] | None = None) -> int:
         f"{2 * skipped} images skipped (complete before), {len(failures)} failures"
     )
     if found:
-        print(f"{found} images are kept whole: their places in the camera's mosaic are in {args.target}/{RECORD}")
+        print(
+            f"{found} images are kept whole: their places in the camera's mosaic are in {args.target}/{MOSAIC_RECORD}"
+        )
     return 1 if failures else 0
 
 

@@ -89,9 +89,9 @@ def judge_noise(args: argparse.Namespace) -> None:
 
     # Report.
     options = {name: value for name, value in vars(args).items() if name != "command"}
-    title, origin = f"Noise models, camera {args.cam_name}", provenance(options, candidates.weights)
+    title, made_with = f"Noise models, camera {args.cam_name}", provenance(options, candidates.weights)
     remarks += candidates.remarks
-    table = write_report(folder, results, title, remarks, origin, args.seed, args.html)
+    table = write_report(folder, results, title, remarks, made_with, args.seed, args.html)
     log.info("\n%s\n\nwritten: %s", to_terminal(table), folder / ("report.html" if args.html else "report.md"))
 
 
@@ -153,9 +153,9 @@ def judge_denoisers(args: argparse.Namespace) -> None:
 
     # Report.
     weights = {path: digest for run in runs for path, digest in run.denoiser.weights.items()}
-    origin = provenance({name: value for name, value in vars(args).items() if name != "command"}, weights)
+    made_with = provenance({name: value for name, value in vars(args).items() if name != "command"}, weights)
     remarks = denoising_report.remarks_on(described, cameras) + notes
-    table = denoising_report.write_report(folder, results, runs, pgap_of, title, remarks, origin, args.html)
+    table = denoising_report.write_report(folder, results, runs, pgap_of, title, remarks, made_with, args.html)
     log.info("\n%s\n\nwritten: %s", to_terminal(table), folder / ("report.html" if args.html else "report.md"))
 
 

@@ -27,7 +27,7 @@ from utils.command import blame, printable, run_command
 from utils.files import claim_folder, claim_record, lock_folder, remove_leftovers
 from utils.workers import in_threads
 
-RECORD = "make_pairs.json"
+PAIRS_RECORD = "make_pairs.json"
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -45,7 +45,7 @@ def main(arguments: list[str] | None = None) -> int:
         lock = lock_folder(folder)
         rows = {row["scene"]: row for row in read_manifest(folder)}
         record = {"camera_code": args.camera_code, **vars(settings)}
-        claim_record(folder, RECORD, record, begun=bool(rows), flags={name: f"--{name}" for name in record})
+        claim_record(folder, PAIRS_RECORD, record, begun=bool(rows), flags={name: f"--{name}" for name in record})
     with blame("--camera_code or --iso"):
         scenes = name_scenes(sources, args.camera_code, list(rows.values()))
     remove_leftovers(folder)

@@ -13,7 +13,7 @@ from data.training import BatchSettings, TrainingData, all_pairs, fingerprint_of
 from evaluation.during_training import measure_denoiser
 from metrics.images import SSIM_SIDE
 from models.model_denoiser import ARCHITECTURES, DenoiserModel
-from models.networks import build_networks, describe
+from models.networks import build_networks, describe_networks
 from options.train_denoiser import (
     denoiser_options,
     fixed_denoiser_options,
@@ -89,7 +89,7 @@ def train_denoiser(args: argparse.Namespace, fixed: dict, device: torch.device) 
     letter = ARCHITECTURES[args.arch]
     networks = build_networks({letter: network_config(args)}, args.init_type, args.seed)
     if args.verbose:
-        log.info(describe(networks))
+        log.info(describe_networks(networks))
     model = DenoiserModel(letter, networks[letter], denoiser_options(args), device, precision_of(args), world_size())
 
     # Run.

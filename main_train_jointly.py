@@ -13,7 +13,7 @@ from data.training import BatchSettings, TrainingData, split_scenes
 from evaluation.during_training import measure_joint
 from models.model_joint import JointModel
 from models.network_ncnet import UNET_STRIDE
-from models.networks import GENERATORS, build_networks, describe
+from models.networks import GENERATORS, build_networks, describe_networks
 from models.pretrained import begin_from, require_unmixed
 from options.train_jointly import MEASURED, joint_options, network_configs, train_jointly_parser
 from options.training import batch_settings, fixed_options, precision_of, schedule_options
@@ -77,7 +77,7 @@ def train_camera(args: argparse.Namespace, fixed: dict, device: torch.device) ->
         if begin and begin >= schedule.last_step:
             raise ValueError(f"nothing to train after epoch {begin_epoch}; ask for more --epochs or --steps")
     if args.verbose:
-        log.info(describe(networks))
+        log.info(describe_networks(networks))
 
     # Run.
     recorded = vars(args) | {"training images": pairs_fingerprint(train_pairs), "sampling": SAMPLING}

@@ -27,7 +27,7 @@ from typing import NamedTuple
 import cv2
 import numpy as np
 
-from benchmark.naive import Pair, crop_frames, published_batch
+from benchmark.naive import Files, crop_frames, published_batch
 from benchmark.timing import Spread, Work, one_thread, ratio, seconds, take_turns
 from data.batches import BatchSampler, PatchDataset, to_device, training_loader
 from data.cache import open_pairs
@@ -216,7 +216,7 @@ def raw_to_first_batch(folder: Path, frames: int, sides: tuple[int, int], worker
     return take_turns(works, rounds, desc="first batch", after=lambda: _clear(crops, folder / "cache"))
 
 
-def _crop_published(scene: Path, target: Path) -> list[Pair]:
+def _crop_published(scene: Path, target: Path) -> list[Files]:
     return crop_frames(find_frames(scene)[0], target)
 
 

@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-Pair = tuple[Path, Path]  # clean, noisy
+Files = tuple[Path, Path]  # clean, noisy
 CROP_SIZE, CROP_STEP, CROP_THRESHOLD = 512, 384, 800
 NETWORKS = ("E", "G1", "G2", "G3", "D1", "D2")
 WEIGHTS = {"reg": 1, "std1": 50, "std2": 10, "rec": 1, "adv1": 0.1, "adv2": 0.1}
@@ -117,9 +117,9 @@ def read(path: Path) -> np.ndarray:
     return image
 
 
-def crop_frames(pairs: list[Pair], target: Path) -> list[Pair]:
+def crop_frames(pairs: list[Files], target: Path) -> list[Files]:
     """Cut whole frames into overlapping crops, one PNG each; return the pairs of crops."""
-    crops: list[Pair] = []
+    crops: list[Files] = []
     for pair in pairs:
         sides = []
         for path, side in zip(pair, ("clean", "noisy")):
@@ -143,7 +143,7 @@ def corners(height: int, width: int) -> list[tuple[int, int]]:
     return [(top, left) for top in rows for left in columns]
 
 
-def published_batch(pairs: list[Pair], random: np.random.Generator, batch: int, patch: int) -> torch.Tensor:
+def published_batch(pairs: list[Files], random: np.random.Generator, batch: int, patch: int) -> torch.Tensor:
     """Make a batch as the published loop does, both images decoded for every patch: (2, N, 3, P, P)."""
     samples = []
     for index in random.integers(0, len(pairs), batch):
@@ -154,7 +154,7 @@ def published_batch(pairs: list[Pair], random: np.random.Generator, batch: int, 
     return torch.stack([torch.stack(images) for images in zip(*samples)])
 
 
-def published_test(pairs: list[Pair], fake_noise: np.ndarray) -> float:
+def published_test(pairs: list[Files], fake_noise: np.ndarray) -> float:
     """Return the published figure of a test: the mean divergence of the fake noise's histogram from the real one's."""
     edges = np.array([-1000, *(0.2 / 64 * np.arange(65) - 0.1), 1000])
     divergences = []

@@ -12,7 +12,7 @@ from metrics import align_phases, noise_of, phase_profile
 from utils.files import read_record, write_json
 from utils.workers import in_threads
 
-RECORD = "mosaic.json"  # beside the scenes: "<scene>/<noisy crop>" -> [row, column]
+MOSAIC_RECORD = "mosaic.json"  # beside the scenes: "<scene>/<noisy crop>" -> [row, column]
 Origins = Mapping[str, tuple[int, int]]  # by label of the pair
 
 
@@ -54,16 +54,16 @@ def placed(pairs: list[ImagePair], folders: Sequence[Path], num_workers: int) ->
 
 def store_origins(folder: Path, scenes: Sequence[Path], num_workers: int) -> int:
     """Find the origins of a data set's images anew, write them into its folder, and return how many there are."""
-    (folder / RECORD).unlink(missing_ok=True)
+    (folder / MOSAIC_RECORD).unlink(missing_ok=True)
     origins = find_origins(scenes, num_workers)
     if origins:
-        write_json(folder / RECORD, origins)
+        write_json(folder / MOSAIC_RECORD, origins)
     return len(origins)
 
 
 def _read_records(folders: set[Path]) -> dict[str, tuple[int, int]]:
     stored: dict[str, tuple[int, int]] = {}
-    for path in sorted(folder / RECORD for folder in folders):
+    for path in sorted(folder / MOSAIC_RECORD for folder in folders):
         if path.is_file():
             try:
                 stored |= {label: (row % 2, column % 2) for label, (row, column) in read_record(path).items()}

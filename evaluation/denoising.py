@@ -16,6 +16,7 @@ from data.sidd import parse_scene
 from evaluation.denoisers import Denoiser, denoise_checked, read_spec
 from metrics.images import SSIM_SIDE
 from models.pretrained import MissingWeightsError
+from models.tiled import Window
 from utils.image import to_uint8
 from utils.randomness import evenly_spaced
 from utils.workers import in_threads
@@ -27,8 +28,6 @@ SEED = "{seed}"
 REAL_RECIPE = "real"  # what the denoiser trained on real noise is called, unless another name is given
 EXAMPLES = 4  # images that the report shows
 DETAIL = 80  # pixels of the details shown of them
-
-Window = tuple[slice, slice]
 
 
 class KnownImage(NamedTuple):

@@ -11,6 +11,7 @@ import pandas as pd
 from data.splits import published_split
 from evaluation.denoising import COLUMNS, DETAIL, METRICS, DenoisingResults, Example, Run
 from evaluation.report import (
+    SEEN_SCENES,
     Statistics,
     appendix,
     difference_table,
@@ -64,7 +65,7 @@ def remarks_on(images: str, cameras: list[str]) -> list[str]:
     """Say which images were denoised and how to read the figures; `cameras` are those of scenes."""
     remarks = [f"Images: {images}. Outputs are clipped and rounded to 8 bit.", COMPARABLE]
     if any(published_split(camera) for camera in cameras):
-        remarks.append("In SIDD's published split every test scene is also seen in training, under another exposure.")
+        remarks.append(SEEN_SCENES)
     return remarks
 
 
@@ -75,12 +76,12 @@ def write_report(
     pgap_of: str | None,
     title: str,
     remarks: list[str],
-    origin: dict[str, Any],
+    made_with: dict[str, Any],
     html: bool,
 ) -> Table:
     """Write everything into `folder`, the numbers first, and return the summary table, for the terminal.
 
-    `pgap_of` is the denoiser that PGap is measured from, if there is one; `origin` the run's `provenance`.
+    `pgap_of` is the denoiser that PGap is measured from, if there is one; `made_with` the run's `provenance`.
     """
     rows, denoisers = pd.DataFrame(results.rows), {run.denoiser.name: run.denoiser for run in runs}
     trained = [name for name, denoiser in denoisers.items() if not denoiser.classic]
@@ -95,7 +96,7 @@ def write_report(
     identities = {name: [run.denoiser.identity for run in runs if run.denoiser.name == name] for name in denoisers}
 
     write_csv(folder / "results.csv", results.rows, COLUMNS)
-    content: dict[str, Any] = {"title": title, "remarks": remarks, "provenance": origin, "summary": summary}
+    content: dict[str, Any] = {"title": title, "remarks": remarks, "provenance": made_with, "summary": summary}
     content |= {f"by_{key}": part for key, part in parts.items()} | {"denoisers": identities}
     content |= {"differences": {"reference": reference, **found}, "definitions": DEFINITIONS}
     write_json(folder / "results.json", without_nan(content))
@@ -120,7 +121,7 @@ def write_report(
         sections["Spread and differences"] += [difference_table(found, list(summary), reference, "denoiser", "better")]
     described = [[name, text] for name, texts in identities.items() for text in texts]
     sections["Denoisers"] = [Table.from_rows(["denoiser", "what it is"], described)]
-    write_pages(folder, title, sections | appendix(DEFINITIONS, origin), html)
+    write_pages(folder, title, sections | appendix(DEFINITIONS, made_with), html)
     return table
 
 

@@ -17,6 +17,7 @@ from evaluation.noise_metrics import METRICS, SCORE, WHITE_NOISE_TERMS
 from evaluation.noise_models import JUDGED
 from evaluation.noise_pictures import draw_pictures, shown_name
 from evaluation.report import (
+    SEEN_SCENES,
     Statistics,
     appendix,
     difference_table,
@@ -55,11 +56,11 @@ Summary = dict[str, Statistics]  # by model
 
 
 def write_report(
-    folder: Path, results: Results, title: str, remarks: list[str], origin: dict[str, Any], seed: int, html: bool
+    folder: Path, results: Results, title: str, remarks: list[str], made_with: dict[str, Any], seed: int, html: bool
 ) -> Table:
     """Write everything into `folder`, the numbers first, and return the summary table, for the terminal.
 
-    `origin` is the run's `provenance`; `seed` is that of the bootstrap.
+    `made_with` is the run's `provenance`; `seed` is that of the bootstrap.
     """
     rows = pd.DataFrame(results.rows)
     summary = summarise_models(rows)
@@ -72,7 +73,7 @@ def write_report(
     definitions = {"score": SCORE} | {name: metric.definition for name, metric in METRICS.items()}
 
     write_csv(folder / "results.csv", results.rows, COLUMNS)
-    content: dict[str, Any] = {"title": title, "remarks": remarks, "provenance": origin, "summary": summary}
+    content: dict[str, Any] = {"title": title, "remarks": remarks, "provenance": made_with, "summary": summary}
     content |= {"by_iso": by_iso, "differences": {"reference": reference, **found}, "definitions": definitions}
     write_json(folder / "results.json", without_nan(content))
     images = draw_pictures(results.evidence, list(summary)) | {"scores": draw_scores(summary)}
@@ -91,7 +92,7 @@ def write_report(
     sections["Models"] = [Table.from_rows(["model", "what it is", "has seen the noisy image"], described)]
     if results.c2st:
         sections |= _c2st_sections(folder, results.c2st, list(summary))
-    write_pages(folder, title, sections | appendix(definitions, origin), html)
+    write_pages(folder, title, sections | appendix(definitions, made_with), html)
     return table
 
 
@@ -128,7 +129,7 @@ def remarks_on(
             f"noise (row, column and number of images: {places}), and phase is that of the best of four alignments."
         )
     if published_split(camera):
-        remarks.append("In SIDD's published split every test scene is also seen in training, under another exposure.")
+        remarks.append(SEEN_SCENES)
     return remarks
 
 

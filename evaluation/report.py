@@ -20,6 +20,7 @@ from utils.report import Sections, Table, to_html, to_markdown
 
 RESAMPLES = 10_000
 CONFIDENCE = 0.95
+SEEN_SCENES = "In SIDD's published split every test scene is also seen in training, under another exposure."
 PACKAGES = ("torch", "numpy", "scipy", "opencv-python", "opencv-python-headless", "scikit-image", "matplotlib", "bm3d")
 
 Statistics = dict[str, dict[str, float]]  # by metric and name of the statistic
@@ -107,12 +108,12 @@ def provenance(options: dict[str, Any], weights: dict[str, str]) -> dict[str, An
     return {"command": command, "options": options, "weights (SHA-256)": weights, "versions": versions}
 
 
-def appendix(definitions: dict[str, str], origin: dict[str, Any]) -> Sections:
+def appendix(definitions: dict[str, str], made_with: dict[str, Any]) -> Sections:
     """Make the sections on the metrics' definitions and on the `provenance`."""
-    origins = [[name, value if isinstance(value, str) else json.dumps(value)] for name, value in origin.items()]
+    rows = [[name, value if isinstance(value, str) else json.dumps(value)] for name, value in made_with.items()]
     return {
         "Definitions": [Table.from_rows(["name", "definition"], [list(item) for item in definitions.items()])],
-        "Provenance": [Table.from_rows(["what", "value"], origins)],
+        "Provenance": [Table.from_rows(["what", "value"], rows)],
     }
 
 

@@ -45,7 +45,7 @@ def config_of(network: nn.Module) -> dict[str, Any]:
     return cast(dict[str, Any], network.config)
 
 
-def describe(networks: dict[str, nn.Module]) -> str:
+def describe_networks(networks: dict[str, nn.Module]) -> str:
     """Return a text of the networks' layers and numbers of parameters."""
     counts = {letter: sum(weights.numel() for weights in network.parameters()) for letter, network in networks.items()}
     return "\n".join(

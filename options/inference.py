@@ -118,10 +118,15 @@ def gains_options(arguments: list[str]) -> argparse.Namespace:
 
 
 def needed_networks(args: argparse.Namespace) -> tuple[str, ...]:
-    """Name the networks that the quick test runs: GENet only where the gain comes from the noisy image."""
-    if args.NeCA_type == "S":
+    """Name the networks that the quick test runs."""
+    return networks_of(args.NeCA_type, estimates_gain=args.gain is None)
+
+
+def networks_of(neca_type: str, estimates_gain: bool) -> tuple[str, ...]:
+    """Name the networks that a type of noise needs: GENet only where it estimates gains."""
+    if neca_type == "S":
         return ("G2",)
-    return ("E", "G1", "G2") if args.gain is None else ("G1", "G2")
+    return ("E", "G1", "G2") if estimates_gain else ("G1", "G2")
 
 
 def without_effect(args: argparse.Namespace) -> list[str]:

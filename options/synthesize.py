@@ -19,7 +19,7 @@ from options.common import (
     positive_int,
     thread_count,
 )
-from options.inference import DEFAULT_NOISE_LEVEL, add_neca_type_option
+from options.inference import DEFAULT_NOISE_LEVEL, add_neca_type_option, networks_of
 
 LAYOUTS = ("plain", "sidd")
 FORMATS = ("png", "tiff", "bmp", "webp", "jpg")
@@ -69,10 +69,8 @@ def uses_bank(args: argparse.Namespace) -> bool:
 
 
 def needed_networks(args: argparse.Namespace) -> tuple[str, ...]:
-    """Name the networks that these options run: GENet only where it estimates gains."""
-    if args.NeCA_type == "S":
-        return ("G2",)
-    return ("G1", "G2") if uses_bank(args) or args.gain is not None else ("E", "G1", "G2")
+    """Name the networks that these options run."""
+    return networks_of(args.NeCA_type, estimates_gain=not uses_bank(args) and args.gain is None)
 
 
 def fixed_settings(args: argparse.Namespace) -> dict[str, Any]:
