@@ -6,10 +6,11 @@ from pathlib import Path
 
 import torch
 
-from data.batches import SAMPLING, Batches, Mixture, steps_per_epoch
+from data.batches import SAMPLING, Batches, steps_per_epoch
+from data.mixture import Mixture, MixtureSampler, all_pairs, fingerprint_of_sets
 from data.mosaic import placed
 from data.pairs import find_pairs
-from data.training import BatchSettings, TrainingData, all_pairs, fingerprint_of_sets, open_reader, split_scenes
+from data.training import BatchSettings, TrainingData, open_reader, split_scenes
 from evaluation.during_training import measure_denoiser
 from metrics.images import SSIM_SIDE
 from models.model_denoiser import ARCHITECTURES, DenoiserModel
@@ -66,15 +67,14 @@ def train_denoiser(args: argparse.Namespace, fixed: dict, device: torch.device) 
         sets = {}  # by folder, in the order of the sources
         for given in dict.fromkeys(source.folder for source in args.source):
             with blame(f"--source folder={given}"):
-                how = settings.smallest, args.img_channels
-                sets[given] = all_pairs(given, *how) if given else train_pairs
+                sets[given] = all_pairs(given, settings.smallest, args.img_channels) if given else train_pairs
         set_of_source = [list(sets).index(source.folder) for source in args.source]
         with blame("--batch_size"):
             per_epoch = steps_per_epoch(len(next(iter(sets.values()))), args.batch_size)  # of the first source
             schedule = Schedule(per_epoch, **schedule_options(args))
         with blame("--cache_dir, or use --no_cache (with crops only)"):
-            mixed = {"mixture": mixture, "set_of_source": set_of_source, "test_images": args.test_images}
-            data = TrainingData(list(sets.values()), test_pairs, settings, log, **mixed)
+            mixed = partial(MixtureSampler, mixture=mixture, data_set=set_of_source, sizes=[*map(len, sets.values())])
+            data = TrainingData([*sets.values()], test_pairs, settings, log, mixed=mixed, test_images=args.test_images)
 
     # Noise: of each sample, by its source.
     def fit() -> Fits:

@@ -8,9 +8,8 @@ count from 0 here, as indices do; the training loop and the models count those d
 import signal
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
-from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import torch
@@ -19,6 +18,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from data.pairs import Reader
 
+Sampler = Iterable[tuple[int, np.ndarray]]  # (step, indices of the pairs) of batch after batch
 Batches = AbstractContextManager[Iterator[dict[str, Any]]]  # whose workers end with the `with` block
 # How samples follow from the seed. A run that was begun with another way cannot go on with this one.
 SAMPLING = "by step"
@@ -114,56 +114,6 @@ def steps_per_epoch(count: int, batch_size: int) -> int:
     return count // batch_size
 
 
-class MixtureDraw(NamedTuple):
-    """Random numbers of a batch with several sources, one per sample: (N,)."""
-
-    source: np.ndarray  # number of its source
-    image: np.ndarray  # in [0, 1): which image it takes of a data set that has no order of its own
-    strength: np.ndarray  # in [0, 1): how strong its noise is among the strengths of the source
-    seed: int  # of the batch's white noise
-
-
-@dataclass(frozen=True)
-class Mixture:
-    """Sources mixed at random: source k has a share `weights[k]` of the samples."""
-
-    weights: tuple[float, ...]
-    seed: int
-
-    def draw(self, step: int, count: int) -> MixtureDraw:
-        """Draw for a whole batch."""
-        random = np.random.default_rng((self.seed, step, MIXTURE))
-        limits = np.cumsum(self.weights) / sum(self.weights)
-        source = np.searchsorted(limits[:-1], random.random(count), side="right")
-        return MixtureDraw(source, random.random(count), random.random(count), int(random.integers(2**63)))
-
-
-class MixtureSampler:
-    """The (step, indices) of batches whose samples have several sources, each with one of several data sets.
-
-    A reader has the data sets' pairs one after the other, `sizes` of each. `sampler` goes through the first one, epoch
-    by epoch. A sample whose source has another data set takes an image of that at random in place of the one whose turn
-    it is.
-    """
-
-    def __init__(self, sampler: BatchSampler, mixture: Mixture, data_set: Sequence[int], sizes: Sequence[int]):
-        self.sampler = sampler
-        self.mixture = mixture
-        self.data_set = np.array(data_set)  # of each source
-        self.sizes = np.array(sizes)  # of each data set
-        self.starts = np.cumsum(self.sizes) - self.sizes
-
-    def __len__(self) -> int:
-        return len(self.sampler)
-
-    def __iter__(self) -> Iterator[tuple[int, np.ndarray]]:
-        for step, indices in self.sampler:
-            draw = self.mixture.draw(step, len(indices))
-            chosen = self.data_set[draw.source]
-            drawn = self.starts[chosen] + (draw.image * self.sizes[chosen]).astype(int)
-            yield step, np.where(chosen == 0, indices, drawn)
-
-
 class WholePairs(Dataset):
     """Image pairs as they are, for testing."""
 
@@ -187,9 +137,7 @@ def whole_image_loader(reader: Reader, num_workers: int, indices: Sequence[int] 
     return DataLoader(images, batch_size=1, num_workers=num_workers, worker_init_fn=_outlive_stop_signals)
 
 
-def training_loader(
-    dataset: PatchDataset, sampler: BatchSampler | MixtureSampler, num_workers: int, pin_memory: bool
-) -> Iterable[dict]:
+def training_loader(dataset: PatchDataset, sampler: Sampler, num_workers: int, pin_memory: bool) -> Iterable[dict]:
     """Load the batches of a run, as `PatchDataset` gives them."""
     if num_workers == 0:  # a DataLoader would take as long over a batch as the memory map does
         return (_pinned(dataset[key]) if pin_memory else dataset[key] for key in sampler)
@@ -209,7 +157,7 @@ def _pinned(batch: dict) -> dict:
 
 @contextmanager
 def training_batches(
-    dataset: PatchDataset, sampler: BatchSampler | MixtureSampler, num_workers: int, device: torch.device
+    dataset: PatchDataset, sampler: Sampler, num_workers: int, device: torch.device
 ) -> Iterator[Iterator[dict]]:
     """Iterate over a run's batches on the device; workers end with the `with` block."""
     loader = training_loader(dataset, sampler, num_workers, pin_memory=device.type == "cuda")

@@ -1,8 +1,7 @@
 """The data of a training, from the folder to the batches: find and check, cache and open."""
 
 import logging
-import zlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,14 +11,13 @@ from torch.utils.data import DataLoader
 from data.batches import (
     Batches,
     BatchSampler,
-    Mixture,
-    MixtureSampler,
     PatchDataset,
+    Sampler,
     training_batches,
     whole_image_loader,
 )
 from data.cache import open_pairs
-from data.pairs import FileReader, ImagePair, Reader, find_pairs, pairs_fingerprint
+from data.pairs import FileReader, ImagePair, Reader
 from data.sidd import find_scenes
 from data.splits import choose_scenes
 from utils.randomness import evenly_spaced
@@ -75,24 +73,22 @@ class TrainingData:
         settings: BatchSettings,
         log: logging.Logger,
         *,
-        mixture: Mixture | None = None,
-        set_of_source: Sequence[int] = (0,),
+        mixed: Callable[[BatchSampler], Sampler] | None = None,
         test_images: int = 0,
         train: bool = True,
     ):
         """Cache what is not cached yet, and open it.
 
         Args:
-            sets: pairs to learn from; an epoch goes through the first set. Others are for the sources of a mixture.
-            mixture: shares of the sources, and the number of the set that each takes its images of.
+            sets: pairs to learn from; an epoch goes through the first set.
+            mixed: lets a sampler of the first set take pairs of the others, too: `data.mixture.MixtureSampler`.
             test_images: number of images to test on, evenly spaced; 0: all.
             train: False if only tests are wanted; the other images are not cached then.
 
         Raises:
             ValueError: an image is damaged, the cache cannot be written, or there are whole frames but no cache.
         """
-        self.settings, self.mixture, self.set_of_source = settings, mixture, set_of_source
-        self.sizes = [len(pairs) for pairs in sets]
+        self.settings, self.mixed, self.count = settings, mixed, len(sets[0])
         every = [pair for pairs in sets for pair in pairs]
         self.reader = open_reader(every, settings, log) if train else Reader([])
         reader = open_reader(test_pairs, settings, log)
@@ -102,7 +98,7 @@ class TrainingData:
 
     def __len__(self) -> int:
         """Count the pairs of an epoch."""
-        return self.sizes[0]
+        return self.count
 
     def batches_after(self, step: int, last_step: int, device: torch.device, share: slice = slice(None)) -> Batches:
         """Open the batches after `step`: clean, noisy (N, C, P, P) uint8 on the device; name. `share`: of this rank."""
@@ -111,8 +107,7 @@ class TrainingData:
             self.reader, settings.patch_size, settings.augment, settings.seed, share, settings.keep_phase
         )
         batches = BatchSampler(len(self), settings.batch_size, settings.shuffle, settings.seed, step, last_step)
-        mixture = self.mixture
-        sampler = MixtureSampler(batches, mixture, self.set_of_source, self.sizes) if mixture else batches
+        sampler = self.mixed(batches) if self.mixed else batches
         return training_batches(dataset, sampler, settings.num_workers, device)
 
 
@@ -121,21 +116,3 @@ def open_reader(pairs: list[ImagePair], settings: BatchSettings, log: logging.Lo
     if settings.cache_dir is None:
         return FileReader(pairs)
     return open_pairs(pairs, settings.cache_dir, settings.num_workers, log)
-
-
-def all_pairs(folder: str | Path, patch_size: int, channels: int = 3) -> list[ImagePair]:
-    """Find the pairs of all scenes of a folder, whatever their camera. Raises as `find_scenes` and `find_pairs`."""
-    return find_pairs(find_scenes(folder), patch_size, channels)
-
-
-def fingerprint_of_sets(sets: Mapping[str | None, list[ImagePair]]) -> str:
-    """Describe the pairs of each folder (None: the cameras' own), so that a resumed run can tell that they changed."""
-    return "; ".join(
-        pairs_fingerprint(pairs) if folder is None else f"{pairs_fingerprint(pairs)}, {_checksum(pairs)}"
-        for folder, pairs in sets.items()
-    )
-
-
-def _checksum(pairs: list[ImagePair]) -> str:
-    """Tell a data set from another one with the same names, as main_synthesize.py makes them."""
-    return f"{zlib.crc32(pairs[0].noisy.read_bytes() + pairs[-1].noisy.read_bytes()):08x}"

@@ -10,7 +10,8 @@ from typing import Any
 
 import torch
 
-from data.batches import Batches, Mixture
+from data.batches import Batches
+from data.mixture import Mixture
 from data.pairs import Reader, pairs_fingerprint
 from data.sidd import Scene, parse_scene
 from models.fitting import Fit, fingerprint, fit_noise, load_fits, save_fits

@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 import torch
 
-from data.batches import BatchSampler, Mixture, MixtureSampler
+from data.batches import BatchSampler
+from data.mixture import Mixture, MixtureSampler, all_pairs, fingerprint_of_sets
 from data.pairs import FileReader, ImagePair, find_pairs
-from data.training import all_pairs, fingerprint_of_sets
 from models.fitting import Fit, fingerprint
 from models.gaussian_models import Gaussian, fitted_model
 from models.generator import NoiseGenerator, load_neca
