@@ -5,7 +5,7 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from data.mosaic import RECORD, Origins
+from data.mosaic import MOSAIC_RECORD, Origins
 from data.sidd import find_scenes, parse_scene
 from data.splits import published_split
 from options.data import restore_frames_parser
@@ -28,7 +28,7 @@ def main(arguments: list[str] | None = None) -> None:
             native = find_scenes(args.native_dir, camera)
         of_camera = [scene for scene in reduced if parse_scene(scene.name).camera == camera]
         origins |= restore_camera(camera, of_camera, native, args.test_scenes, args.seed, args.num_workers, folder)
-    write_json(folder / RECORD, origins)
+    write_json(folder / MOSAIC_RECORD, origins)
     print(f"{folder}: {len(reduced)} scenes restored, with the native crops beside them; scene lists in {folder}/lists")
 
 

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 import main_restore_frames
-from data.mosaic import RECORD
+from data.mosaic import MOSAIC_RECORD
 from data.pairs import find_pairs
 from data.sidd import find_scenes
 from metrics import autocorrelation
@@ -99,7 +99,7 @@ def test_command_makes_a_data_set_with_lists_and_places_in_the_mosaic(tmp_path):
     lists = [(tmp_path / "out" / "lists" / f"S6_{half}.txt").read_text().split() for half in ("train", "test")]
     assert lists == [[SMALL[0], SMALL[2], NATIVE[0]], [SMALL[1], NATIVE[1]]]
     images = {pair.label: pair for pair in find_pairs(scenes)}
-    places = read_record(tmp_path / "out" / RECORD)
+    places = read_record(tmp_path / "out" / MOSAIC_RECORD)
     assert places.keys() == images.keys(), "so the places are not searched for again"
     assert [places[label] for label, pair in images.items() if pair.noisy.stem.endswith("256")] == [[0, 0]] * 3
     assert len(list((tmp_path / "out" / SMALL[0]).iterdir())) == 2
