@@ -2,7 +2,7 @@
 
 import pytest
 
-from utils.command import blame
+from utils.command import blame, run_command
 
 
 def test_blame_names_the_way_out_of_an_error():
@@ -20,3 +20,12 @@ def test_blame_leaves_other_errors_and_success_alone():
         pass
     with pytest.raises(OSError, match=r"^x$"), blame("--size"):
         raise OSError("x")
+
+
+def test_an_error_is_one_line_of_printable_letters_whatever_a_file_holds(capsys):
+    def fail():
+        raise ValueError("name \x1b[31m of a variable")
+
+    with pytest.raises(SystemExit):
+        run_command(fail)
+    assert capsys.readouterr().err == "error: name \ufffd[31m of a variable\n"

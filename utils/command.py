@@ -28,7 +28,7 @@ def run_command(main: Callable[[], int | None]) -> None:
             traceback.print_exc()
         # A DataLoader worker's error arrives with the worker's whole traceback; its last line is the message.
         message = (str(error).strip() or type(error).__name__).splitlines()[-1]
-        print(f"error: {message.removeprefix('ValueError: ')}", file=sys.stderr)
+        print(f"error: {printable(message.removeprefix('ValueError: '))}", file=sys.stderr)
     except Exception as error:
         code = 1
         if _out_of_gpu_memory(error):
