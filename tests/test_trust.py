@@ -14,7 +14,18 @@ CORPUS = sorted((ROOT / "tests" / "corpus").glob("*/*"))
 @pytest.mark.parametrize("campaign", ["kill", "lost_writes", "attacks", "long_run"])
 def test_campaign_finds_nothing(campaign, tmp_path):
     share = {"attacks": "0.03"}.get(campaign, "0.003")
-    words = [sys.executable, "-m", "benchmark.trust", campaign, "--share", share, "--folder", str(tmp_path)]
+    words = [
+        sys.executable,
+        "-m",
+        "benchmark.trust",
+        campaign,
+        "--share",
+        share,
+        "--seed",
+        "2",
+        "--folder",
+        str(tmp_path),
+    ]
     done = subprocess.run(words, cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert "| 0 failures |" in done.stdout

@@ -68,7 +68,9 @@ def read_matlab(path: str | Path, key: str, kinds: Collection[str]) -> np.ndarra
             found = scipy.io.loadmat(path, variable_names=[key], appendmat=False).get(key)
             kind = "" if found is None else "struct" if found.dtype.names else found.dtype.name
     if found is None:
-        raise ValueError(f"{path}: has {printable(', '.join(names))[:200] or 'no variables'}, expected a variable {key}")
+        raise ValueError(
+            f"{path}: has {printable(', '.join(names))[:200] or 'no variables'}, expected a variable {key}"
+        )
     if kind not in kinds:
         raise ValueError(f"{path}: {key} is of type {kind}, expected {' or '.join(kinds)}")
     return found
