@@ -1,0 +1,55 @@
+"""The five phones that ship: they load, say what they are, and make a phone's noise on real clean pixels."""
+
+from itertools import pairwise
+
+import numpy as np
+import pytest
+
+import main_synthesize
+from metrics import noise_of
+from models import load_neca
+from synthesis.gains import bank_note, read_bank
+from tests.conftest import ROOT
+from utils.image import read_image
+
+PHONES = ("GP", "N6", "S6")
+PRETRAIN = ROOT / "pretrain"
+
+
+@pytest.mark.parametrize("phone", PHONES)
+def test_card_begins_with_what_the_weights_are_not_and_names_source_and_licence(phone):
+    card = (PRETRAIN / phone / "README.md").read_text()
+    assert "not the authors' weights" in card.splitlines()[0]
+    for word in ("SIDD.md", "MIT", "main_restore_frames.py", "make phones", "held out", "ISO"):
+        assert word in card, word
+    assert sum(path.stat().st_size for path in (PRETRAIN / phone).iterdir()) < 1e6
+
+
+@pytest.mark.parametrize("phone", PHONES)
+def test_noise_grows_with_the_iso(phone):
+    generator, bank = load_neca(PRETRAIN / phone), read_bank(PRETRAIN / phone / "gains.json")
+    assert bank.camera == phone and not bank_note(PRETRAIN / phone, phone)
+    clean = read_image(ROOT / "test" / "imgs" / "clean.png")
+    stds = {
+        iso: noise_of(generator.synthesize(clean, gain=float(np.median([gain for _, gain in named]))), clean).std()
+        for iso, named in bank.gains.items()
+    }
+    apart = [iso for iso in (100, 400, 1600, 6400) if iso in stds]
+    assert len(apart) >= 2 and all(stds[low] < stds[high] for low, high in pairwise(apart)), stds
+
+
+def test_chosen_iso_of_a_phone_works_on_a_fresh_clone(tmp_path, monkeypatch):
+    monkeypatch.chdir(ROOT)
+    words = [
+        "--input_dir",
+        "test/imgs/",
+        "--output_dir",
+        str(tmp_path / "noisy"),
+        "--iso",
+        "3200",
+        "--num_workers",
+        "0",
+    ]
+    main_synthesize.main(["--cam_name", "S6", *words])
+    clean = read_image("test/imgs/clean.png")
+    assert noise_of(read_image(tmp_path / "noisy" / "clean.png"), clean).std() > 10
