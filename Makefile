@@ -1,5 +1,5 @@
 # make demo   install what is needed and run the whole chain on the demo camera
-# make phones train the five phones of pretrain/; PHONES_DATA= SIDD-Small or SIDD-Medium as downloaded, or what
+# make phones train the phones of pretrain/, and the G4; PHONES_DATA= SIDD-Small or SIDD-Medium as downloaded, or what
 #             main_restore_frames.py has made (then PHONES_LISTS= its lists), PHONES_WEIGHTS= where the weights go
 # make test   install what is needed and run the tests
 # make test-lowest  the same with the lowest versions that requirements.txt admits, in an environment of its own

@@ -1,4 +1,4 @@
-"""The five phones that ship: they load, say what they are, and make a phone's noise on real clean pixels."""
+"""The phones that ship: they load, say what they are, and make a phone's noise on real clean pixels."""
 
 from itertools import pairwise
 
@@ -6,13 +6,14 @@ import numpy as np
 import pytest
 
 import main_synthesize
+from evaluation.quick_test import noise_statistics
 from metrics import noise_of
 from models import load_neca
 from synthesis.gains import bank_note, read_bank
 from tests.conftest import ROOT
 from utils.image import read_image
 
-PHONES = ("GP", "N6", "S6")
+PHONES = ("GP", "IP", "N6", "S6")
 PRETRAIN = ROOT / "pretrain"
 
 
@@ -36,6 +37,14 @@ def test_noise_grows_with_the_iso(phone):
     }
     apart = [iso for iso in (100, 400, 1600, 6400) if iso in stds]
     assert len(apart) >= 2 and all(stds[low] < stds[high] for low, high in pairwise(apart)), stds
+
+
+def test_iphone_makes_the_noise_of_the_shipped_pair_that_it_has_not_seen():
+    clean, noisy = (read_image(ROOT / "test" / "imgs" / f"{side}.png") for side in ("clean", "noisy"))
+    fake = load_neca(PRETRAIN / "IP").synthesize(clean, gain_of=noisy)
+    real, made = (noise_statistics(noise_of(image, clean)) for image in (noisy, fake))
+    assert made.std == pytest.approx(real.std, rel=0.15)
+    assert made.lag1_h == pytest.approx(real.lag1_h, abs=0.08) and made.lag1_v == pytest.approx(real.lag1_v, abs=0.08)
 
 
 def test_chosen_iso_of_a_phone_works_on_a_fresh_clone(tmp_path, monkeypatch):
