@@ -23,7 +23,7 @@ from data.pairs import find_pairs
 from synthesis.gains import GainBank, bank_path, write_bank
 from tests.camera import CAMERA, command, make_camera
 from tests.noisy_set import make_weights
-from utils.checkpoints import load_checkpoint
+from utils.checkpoints import load_checkpoint, numbered_files
 from utils.image import write_image
 from utils.run import STATE_PREFIX
 
@@ -115,13 +115,16 @@ def new_folder(folder: Path) -> Path:
 def contents(folder: Path) -> dict[str, bytes]:
     """Read what a command has made, by path: all but locks, the log with its times, and MATLAB's date of writing.
 
-    A training state counts by its values, bit by bit: its pickle also tells which equal words are one object.
+    Of training states the newest counts, for a run that is asked to stop saves one more. It counts by its values, bit
+    by bit: its pickle also tells which equal words are one object.
     """
     found = {}
     for path in sorted(folder.rglob("*")):
         if path.is_file() and path.name not in (".lock", "train.log"):
             content = path.read_bytes()
             if path.name.startswith(STATE_PREFIX):
+                if path != numbered_files(path.parent, STATE_PREFIX)[-1]:
+                    continue
                 content = _values(load_checkpoint(path))
             found[str(path.relative_to(folder))] = content[116:] if path.suffix == ".mat" else content
     return found
