@@ -35,7 +35,7 @@ TESTS = {
     "data/pairs.py": "pairs dataset sidd cache",
 }
 OTHER_PROCESSES = "kill and not between or process or signal or speed or shipped or properties"
-SECONDS = 120  # after which the tests of a mutant count as failed
+SECONDS = 300  # after which the tests of a mutant count as failed
 NOT_SURVIVING = 0.6  # score below which the campaign fails
 OURS = {"models", "metrics", "data", "synthesis", "evaluation", "utils", "options", "tests", "main_train_jointly"}
 Mutant = tuple[str, str, int]  # file, operator, occurrence
@@ -43,9 +43,9 @@ Mutant = tuple[str, str, int]  # file, operator, occurrence
 
 def mutants_of(path: str) -> list[Mutant]:
     """List the mutants of a file."""
-    tree, found = cosmic_ray.ast.get_ast_from_source(Path(path).read_text()), []
+    tree, found = cosmic_ray.ast.get_ast_from_path(Path(path)), list[Mutant]()
     for name in cosmic_ray.plugins.operator_names():
-        if "BitOr" in name or "Decorator" in name:  # mostly of annotations
+        if "BitOr" in name or name.startswith("core/Variable"):  # of annotations; of names that nobody has chosen
             continue
         operator = cosmic_ray.plugins.get_operator(name)()
         count = sum(len(list(operator.mutation_positions(node))) for node in cosmic_ray.ast.ast_nodes(tree))
