@@ -20,7 +20,7 @@ from benchmark.trust import Result, some
 from benchmark.trust.commands import OUT, Case, contents, differences, make_inputs, new_folder
 from benchmark.trust.processes import Command, run
 
-STATES = 400  # distinct states of a command that are continued from; those of all cuts, where there are fewer
+STATES = 200  # distinct states of a command that are continued from; those of all cuts, where there are fewer
 CHOICES = 32  # states of one cut that are looked at; all, where there are fewer
 STARTS_OPERATION = {"open", "os.rename", "os.remove", "os.rmdir", "os.mkdir", "shutil.rmtree"}  # Python's audit events
 
