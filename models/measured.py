@@ -22,6 +22,7 @@ CONTRAST = 8  # of GENet's first filters: they see the noise in the first place,
 NCNET_HEAD = 0.02  # what is left of the random weights of NCNet's last layer
 NEIGHBOURS = 0.02  # and of NPNet's first filters beside their middle: a pixel's noise follows its own colour
 FACTORS = (0.5, 0.7, 1, 1.4, 2)  # by which the images' noise is scaled, for gains that none of them has
+PATCH = 48  # pixels a side, of patches for GENet
 CHART = 48  # pixels a side to which images are thinned out for NPNet
 # Darker, brighter, in other colours, and without: what a few images do not show, the fitted levels know.
 OTHER_CONTENTS = (
@@ -30,7 +31,8 @@ OTHER_CONTENTS = (
     lambda clean: clean.flip(1),
     lambda clean: clean.mean(1, keepdim=True).expand_as(clean),
 )
-RIDGE = 1e-3  # of least squares, on features of mean square 1: with less, training at rates of 3e-3 diverged on T3
+RIDGE = 1e-4  # of least squares, on features of mean square 1
+WEAKEST = 0.03  # of these, relative to the strongest; large weights of weaker ones let training diverge
 
 Pair = tuple[Tensor, Tensor]  # clean and noisy image, (1, C, H, W) in [0, 1]
 
@@ -51,15 +53,23 @@ def start_from_measurements(networks: Mapping[str, Any], fit: Fit, pairs: Sequen
 
 
 def _set_meter(genet: GENet, pairs: Sequence[Pair]) -> None:
-    """Let GENet add up what high-pass filters see, so that it comes nearest to the noise's standard deviation."""
+    """Let GENet add up what high-pass filters see, so that it comes nearest to the noise's standard deviation.
+
+    In patches, from which it will go on learning, and in whole images, which count as much and end up unbiased: their
+    std, a root of mean squares, is more than the mean of their patches'.
+    """
     first, head = _conv(genet, "model.0.0"), _conv(genet, "linear.0.0")
     first.weight.sub_(first.weight.mean((2, 3), keepdim=True)).mul_(CONTRAST)  # blind to brightness
     head.weight.abs_()
     scaled = [(clean, _to_8_bit(clean + factor * (noisy - clean))) for clean, noisy in pairs for factor in FACTORS]
-    levels = [global_noise_level(noisy - clean).clamp_min(LEAST_LEVEL).view(1, 1) for clean, noisy in scaled]
-    seen = [_input_of(head, genet, noisy).flatten(1).T for _, noisy in scaled]  # (nc, 1) each
-    head.weight.mul_(torch.stack(levels).mean() / (head.weight.flatten(1) @ torch.cat(seen, 1)).mean())
-    _fit_head(head, ((features, level, level**-2) for features, level in zip(seen, levels)))
+    scaled += [(_patches(clean), _patches(noisy)) for clean, noisy in scaled]
+    levels = [global_noise_level(noisy - clean).clamp_min(LEAST_LEVEL).view(1, -1) for clean, noisy in scaled]
+    seen = [_input_of(head, genet, noisy).flatten(1).T for _, noisy in scaled]  # (nc, 1) each, or (nc, patches)
+    head.weight.mul_(torch.cat(levels, 1).mean() / (head.weight.flatten(1) @ torch.cat(seen, 1)).mean())
+    _fit_head(head, ((features, level, level**-2 / level.numel()) for features, level in zip(seen, levels)))
+    ratios = torch.stack([global_noise_level(noisy - clean) / genet(noisy) for clean, noisy in pairs])
+    for weight in (head.weight, _bias(head)):
+        weight.mul_(ratios.median())
 
 
 def _set_levels(npnet: NPNet, fit: Fit, pairs: Sequence[Pair]) -> None:
@@ -111,6 +121,12 @@ def _gain(clean: Tensor, level: Tensor, mean: Tensor, draw: torch.Generator) -> 
     return global_noise_level(noisy - clean).clamp_min(LEAST_LEVEL)
 
 
+def _patches(image: Tensor) -> Tensor:
+    """Cut an image: (1, C, H, W) -> (patches, C, P, P)."""
+    side = min(PATCH, *image.shape[2:])
+    return image.unfold(2, side, side).unfold(3, side, side).permute(0, 2, 3, 1, 4, 5).flatten(0, 2)
+
+
 def _to_8_bit(image: Tensor) -> Tensor:
     return (255 * image.clamp(0, 1)).round() / 255
 
@@ -129,7 +145,8 @@ def _fit_head(head: nn.Conv2d, samples: Iterable[tuple[Tensor, Tensor, Tensor]])
         weighted = inputs * weights.double()[:, None]  # (out, nc + 1, M)
         gram += weighted @ inputs.T
         error += (weighted @ (wanted - begun @ inputs)[..., None])[..., 0]
-    scale = gram.diagonal(dim1=1, dim2=2).sqrt().clamp_min(1e-12)
+    scale = gram.diagonal(dim1=1, dim2=2).sqrt()
+    scale = scale.maximum(WEAKEST * scale.amax(1, keepdim=True))
     normal = gram / (scale[:, None] * scale[..., None]) + RIDGE * torch.eye(begun.shape[1])
     solved = begun + torch.linalg.solve(normal, error / scale) / scale
     head.weight.copy_(solved[:, :-1].view_as(head.weight))
