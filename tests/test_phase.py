@@ -68,6 +68,16 @@ def make_scenes(root, origins: list[tuple[int, int]]) -> list:
     return [root / name for name in NAMES[: len(origins)]]
 
 
+def test_windows_of_a_frame_begin_where_they_lie_in_its_mosaic(tmp_path):
+    """The last row of windows begins at 805 - 512 = 293, the last column at 812 - 512 = 300 or 811 - 512 = 299."""
+    for name, width in zip(NAMES, (811, 812)):
+        for kind in ("GT", "NOISY"):
+            write_image(tmp_path / name / f"0001_{kind}_SRGB_010.PNG", np.zeros((805, width, 3), np.uint8))
+    odd, even = (find_pairs([tmp_path / name]) for name in NAMES[:2])
+    assert [pair.origin for pair in odd] == [(0, 0), (0, 1), (1, 0), (1, 1)]
+    assert [pair.origin for pair in even] == [(0, 0), (0, 0), (1, 0), (1, 0)]
+
+
 ORIGINS = [(1, 0), (0, 1), (1, 0), (1, 1)]
 FOUND = [(0, 0), (1, 1), (0, 0), (0, 1)]  # by row and column from the commonest, (1, 0)
 
