@@ -167,11 +167,12 @@ class NoiseGenerator(nn.Module):
         if by_gain:
             assert self.npnet
             levels = noise_levels(self.npnet, clean, strength, partial(self.to_network, dtype=noise.dtype))
-        channels, kept = clean.shape[1], torch.empty(0)  # maps for after NCNet
+        channels = clean.shape[1]
+        kept: Tensor | None = None  # maps for after NCNet
         for window, maps in levels:
             level = maps[:, :channels]
             if self.level_after or maps.shape[1] > channels:
-                if not len(kept):
+                if kept is None:
                     kept = noise.new_empty(len(noise), maps.shape[1], *noise.shape[2:])
                 kept[(..., *window)] = maps
             if not self.level_after:
@@ -179,12 +180,12 @@ class NoiseGenerator(nn.Module):
             if "noise_level" in out:
                 out["noise_level"][(..., *window)] = level
         if "sdnu" in out:
-            out["sdnu"].copy_(noise * kept[:, :channels] if self.level_after else noise)
+            out["sdnu"].copy_(noise if kept is None or not self.level_after else noise * kept[:, :channels])
         to_uint8 = out["fake"].dtype == torch.uint8
         for window, sdnc in correlated_tiles(self.ncnet, noise, self.tile, self.to_network):
-            if self.level_after:
+            if kept is not None and self.level_after:
                 sdnc = with_level(sdnc, kept[(..., *window)].split(channels, dim=1))
-            elif len(kept):
+            elif kept is not None:
                 sdnc = sdnc + kept[(..., *window)][:, channels:]
             fake = self.to_network(clean[(..., *window)], noise.dtype) + sdnc
             if not torch.isfinite(fake).all():

@@ -143,6 +143,30 @@ def test_npnet_begins_with_the_fitted_levels_and_means_on_an_image_it_was_not_se
     assert error < 0.1 * true_level.mean() and error < 0.9 * without
 
 
+@torch.no_grad()
+def test_training_can_go_on_from_the_start(kernel):
+    """GENet fits patches, too, from which it learns: one of whole images alone is off by half and more in them."""
+    configs = {"E": {"nc": 24, "pool_mode": "inside"}, "G1": {"nc": 24, "out_nc": 12}, "G2": {"nc": 8}}
+    networks = build_networks(configs, "kaiming", 0)
+    taught = [pictures(seed, 4.0 ** (seed % 3 - 1)) for seed in range(9)]
+    start_from_measurements(networks, Fit(STD, MEANS, LEVELS, kernel, kernel), taught)
+    assert networks["G1"].conv5.weight.abs().max() < 10, "features that are hardly there must not get large weights"
+    images = [pictures(seed, strength) for seed in range(20, 32) for strength in (0.25, 1, 4)]
+    clean, noisy = (
+        torch.cat([pair[side][..., y : y + 48, x : x + 48] for pair in images for y in (0, 48) for x in (0, 48)])
+        for side in (0, 1)
+    )
+    assert gain_error(networks["E"](noisy), noisy - clean) < 0.2
+
+
+@torch.no_grad()
+def test_skews_and_tails_are_bounded_whatever_the_weights():
+    npnet = build_networks({"G1": {"nc": 4, "out_nc": 12}}, "kaiming", 0)["G1"]
+    npnet.conv5.weight.mul_(1000)
+    shape = npnet(torch.rand(1, 3, 16, 16), torch.full((1, 1, 1, 1), STD))[:, 6:]
+    assert 0.99 < shape.abs().max() <= 1
+
+
 @pytest.mark.parametrize("config", [{"nc": 4}, {"nc": 8, "act_mode": "BR"}, {"nc": 8, "final_act": "exp"}])
 def test_ncnet_that_cannot_carry_the_filter_is_refused(kernel, config):
     networks = build_networks({"E": {"nc": 4}, "G1": {"nc": 4}}, "kaiming", 0) | {"G2": NCNet(**config)}

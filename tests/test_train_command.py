@@ -465,7 +465,17 @@ def test_diverging_run_names_the_step_and_saves_nothing(root, steps):
     assert not list(models(root).iterdir())
 
 
-VARIANTS = "--init_type measured --G1_out_nc 6 --G2_level after --G2_mosaic --keep_phase --E_pool_mode inside"
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [(["--G2_mosaic"], "add --keep_phase"), (["--G1_out_nc", "12"], "add --G2_level after")],
+)
+def test_variants_that_need_another_option_name_it(root, options, expected):
+    with pytest.raises(ValueError, match=expected):
+        train(root, *options, "--steps", "1")
+    assert not (root / "saves").exists()
+
+
+VARIANTS = "--init_type measured --G1_out_nc 12 --G2_level after --G2_mosaic --keep_phase --E_pool_mode inside"
 WITHOUT_CRITICS = f"{VARIANTS} --lambda_gain 1 --lambda_nll 1 --lambda_adv1 0 --lambda_adv2 0".split()
 
 

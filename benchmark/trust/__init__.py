@@ -8,7 +8,7 @@ Thing = TypeVar("Thing")
 
 
 class Result(NamedTuple):
-    """What a campaign has done, how often, and every way in which the promise was broken."""
+    """Outcome of a campaign: the work, with counts, and every way in which the promise was broken."""
 
     name: str
     done: str

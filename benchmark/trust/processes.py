@@ -19,7 +19,7 @@ LIMIT = 120  # seconds after which a command counts as hanging
 
 
 class Ended(NamedTuple):
-    """How a command has ended: exit code, or minus the signal's number; what it printed; its peak memory in bytes."""
+    """End of a command: exit code, or minus the signal's number; the printed text; peak memory in bytes."""
 
     code: int
     output: str
