@@ -1,6 +1,7 @@
 """Cut frames into overlapping crops: the files of a pair, all of them or none."""
 
 import contextlib
+import math
 import re
 import threading
 from collections.abc import Callable
@@ -13,7 +14,7 @@ from tqdm import tqdm
 from data.boxes import CropSettings, crop_name
 from data.sidd import SCENE_FORM, find_frames
 from utils.files import claim_record
-from utils.image import PHOTOGRAPH, png_size, read_image, write_image
+from utils.image import MAX_MEGAPIXELS, PHOTOGRAPH, png_size, read_image, write_image
 from utils.workers import in_threads
 
 CROP_RECORD = "crop.json"
@@ -126,8 +127,8 @@ def crop_pair(job: CropJob, settings: CropSettings, stopped: Callable[[], bool] 
 def is_complete(job: CropJob, settings: CropSettings) -> bool:
     """Tell if exactly the crops of this pair are there: of the right sizes, whole, not older than their image."""
     size = png_size(job.clean)
-    if size is None or png_size(job.noisy) != size:
-        return False
+    if size is None or math.prod(size) > MAX_MEGAPIXELS * 1e6 or png_size(job.noisy) != size:
+        return False  # reading them tells what is wrong
     boxes = settings.boxes(*size)
     for image, paths, files in zip((job.clean, job.noisy), job.crops(len(boxes)), job.files()):
         if set(paths) != set(files):

@@ -4,9 +4,11 @@ import json
 import os
 import re
 import signal
+import struct
 import subprocess
 import sys
 import time
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -19,7 +21,7 @@ from data.sidd import find_crops
 from options.data import crop_parser
 from tests.conftest import ROOT
 from tests.refusal import one_line
-from utils.image import read_image, write_image
+from utils.image import PNG_END, PNG_START, read_image, write_image
 
 PAPER = CropSettings(size=512, overlap=128, threshold=800)
 SCENE = "0001_001_S6_00100_00060_3200_L"
@@ -237,6 +239,16 @@ def test_an_image_newer_than_its_crops_is_done_again(root, kind):
     os.utime(root / "source" / OTHER_SCENE / f"0002_{kind}_SRGB_010.PNG", ns=(later, later))
     assert run(root) == 0
     assert {Path(name).parts[0] for name in rewritten(before, files(root / "target"))} == {OTHER_SCENE}
+
+
+def test_no_crops_are_listed_for_a_frame_that_declares_ten_gigapixels(tmp_path, monkeypatch):
+    frames = [tmp_path / "0001_GT_SRGB_010.PNG", tmp_path / "0001_NOISY_SRGB_010.PNG"]
+    header = b"IHDR" + struct.pack(">IIBBBBB", 100_000, 100_000, 8, 2, 0, 0, 0)
+    for frame in frames:
+        frame.write_bytes(PNG_START[:-4] + header + struct.pack(">I", zlib.crc32(header)) + PNG_END)
+    monkeypatch.setattr(CropSettings, "boxes", None)  # which takes gigabytes
+    result = crop.crop_pair(crop.CropJob(*frames, tmp_path / "crops"), CropSettings(16, 8, 32))
+    assert "100000x100000 pixels, expected at most" in result.failure
 
 
 def test_an_image_replaced_by_a_smaller_one_leaves_no_crops_of_the_old_one(root):
