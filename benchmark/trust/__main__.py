@@ -14,7 +14,7 @@ import tempfile
 import time
 from pathlib import Path
 
-CAMPAIGNS = ("kill", "lost_writes", "properties", "fuzz", "attacks", "mutation", "long_run")
+CAMPAIGNS = ("kill", "lost_writes", "properties", "fuzz", "attacks", "mutation", "long_run", "planted")
 
 
 def main() -> int:

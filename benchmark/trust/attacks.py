@@ -18,30 +18,27 @@ import h5py
 import numpy as np
 import torch
 
-import Crop_SIDD
-import main_make_pairs
-import main_synthesize
-import main_test
-import main_train_jointly
 from benchmark.trust import Result, some
-from benchmark.trust.commands import BLOCKS, OUT, make_inputs, new_folder, submit
+from benchmark.trust.commands import BLOCKS, OUT, make_inputs, new_folder
 from benchmark.trust.processes import Command, Process, run
 from data.benchmarks.sidd import BENCHMARK_KEY
-from data.bursts import COLUMNS
 from models.networks import network_checkpoint
-from tests.camera import CAMERA, command
+from tests.camera import CAMERA
 from tests.noisy_set import camera_networks
 from utils.checkpoints import load_checkpoint, save_checkpoint
-from utils.files import write_json
 from utils.image import PNG_START
 
 SECONDS, MEGABYTES = 20, 700  # that refusing may take, beyond what an idle process has
 HUGE = 10**12  # elements
-HARMLESS = ("PNG whose pixels never end", "TIFF whose pages go round")  # may give the picture that they begin with
 BOMB = 2**31  # bytes that a small file unpacks to
+# May give the picture that they begin with, or a result made without the hostile file.
+HARMLESS = ("PNG whose pixels never end", "TIFF whose pages go round", "pickles in the cache")
+GENET = Path("pretrain", CAMERA, "checkpoint_E.pth")
+BEGUN = "begun "
 VICTIM = "victim.txt"  # beside the folder that a command may write to
 
-Attack = Callable[[Path], Command]  # writes the hostile file below a folder of inputs
+# Puts hostile files among the inputs of a command, which works in the same folder, and returns options to add.
+Attack = Callable[[Path], list[str] | None]
 
 
 class Exploit:
@@ -51,122 +48,62 @@ class Exploit:
         return os.system, ("echo owned > owned",)
 
 
-def _synthesize(inputs: Path, *more: str) -> Command:
-    folders = {"input_dir": inputs / "photos", "output_dir": OUT, "pretrain_dir": inputs / "pretrain"}
-    words = [str(word) for option, folder in folders.items() for word in (f"--{option}", folder)]
-    return partial(main_synthesize.main, [*words, "--cam_name", CAMERA, "--device", "cpu", *more])
+# --- checkpoints ---
 
 
-def _estimate(inputs: Path) -> Command:
-    return _synthesize(inputs, "--gain_from", str(inputs / "photos"))  # which GENet estimates
+def _genet(content: bytes, suffix: str = ".pth") -> Attack:
+    def attack(at: Path) -> list[str]:
+        (at / GENET).unlink()
+        (at / GENET).with_suffix(suffix).write_bytes(content)
+        return ["--gain_from", str(at / "photos")]  # which GENet estimates
+
+    return attack
 
 
-def _checkpoint(inputs: Path, content: bytes) -> Command:
-    (inputs / "pretrain" / CAMERA / "checkpoint_E.pth").write_bytes(content)
-    return _estimate(inputs)
+def _changed(change: Callable[[dict[str, Any]], Any], zip_file: bool = True) -> Attack:
+    def attack(at: Path) -> list[str]:
+        content = change(network_checkpoint(camera_networks()["E"], 1))
+        torch.save(content, at / GENET, _use_new_zipfile_serialization=zip_file)
+        return ["--gain_from", str(at / "photos")]
+
+    return attack
 
 
-def _with_genet(inputs: Path, change: Callable[[dict[str, Any]], Any], zip_file: bool = True) -> Command:
-    content = change(network_checkpoint(camera_networks()["E"], 1))
-    path = inputs / "pretrain" / CAMERA / "checkpoint_E.pth"
-    torch.save(content, path, _use_new_zipfile_serialization=zip_file)
-    return _estimate(inputs)
+def _sizes(**sizes: int) -> Attack:
+    return _changed(lambda content: content | {"config": content["config"] | sizes})
 
 
-def _with_config(inputs: Path, **sizes: int) -> Command:
-    return _with_genet(inputs, lambda content: content | {"config": content["config"] | sizes})
-
-
-def _with_weight(inputs: Path, change: Callable[[torch.Tensor], torch.Tensor]) -> Command:
+def _weight(change: Callable[[torch.Tensor], torch.Tensor]) -> Attack:
     def changed(content: dict[str, Any]) -> dict[str, Any]:
-        weights = content["model_state_dict"]
-        name = next(iter(weights))
-        return content | {"model_state_dict": weights | {name: change(weights[name])}}
+        name, weight = next(iter(content["model_state_dict"].items()))
+        return content | {"model_state_dict": content["model_state_dict"] | {name: change(weight)}}
 
-    return _with_genet(inputs, changed)
-
-
-def _photograph(inputs: Path, content: bytes, name: str = "0GT.png") -> Command:
-    for path in (inputs / "photos").iterdir():
-        path.unlink()
-    (inputs / "photos" / name).write_bytes(content)
-    return _synthesize(inputs)
+    return _changed(changed)
 
 
-def _chunk(kind: bytes, data: bytes) -> bytes:
-    return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+def _zip_bomb(at: Path) -> list[str]:
+    archive = zipfile.ZipFile(at / GENET, "w", zipfile.ZIP_DEFLATED)
+    with archive, archive.open("a/data.pkl", "w", force_zip64=True) as file:
+        for _ in range(BOMB // 2**20):
+            file.write(bytes(2**20))
+    return ["--gain_from", str(at / "photos")]
 
 
-def _png(width: int, height: int, before: bytes = b"", pixels: bytes = b"") -> bytes:
-    header = _chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0))
-    return PNG_START[:8] + header + before + _chunk(b"IDAT", zlib.compress(pixels)) + _chunk(b"IEND", b"")
-
-
-def _squeezed(size: int = BOMB // 8) -> bytes:
-    packer = zlib.compressobj(9)
-    return b"".join([packer.compress(bytes(2**20)) for _ in range(size // 2**20)] + [packer.flush()])
-
-
-def _blocks(inputs: Path, write: Callable[[Path], None]) -> Command:
-    path = inputs / f"{BENCHMARK_KEY}.mat"
-    path.unlink()
-    write(path)
-    words = ["--blocks", str(path), "--denoiser", "noisy", "--device", "cpu", "--output", f"{OUT}/S.csv"]
-    return partial(submit, "kaggle", [*words, "--num_workers", "0"])
-
-
-def _hdf5(inputs: Path, write: Callable[[h5py.File], Any]) -> Command:
-    def make(path: Path) -> None:
-        with h5py.File(path, "w") as file:
-            write(file)
-
-    return _blocks(inputs, make)
-
-
-def _safetensors(inputs: Path, content: bytes) -> Command:
-    folder = inputs / "pretrain" / CAMERA
-    (folder / "checkpoint_E.pth").unlink()
-    (folder / "checkpoint_E.safetensors").write_bytes(content)
-    return _estimate(inputs)
-
-
-def _header(elements: int) -> bytes:
+def _tensor_header(elements: int) -> bytes:
     header = json.dumps({"a": {"dtype": "F32", "shape": [elements], "data_offsets": [0, 4 * elements]}}).encode()
     return struct.pack("<Q", len(header)) + header
 
 
-def _crop(inputs: Path) -> Command:
-    return partial(Crop_SIDD.main, ["--source", str(inputs / "frames"), "--target", OUT])
+# --- results that a command goes on from ---
 
 
-def _train(inputs: Path, *more: str) -> Command:
-    return partial(main_train_jointly.main, command(inputs, *more, save=OUT))
+def _states_that_run_code(at: Path) -> list[str]:
+    for path in (at / OUT).rglob("training_state_*"):
+        torch.save({"step": 1, "model": Exploit()}, path)
+    return ["--epochs", "4"]
 
 
-def _state_that_runs_code(inputs: Path) -> Command:
-    models = inputs / OUT / CAMERA / "models"
-    models.mkdir(parents=True)
-    torch.save({"step": 1, "model": Exploit()}, models / "training_state_0000000001.pth")
-    write_json(models.parent / "options.json", {})
-    return _train(inputs)
-
-
-def _poisoned_cache(inputs: Path) -> int:
-    """Train, put pickles into the cache, and train on: damaged arrays are made anew, which counts as a refusal."""
-    _train(inputs, "--epochs", "1", "--cache_dir", "cache")()
-    for path in Path("cache").rglob("*.npy"):
-        path.unlink()
-        np.save(path, np.array([Exploit()]), allow_pickle=True)
-    _train(inputs, "--epochs", "2", "--cache_dir", "cache")()
-    raise ValueError("nothing was unpickled, and the arrays were made anew")
-
-
-def _poisoned_state(inputs: Path) -> None:
-    """Train, let the optimisers' state in the run's file claim a trillion elements, and train on."""
-    _train(inputs, "--epochs", "1", "--no_cache")()
-    path = next((inputs / OUT).rglob("training_state_*"))
-    state = load_checkpoint(path)
-
+def _states_of_a_trillion_elements(at: Path) -> list[str]:
     def poison(value: Any) -> Any:
         if isinstance(value, dict):
             return {key: poison(each) for key, each in value.items()}
@@ -174,21 +111,60 @@ def _poisoned_state(inputs: Path) -> None:
             return [poison(each) for each in value]
         return torch.zeros(1).expand(HUGE) if isinstance(value, torch.Tensor) and value.ndim else value
 
-    model = {key: value if key == "networks" else poison(value) for key, value in state["model"].items()}
-    save_checkpoint(path, state | {"model": model})
-    _train(inputs, "--epochs", "2", "--no_cache")()
+    for path in (at / OUT).rglob("training_state_*"):
+        model = load_checkpoint(path)["model"]  # its networks stay, so that the optimisers' state is looked at
+        save_checkpoint(path, {"step": 1, "model": poison(model) | {"networks": model["networks"]}})
+    return ["--epochs", "4"]
 
 
-def _zip_bomb(inputs: Path) -> Command:
-    archive = zipfile.ZipFile(inputs / "pretrain" / CAMERA / "checkpoint_E.pth", "w", zipfile.ZIP_DEFLATED)
-    with archive, archive.open("a/data.pkl", "w", force_zip64=True) as file:
-        for _ in range(BOMB // 2**20):
-            file.write(bytes(2**20))
-    return _estimate(inputs)
+def _poisoned_cache(at: Path) -> list[str]:
+    for path in (at / OUT / "cache").rglob("*.npy"):
+        np.save(path, np.array([Exploit()]), allow_pickle=True)
+    return ["--epochs", "4"]
 
 
-def _endless_pixels() -> bytes:
-    return _png(16, 16)[:33] + _chunk(b"IDAT", _squeezed()) + _chunk(b"IEND", b"")
+def _scene_out_of_the_folder(at: Path) -> None:
+    manifest = at / OUT / "pairs.csv"
+    first_scene = manifest.read_text().splitlines()[1].split(",")[0]
+    manifest.write_text(manifest.read_text().replace(first_scene, f"../../{VICTIM}", 1))
+
+
+# --- images ---
+
+
+def _photo(content: bytes, name: str = "0GT.png") -> Attack:
+    def attack(at: Path) -> None:
+        for path in (at / "photos").iterdir():
+            path.unlink()
+        (at / "photos" / name).write_bytes(content)
+
+    return attack
+
+
+def _png(width: int, height: int, *chunks: tuple[bytes, bytes]) -> bytes:
+    header = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
+    parts = [PNG_START[:8]]
+    for kind, data in ((b"IHDR", header), *chunks, (b"IDAT", zlib.compress(b"")), (b"IEND", b"")):
+        parts.append(struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data)))
+    return b"".join(parts)
+
+
+def _packed(size: int, head: bytes = b"") -> bytes:
+    packer = zlib.compressobj(9)
+    zeros = (packer.compress(bytes(2**20)) for _ in range(size // 2**20))
+    return packer.compress(head) + b"".join(zeros) + packer.flush()
+
+
+def _png_bomb(kind: bytes, head: bytes = b"") -> Attack:
+    return lambda at: _photo(_png(16, 16, (kind, head + _packed(BOMB // 8))))(at)
+
+
+def _images(pattern: str, content: bytes) -> Attack:
+    def attack(at: Path) -> None:
+        for path in at.glob(pattern):
+            path.write_bytes(content)
+
+    return attack
 
 
 def _pages_that_go_round() -> bytes:
@@ -207,142 +183,129 @@ def _huge_jpeg() -> bytes:
     return b"\xff\xd8\xff\xc0" + frame + b"\xff\xd9"
 
 
-def _mat_bomb(path: Path) -> None:
+# --- .mat, lists, options, links ---
+
+
+def _hdf5(write: Callable[[h5py.File, Path], Any]) -> Attack:
+    def attack(at: Path) -> None:
+        with h5py.File(at / "secret.h5", "w") as secret:
+            secret["blocks"] = np.zeros(BLOCKS[::-1], np.uint8)
+        with h5py.File(at / f"{BENCHMARK_KEY}.mat", "w") as file:
+            write(file, at / "secret.h5")
+
+    return attack
+
+
+def _trillion_blocks(file: h5py.File, secret: Path) -> None:
+    shape = (3, 16, 16, 2, HUGE // 1536)  # MATLAB's order of axes
+    file.create_dataset(BENCHMARK_KEY, shape, "u1", chunks=(1, 1, 16, 1, 64))
+
+
+def _values_elsewhere(file: h5py.File, secret: Path) -> None:
+    file.create_dataset(BENCHMARK_KEY, BLOCKS[::-1], "u1", external=[(str(secret), 0, h5py.h5f.UNLIMITED)])
+
+
+def _mat_bomb(at: Path) -> None:
     dimensions = struct.pack("<6I", 5, 20, BOMB // 3, 1, 1, 1) + struct.pack("<2I", 3, 0)
     name = struct.pack("<2I", 1, len(BENCHMARK_KEY)) + BENCHMARK_KEY.encode()
     parts = struct.pack("<4I", 6, 8, 9, 0) + dimensions + name + struct.pack("<2I", 2, BOMB)
-    packer = zlib.compressobj(9)
-    packed = packer.compress(struct.pack("<2I", 14, len(parts) + BOMB) + parts)
-    packed += b"".join(packer.compress(bytes(2**20)) for _ in range(BOMB // 2**20)) + packer.flush()
+    packed = _packed(BOMB, struct.pack("<2I", 14, len(parts) + BOMB) + parts)
     head = b"MATLAB 5.0 MAT-file".ljust(124) + struct.pack("<H", 0x0100) + b"IM"
-    path.write_bytes(head + struct.pack("<2I", 15, len(packed)) + packed)
+    (at / f"{BENCHMARK_KEY}.mat").write_bytes(head + struct.pack("<2I", 15, len(packed)) + packed)
 
 
-def _bombs_in_place_of(inputs: Path, images: str, attacked: Command) -> Command:
-    for path in inputs.glob(images):
-        path.write_bytes(_png(100_000, 100_000))
-    return attacked
-
-
-def _option_files(inputs: Path, *files: str) -> Command:
+def _option_files(*files: str) -> Attack:
     """Write option files by number, in which @N stands for the path of another one."""
-    for number, text in enumerate(files):
-        (inputs / f"{number}.txt").write_text(text.replace("@", f"@{inputs}/").replace(";", ".txt\n"))
-    return partial(main_synthesize.main, [f"@{inputs}/0.txt"])
+
+    def attack(at: Path) -> list[str]:
+        for number, text in enumerate(files):
+            (at / f"{number}.txt").write_text(text.replace("@", f"@{at}/").replace(";", ".txt\n"))
+        return [f"@{at}/0.txt"]
+
+    return attack
 
 
-def _scene_out_of_the_folder(inputs: Path) -> Command:
-    out = inputs / OUT
-    write_json(out / "make_pairs.json", {})
-    row = [f"../../{VICTIM}", str(inputs / "bursts" / "0"), "800", "100", "x", "y", "", ""]
-    (out / "pairs.csv").write_text(",".join(COLUMNS) + "\n" + ",".join(row) + "\n")
-    words = ["--bursts", str(inputs / "bursts"), "--output_dir", str(out), "--camera_code", CAMERA, "--iso", "800"]
-    return partial(main_make_pairs.main, words)
+def _dots_in_a_list(at: Path) -> None:
+    (at / "lists" / f"{CAMERA}_train.txt").write_text("../../../etc\n")
 
 
-def _dots_in_a_list(inputs: Path) -> Command:
-    (inputs / "lists" / f"{CAMERA}_train.txt").write_text("../../../etc\n")
-    return _train(inputs)
+def _link(name: str, target: str) -> Attack:
+    def attack(at: Path) -> None:
+        (at / name).parent.mkdir(exist_ok=True)
+        (at / name).unlink(missing_ok=True)
+        (at / name).symlink_to(target)
+
+    return attack
 
 
-def _link_for_a_result(inputs: Path) -> Command:
-    (inputs / OUT).mkdir()
-    (inputs / OUT / "0GT.png").symlink_to(inputs.parent / VICTIM)
-    return _synthesize(inputs, "--output_dir", str(inputs / OUT))
-
-
-def _loop_of_links(inputs: Path) -> Command:
-    attacked = _photograph(inputs, b"")
-    for name, target in (("loop", ""), ("0GT.png", "0GT.png")):
-        (inputs / "photos" / name).unlink(missing_ok=True)
-        (inputs / "photos" / name).symlink_to(inputs / "photos" / target)
-    return attacked
-
-
-def _endless_device(inputs: Path) -> Command:
-    (inputs / "clean.png").symlink_to("/dev/zero")
-    words = ["--dir_test_img", str(inputs), "--cam_name", CAMERA, "--pretrain_dir", str(inputs / "pretrain")]
-    return partial(main_test.main, [*words, "--NeCA_type", "S", "--dir_test_save", OUT])
-
-
-def _linked_blocks(inputs: Path) -> Command:
-    with h5py.File(inputs / "secret.h5", "w") as secret:
-        secret["blocks"] = np.zeros(BLOCKS[::-1], np.uint8)
-    link = h5py.ExternalLink(str(inputs / "secret.h5"), "blocks")
-    return _hdf5(inputs, lambda file: file.__setitem__(BENCHMARK_KEY, link))
-
-
-def _blocks_elsewhere(inputs: Path) -> Command:
-    (inputs / "secret.txt").write_bytes(bytes(int(np.prod(BLOCKS))))
-    stored = [(str(inputs / "secret.txt"), 0, h5py.h5f.UNLIMITED)]
-    return _hdf5(inputs, lambda file: file.create_dataset(BENCHMARK_KEY, BLOCKS[::-1], "u1", external=stored))
-
-
-def _trillion_blocks(inputs: Path) -> Command:
-    shape = (3, 16, 16, 2, HUGE // 1536)  # MATLAB's order of axes
-    return _hdf5(inputs, lambda file: file.create_dataset(BENCHMARK_KEY, shape, "u1", chunks=(1, 1, 16, 1, 64)))
-
-
-ATTACKS: dict[str, Attack] = {
-    # Code.
-    "pickle in a checkpoint": lambda at: _with_genet(at, lambda content: content | {"extra": Exploit()}),
-    "checkpoint of the old format": lambda at: _with_genet(at, lambda _: Exploit(), zip_file=False),
-    "bare pickle as a checkpoint": lambda at: _checkpoint(at, pickle.dumps(Exploit(), protocol=2)),
-    "pickle as safetensors": lambda at: _safetensors(at, pickle.dumps(Exploit())),
-    "pickle in a training state": _state_that_runs_code,
-    "pickles in the cache": lambda at: partial(_poisoned_cache, at),
-    # Memory and time.
-    "sparse tensor": lambda at: _with_weight(at, lambda tensor: tensor.to_sparse()),
-    "compressed sparse tensor": lambda at: _with_weight(at, lambda _: torch.zeros(8, 8).to_sparse_csr()),
-    "meta tensor": lambda at: _with_weight(at, lambda tensor: tensor.to("meta")),
-    "quantized tensor": lambda at: _with_weight(at, lambda x: torch.quantize_per_tensor(x, 0.1, 0, torch.qint8)),
-    "one number as a trillion": lambda at: _with_weight(at, lambda _: torch.zeros(1).expand(HUGE)),
-    "training state of a trillion elements": lambda at: partial(_poisoned_state, at),
-    "a billion layers": lambda at: _with_config(at, nb=10**9),
-    "a million channels": lambda at: _with_config(at, nc=10**6),
-    "zip bomb as a checkpoint": _zip_bomb,
-    "safetensors of a trillion elements": lambda at: _safetensors(at, _header(HUGE) + bytes(64)),
-    "safetensors with an endless header": lambda at: _safetensors(at, struct.pack("<Q", 2**62) + b"{}"),
-    "PNG of ten gigapixels": lambda at: _photograph(at, _png(100_000, 100_000)),
-    "PNG with a bomb for a profile": lambda at: _photograph(at, _png(16, 16, _chunk(b"iCCP", b"x\0\0" + _squeezed()))),
-    "PNG with a bomb for a text": lambda at: _photograph(at, _png(16, 16, _chunk(b"zTXt", b"x\0\0" + _squeezed()))),
-    "PNG whose pixels never end": lambda at: _photograph(at, _endless_pixels()),
-    "crops of ten gigapixels": lambda at: _bombs_in_place_of(at, "crops/*/*/*.png", _train(at)),
-    "frames of ten gigapixels": lambda at: _bombs_in_place_of(at, "frames/*/*.PNG", _crop(at)),
-    "TIFF whose pages go round": lambda at: _photograph(at, _pages_that_go_round(), "a.tif"),
-    "GIF of 100,000 pictures": lambda at: _photograph(at, _endless_animation(), "a.gif"),
-    "JPEG of four gigapixels": lambda at: _photograph(at, _huge_jpeg(), "a.jpg"),
-    ".mat of a trillion elements": _trillion_blocks,
-    ".mat that unpacks to gigabytes": lambda at: _blocks(at, _mat_bomb),
-    "option file that includes itself": lambda at: _option_files(at, "@1;", "--iso 800 @0;"),
-    "option files that multiply": lambda at: _option_files(at, *[f"@{n};@{n};" for n in range(1, 40)], "--iso 800"),
-    # Escape.
-    "dots in a scene list": _dots_in_a_list,
-    "dots in a manifest": _scene_out_of_the_folder,
-    "link in the place of a result": _link_for_a_result,
-    "links in a loop": _loop_of_links,
-    "device without end as an image": _endless_device,
-    ".mat with a link to another file": _linked_blocks,
-    ".mat whose values lie in another file": _blocks_elsewhere,
+# By what the files are, and the command that reads them, or goes on from what it has made.
+ATTACKS: dict[str, dict[str, Attack]] = {
+    "synthesis": {
+        "pickle in a checkpoint": _changed(lambda content: content | {"extra": Exploit()}),
+        "checkpoint of the old format": _changed(lambda _: Exploit(), zip_file=False),
+        "bare pickle as a checkpoint": _genet(pickle.dumps(Exploit(), protocol=2)),
+        "pickle as safetensors": _genet(pickle.dumps(Exploit()), ".safetensors"),
+        "sparse tensor": _weight(lambda tensor: tensor.to_sparse()),
+        "compressed sparse tensor": _weight(lambda _: torch.zeros(8, 8).to_sparse_csr()),
+        "meta tensor": _weight(lambda tensor: tensor.to("meta")),
+        "quantized tensor": _weight(lambda tensor: torch.quantize_per_tensor(tensor, 0.1, 0, torch.qint8)),
+        "one number as a trillion": _weight(lambda _: torch.zeros(1).expand(HUGE)),
+        "a billion layers": _sizes(nb=10**9),
+        "a million channels": _sizes(nc=10**6),
+        "zip bomb as a checkpoint": _zip_bomb,
+        "safetensors of a trillion elements": _genet(_tensor_header(HUGE) + bytes(64), ".safetensors"),
+        "safetensors with an endless header": _genet(struct.pack("<Q", 2**62) + b"{}", ".safetensors"),
+        "PNG of ten gigapixels": _photo(_png(100_000, 100_000)),
+        "PNG with a bomb for a profile": _png_bomb(b"iCCP", b"x\0\0"),
+        "PNG with a bomb for a text": _png_bomb(b"zTXt", b"x\0\0"),
+        "PNG whose pixels never end": _png_bomb(b"IDAT"),
+        "TIFF whose pages go round": _photo(_pages_that_go_round(), "a.tif"),
+        "GIF of 100,000 pictures": _photo(_endless_animation(), "a.gif"),
+        "JPEG of four gigapixels": _photo(_huge_jpeg(), "a.jpg"),
+        "option file that includes itself": _option_files("@1;", "--iso 800 @0;"),
+        "option files that multiply": _option_files(*[f"@{n};@{n};" for n in range(1, 40)], "--iso 800"),
+        "link in the place of a result": _link(f"{OUT}/0GT_00.png", f"../../{VICTIM}"),
+        "link to itself": _link("photos/0GT.png", "0GT.png"),
+        "links in a loop": _link("photos/loop", "."),
+        "device without end as an image": _link("photos/0GT.png", "/dev/zero"),
+    },
+    "begun training": {
+        "pickles in training states": _states_that_run_code,
+        "training states of a trillion elements": _states_of_a_trillion_elements,
+        "pickles in the cache": _poisoned_cache,
+    },
+    "begun pairs": {"dots in a manifest": _scene_out_of_the_folder},
+    "training": {
+        "crops of ten gigapixels": _images("crops/*/*/*.png", _png(100_000, 100_000)),
+        "dots in a scene list": _dots_in_a_list,
+    },
+    "cropping": {"frames of ten gigapixels": _images("frames/*/*.PNG", _png(100_000, 100_000))},
+    "submission, .csv": {
+        ".mat of a trillion elements": _hdf5(_trillion_blocks),
+        ".mat that unpacks to gigabytes": _mat_bomb,
+        ".mat with a link to another file": _hdf5(
+            lambda file, secret: file.__setitem__(BENCHMARK_KEY, h5py.ExternalLink(str(secret), "blocks"))
+        ),
+        ".mat whose values lie in another file": _hdf5(_values_elsewhere),
+    },
 }
 
 
-def check(name: str, folder: Path) -> list[str]:
+def check(command: str, name: str, folder: Path) -> list[str]:
     """Make an attack, and say how it has succeeded: not refused in one line, or at a price."""
-    inputs = new_folder(folder / "attack" / "inputs")
-    victim = folder / "attack" / VICTIM
-    victim.write_text("untouched")
-    make_inputs(inputs)
-    work = new_folder(folder / "attack" / "work")
-    before = _idle_peak(work)
-    attacking, began = ATTACKS[name](inputs), time.monotonic()
-    ended = Process(partial(_limited, attacking), work).wait(2 * SECONDS)
+    at = new_folder(folder / "attack" / "work")
+    (folder / "attack" / VICTIM).write_text("untouched")
+    case = next(case for case in make_inputs(at) if case.name == command.removeprefix(BEGUN))
+    if command.startswith(BEGUN) and run(case.command(0), at).code:
+        return [f"{name}: the command fails without it"]
+    more = ATTACKS[command][name](at) or []
+    before, began = _idle_peak(at), time.monotonic()
+    ended = Process(partial(_limited, case.command(0, more)), at).wait(2 * SECONDS)
     seconds, megabytes = time.monotonic() - began, (ended.peak - before) / 2**20
     lines = [line for line in ended.output.splitlines() if line.startswith(("error: ", "failed: "))]
-    owned = list(folder.rglob("owned"))
     wrong = {
-        "it ran code": bool(owned),
-        "it reached another file": victim.read_text() != "untouched",
+        "it ran code": any(folder.rglob("owned")),
+        "it reached another file": (folder / "attack" / VICTIM).read_text() != "untouched",
         f"exit code {ended.code}": ended.code not in ((0, 1) if name in HARMLESS else (1, 2)),
         f"{len(lines)} lines of error": (not lines and name not in HARMLESS) or "Traceback" in ended.output,
         f"{seconds:.0f} seconds": seconds > SECONDS,
@@ -365,8 +328,9 @@ def _idle_peak(folder: Path) -> int:
 
 def campaign(folder: Path, share: float, seed: int) -> Result:
     """Make all attacks, a few with less than a tenth of the campaign."""
-    names = some(list(ATTACKS), share, seed)
-    failures = [failure for name in names for failure in check(name, folder)]
-    refused = len(names) - len({failure.split(":")[0] for failure in failures})
+    every = [(command, name) for command, attacks in ATTACKS.items() for name in attacks]
+    chosen = some(every, share, seed)
+    failures = [failure for command, name in chosen for failure in check(command, name, folder)]
+    refused = len(chosen) - len({failure.split(":")[0] for failure in failures})
     limits = f"each within {SECONDS} s and {MEGABYTES} MB"
-    return Result("attacks", f"{len(names)} attacks, {refused} refused in one line, {limits}", failures)
+    return Result("attacks", f"{len(chosen)} attacks, {refused} refused in one line or harmless, {limits}", failures)

@@ -2,7 +2,7 @@
 
 import logging
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -28,7 +28,7 @@ from utils.image import write_image
 from utils.run import STATE_PREFIX
 
 OUT = "out"  # the folder of results, in that in which a command runs
-TRAINING = "--log_step 1 --test_epoch 1 --epochs 3 --ema .9 --keep_checkpoints 1 --keep_best --cache_dir out/cache"
+TRAINING = "--log_step 1 --test_epoch 1 --epochs 3 --ema .9 --keep_checkpoints 2 --keep_best --cache_dir out/cache"
 DENOISER = f"""--name run --cam_name {CAMERA} --patch_size 32 --batch_size 2 --nc 4 --nb 3 --init_type kaiming
     --device cpu --source real neca-w coloured --fit_images 2 --test_images 1"""
 BLOCKS = (3, 2, 16, 16, 3)  # of a small SIDD benchmark
@@ -36,17 +36,16 @@ DND_SIDE = 24
 
 
 class Case(NamedTuple):
-    """A command by its words, and in how many processes it runs. `workers`: its option of helpers, if it has one."""
+    """A command by its words, and in how many processes it runs."""
 
     name: str
     main: Callable[[list[str]], int | None]
     words: list[str]
     processes: int = 1
-    trains: bool = False
 
-    def command(self, workers: int) -> Callable[[], int | None]:
-        """Return the command, to be run with so many threads or loader processes."""
-        return partial(self.main, [*self.words, "--num_workers", str(workers)])
+    def command(self, workers: int, more: Sequence[str] = ()) -> Callable[[], int | None]:
+        """Return the command, to be run with `workers` threads or loader processes and more options."""
+        return partial(self.main, [*self.words, "--num_workers", str(workers), *more])
 
 
 def make_inputs(root: Path) -> list[Case]:
@@ -74,8 +73,8 @@ def make_inputs(root: Path) -> list[Case]:
     pairs = ["--bursts", str(root / "bursts"), "--output_dir", OUT, "--camera_code", CAMERA, "--iso", "800"]
     blocks = ["--blocks", str(root / f"{sidd.BENCHMARK_KEY}.mat"), "--denoiser", "nlm", "--device", "cpu"]
     return [
-        Case("training", main_train_jointly.main, joint, trains=True),
-        Case("training, 2 processes", main_train_jointly.main, joint, processes=2, trains=True),
+        Case("training", main_train_jointly.main, joint),
+        Case("training, 2 processes", main_train_jointly.main, joint, processes=2),
         Case("denoiser training", main_train_denoiser.main, [*data, *TRAINING.split(), *DENOISER.split(), *pretrained]),
         Case("cropping", Crop_SIDD.main, crop),
         Case("cache", partial(_build_cache, root / "crops"), []),

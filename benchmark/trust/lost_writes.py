@@ -9,6 +9,7 @@ import math
 import os
 import pickle
 import random
+import re
 import sys
 from collections import Counter
 from collections.abc import Iterable, Sequence
@@ -19,6 +20,7 @@ from typing import Any, NamedTuple
 from benchmark.trust import Result, some
 from benchmark.trust.commands import OUT, Case, contents, differences, make_inputs, new_folder
 from benchmark.trust.processes import Command, run
+from utils.run import STATE_PREFIX
 
 STATES = 200  # distinct states of a command that are continued from; those of all cuts, where there are fewer
 CHOICES = 32  # states of one cut that are looked at; all, where there are fewer
@@ -55,8 +57,8 @@ class Recorder:
 
     def __init__(self, folder: Path):
         self.folder, self.journal = folder, list[Operation]()
-        self._names: dict[str, int] = {}  # inodes by path, as far as the journal goes
-        self._numbers: dict[int, int] = {}  # of files by inode, which the system gives again
+        self._files: dict[str, int] = {}  # numbers by path, as far as the journal goes
+        self._numbers: dict[int, int] = {}  # by inode, which the system gives again
         self._contents: dict[int, bytes | None] = {}
         self._count, self._busy = itertools.count(), False
         self._fsync, self._sync = os.fsync, os.sync
@@ -68,31 +70,23 @@ class Recorder:
         if self._busy:
             return
         self._busy = True
-        found: dict[str, int] = {}
-        for place, folders, files in os.walk(self.folder):
-            for name in folders + files:
-                path = os.path.join(place, name)
-                found[os.path.relpath(path, self.folder)] = os.lstat(path).st_ino
-        changed = {name for name in found.keys() | self._names.keys() if found.get(name) != self._names.get(name)}
-        for inode in {self._names[name] for name in changed & self._names.keys()} - set(found.values()):
-            self._contents.pop(self._numbers.pop(inode))
-        entries: dict[str, int | None] = {}
-        for name in sorted(changed):
-            new = name in found and found[name] not in self._numbers
-            if new:
-                self._numbers[found[name]] = next(self._count)
-            entries[name] = self._numbers[found[name]] if name in found else None
-        for name, inode in sorted(found.items()):
-            file, number = self.folder / name, self._numbers[inode]
-            content = None if file.is_dir() else file.read_bytes()
-            if number not in self._contents or self._contents[number] != content:
+        paths = {str(path.relative_to(self.folder)): path for path in sorted(self.folder.rglob("*"))}
+        inodes = {name: path.lstat().st_ino for name, path in paths.items()}
+        for inode in self._numbers.keys() - set(inodes.values()):
+            del self._numbers[inode]
+        for name, path in paths.items():
+            number = self._numbers.setdefault(inodes[name], next(self._count))
+            content = None if path.is_dir() else path.read_bytes()
+            if self._contents.get(number, b"none yet") != content:
                 self.journal.append(Data(number, content))
                 self._contents[number] = content
-        if entries:
+        files = {name: self._numbers[inode] for name, inode in inodes.items()}
+        changed = sorted(name for name in files.keys() | self._files.keys() if files.get(name) != self._files.get(name))
+        if changed:
             # A rename changes two names at once; it counts as one of the folder that it goes to.
-            goes_to = next((name for name, file in entries.items() if file is not None), next(iter(entries)))
-            self.journal.append(Names(os.path.dirname(goes_to), entries))
-        self._names, self._busy = found, False
+            goes_to = next((name for name in changed if name in files), changed[0])
+            self.journal.append(Names(os.path.dirname(goes_to), {name: files.get(name) for name in changed}))
+        self._files, self._busy = files, False
 
     def _flush(self, descriptor: Any) -> None:
         self.look()
@@ -100,8 +94,8 @@ class Recorder:
         name = os.path.relpath(path, self.folder)
         if os.path.isdir(path):
             self.journal.append(Flush("" if name == "." else name))
-        elif name in self._names:
-            self.journal.append(Flush(self._numbers[self._names[name]]))
+        elif name in self._files:
+            self.journal.append(Flush(self._files[name]))
 
     def _flush_all(self) -> None:
         self.look()
@@ -167,14 +161,25 @@ def _state(journal: list[Operation], made: dict[int, bool], contents: dict[int, 
     return tuple((name, content) for name, content in state.items() if name != ".")
 
 
-def newest_saved(journal: list[Operation], cut: int) -> str:
-    """Name the newest training state whose writing had returned before the cut; empty: none."""
-    saved = ""
-    for operation in journal[: max(0, cut - 2)]:  # the rename, and the flush of its folder
-        if isinstance(operation, Names):
-            saved = max([saved, *(name for name, file in operation.entries.items() if file is not None and
-                                  os.path.basename(name).startswith("training_state_"))])  # fmt: skip
-    return saved
+def broken(state: State, journal: list[Operation], cut: int, weights: dict[str, set[str]]) -> str:
+    """Say what a power cut has taken of a training: a state that had been saved, or the weights that go with one."""
+    saved = [name for operation in journal[: max(0, cut - 2)] if isinstance(operation, Names)  # flushed, too
+             for name, file in operation.entries.items() if file is not None and name in weights]  # fmt: skip
+    there = {name for name, content in state if content}
+    newest = max(weights.keys() & there, default="")
+    if newest < max(saved, default=""):
+        return f"{max(saved)} is lost"
+    missing = weights.get(newest, set()) - there
+    return f"{newest} is there without {min(missing)}" if missing else ""
+
+
+def weights_of(journal: list[Operation]) -> dict[str, set[str]]:
+    """List the files of weights that go with each training state: the first states go with the first epochs."""
+    names = {name for operation in journal if isinstance(operation, Names) for name in operation.entries}
+    states = sorted(name for name in names if os.path.basename(name).startswith(STATE_PREFIX))
+    numbered = {name: match[1] for name in names if (match := re.search(r"/checkpoint_\w+_(\d+)\.pth$", name))}
+    epochs = sorted(set(numbered.values()))
+    return {state: {name for name in numbered if numbered[name] == epoch} for state, epoch in zip(states, epochs)}
 
 
 def check_case(case: Case, folder: Path, most: int, seed: int, counts: Counter[str]) -> list[str]:
@@ -187,15 +192,13 @@ def check_case(case: Case, folder: Path, most: int, seed: int, counts: Counter[s
     expected = contents(work / OUT)
     journal = pickle.loads(journal_file.read_bytes())
     found: dict[State, int] = {}
-    lost: dict[str, str] = {}
+    weights, faults = weights_of(journal), dict[str, str]()
     for cut in range(len(journal) + 1):
         for state in states_of(journal, cut, choices):
             found.setdefault(state, cut)
-            saved = newest_saved(journal, cut)
-            states = [n for n, content in state if os.path.basename(n).startswith("training_state_") and content]
-            if saved and max(states, default="") < saved:
-                lost.setdefault(saved, f"{case.name}, cut after operation {cut} of {len(journal)}: {saved} is lost")
-    failures += lost.values()
+            if fault := broken(state, journal, cut, weights):
+                faults.setdefault(fault, f"{case.name}, cut after operation {cut} of {len(journal)}: {fault}")
+    failures += faults.values()
     counts["operations"] += len(journal)
     counts["states"] += len(found)
     chosen = list(found.items())
