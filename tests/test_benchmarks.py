@@ -3,6 +3,8 @@
 import base64
 import csv
 import io
+import struct
+import zlib
 
 import h5py
 import numpy as np
@@ -69,6 +71,22 @@ def test_wrong_blocks_are_refused_by_name(tmp_path, write, content, expected):
     path = tmp_path / "Blocks.mat"
     write(path, content)
     with pytest.raises(ValueError, match=one_line(f"{path}: {expected}")):
+        read_blocks(path)
+
+
+@pytest.mark.parametrize("kind", [0, 8, 10, 11, 14, 15, 19, 20, 10_000])  # types that MATLAB's numbers do not have
+@pytest.mark.parametrize("is_packed", [False, True])
+def test_numbers_of_an_unknown_type_are_refused_before_scipy_ends_the_process(tmp_path, kind, is_packed):
+    path, blocks = tmp_path / "Blocks.mat", random_blocks()
+    write_v5(path, {"Blocks": blocks})
+    content, tag = path.read_bytes(), struct.pack("<2I", 2, blocks.nbytes)
+    head, variable = content[:128], content[128:].replace(tag, struct.pack("<2I", kind, blocks.nbytes))
+    assert content.count(tag) == 1
+    if is_packed:
+        packed = zlib.compress(variable)
+        variable = struct.pack("<2I", 15, len(packed)) + packed
+    path.write_bytes(head + variable)
+    with pytest.raises(ValueError, match=one_line(f"{path}: not a readable MATLAB file")):
         read_blocks(path)
 
 

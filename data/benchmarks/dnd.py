@@ -7,6 +7,7 @@ import h5py
 import numpy as np
 import scipy.io
 
+from data.benchmarks.mat_v5 import load_v5
 from data.benchmarks.sidd import (
     item_of,
     make_cells,
@@ -112,7 +113,7 @@ def _cells_of_hdf5(path: Path) -> list[np.ndarray] | None:
 
 
 def _cells_of_v5(path: Path) -> list[np.ndarray] | None:
-    content: dict[str, Any] = scipy.io.loadmat(path, variable_names=["info", BOXES_KEY], appendmat=False)
+    content = load_v5(path, ["info", BOXES_KEY])
     info = content.get("info", content)
     if isinstance(info, np.ndarray):
         info = {name: info[name].item() for name in info.dtype.names or ()}  # a struct is a 1x1 array of records

@@ -13,6 +13,7 @@ import numpy as np
 import scipy.io
 from tqdm import tqdm
 
+from data.benchmarks.mat_v5 import load_v5
 from utils.command import printable
 from utils.files import atomic_path
 
@@ -65,7 +66,7 @@ def read_matlab(path: str | Path, key: str, kinds: Collection[str]) -> np.ndarra
             names = list(shapes)
             if math.prod(shapes.get(key, ())) > MOST_VALUES:
                 raise MemoryError
-            found = scipy.io.loadmat(path, variable_names=[key], appendmat=False).get(key)
+            found = load_v5(path, [key]).get(key)
             kind = "" if found is None else "struct" if found.dtype.names else found.dtype.name
     if found is None:
         raise ValueError(
