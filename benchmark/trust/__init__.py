@@ -10,7 +10,6 @@ Thing = TypeVar("Thing")
 class Result(NamedTuple):
     """Outcome of a campaign: the work, with counts, and every way in which the promise was broken."""
 
-    name: str
     done: str
     failures: list[str]
 

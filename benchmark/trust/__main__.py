@@ -7,7 +7,7 @@ cores. fuzz and mutation need `pip install atheris cosmic-ray`. benchmark/result
 """
 
 import argparse
-import importlib
+import importlib.util
 import os
 import sys
 import tempfile
@@ -15,6 +15,7 @@ import time
 from pathlib import Path
 
 CAMPAIGNS = ("kill", "lost_writes", "properties", "fuzz", "attacks", "mutation", "long_run", "planted")
+NEEDS = {"fuzz": "atheris", "mutation": "cosmic_ray"}
 
 
 def main() -> int:
@@ -25,23 +26,22 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--folder", type=Path, help="where the campaigns work (default: a temporary folder)")
     args = parser.parse_args()
-    unknown = sorted(set(args.campaigns) - set(CAMPAIGNS))
-    if unknown or not 0 < args.share <= 1:
+    names = args.campaigns or CAMPAIGNS
+    if not set(names) <= set(CAMPAIGNS) or not 0 < args.share <= 1:
         parser.error(f"expected campaigns of {', '.join(CAMPAIGNS)}, and a share in (0, 1]")
+    if not all(importlib.util.find_spec(NEEDS[name]) for name in names if name in NEEDS):
+        parser.error("fuzz and mutation need more than the tests do: pip install atheris cosmic-ray")
     os.environ["OMP_NUM_THREADS"] = "1"  # tiny networks gain nothing from more
     failed = False
-    for name in args.campaigns or CAMPAIGNS:
-        try:
-            campaign = importlib.import_module(f"benchmark.trust.{name}").campaign
-        except ModuleNotFoundError as error:
-            parser.error(f"{name}: {error}; pip install atheris cosmic-ray")
-        began = time.monotonic()
+    for name in names:
+        campaign = importlib.import_module(f"benchmark.trust.{name}").campaign
+        began, before = time.monotonic(), sum(os.times()[:4])
         with tempfile.TemporaryDirectory(dir=args.folder, prefix=f"{name}_") as folder:
             result = campaign(Path(folder), args.share, args.seed)
-        minutes = (time.monotonic() - began) / 60
-        print(f"| {result.name} | {result.done} | {len(result.failures)} failures | {minutes:.1f} min |", flush=True)
+        used = f"{time.monotonic() - began:.0f} s, {sum(os.times()[:4]) - before:.0f} s of the processors"
+        print(f"| {name} | {result.done} | {len(result.failures)} failures | {used} |", flush=True)
         for failure in result.failures:
-            print(f"failed: {result.name}: {failure}", file=sys.stderr, flush=True)
+            print(f"failed: {name}: {failure}", file=sys.stderr, flush=True)
         failed |= bool(result.failures)
     return int(failed)
 

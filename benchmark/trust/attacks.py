@@ -333,4 +333,4 @@ def campaign(folder: Path, share: float, seed: int) -> Result:
     failures = [failure for command, name in chosen for failure in check(command, name, folder)]
     refused = len(chosen) - len({failure.split(":")[0] for failure in failures})
     limits = f"each within {SECONDS} s and {MEGABYTES} MB"
-    return Result("attacks", f"{len(chosen)} attacks, {refused} refused in one line or harmless, {limits}", failures)
+    return Result(f"{len(chosen)} attacks, {refused} refused in one line or harmless, {limits}", failures)

@@ -1,5 +1,6 @@
 """A long run: thousands of steps with cache, workers, averaged weights and tests need no more memory, disk or time."""
 
+import math
 import os
 import time
 from functools import partial
@@ -13,12 +14,8 @@ from tests.camera import CAMERA, command, make_camera
 from utils.run import KEPT_STATES
 
 STEPS, COMPARED = 20_000, 1000  # in all; at the beginning and at the end
-EPOCH, TEST_EPOCHS, LOG, KEPT = (
-    2,
-    125,
-    20,
-    2,
-)  # steps of an epoch, epochs from test to test, steps of a row; checkpoints
+EPOCH, TEST_EPOCHS, LOG = 2, 125, 20  # steps of an epoch, epochs from test to test, steps of a row of the log
+KEPT, LETTERS = 2, 9  # checkpoints of each of the six networks and three averages
 SLOWER, LARGER = 0.05, 0.05  # by how much the end may differ from the beginning
 OPTIONS = f"""--test_epoch {TEST_EPOCHS} --log_step {LOG} --keep_checkpoints {KEPT} --ema .9 --keep_best --num_workers 2
     --epochs 1000000 --cache_dir cache"""
@@ -41,7 +38,7 @@ def campaign(folder: Path, share: float, seed: int) -> Result:
     ended = process.wait()
     seen = [each for each in seen if each[2]]  # without what was read while the processes ended
     if ended.code or len(seen) < 10:
-        return Result("long run", f"{seen[-1][0] if seen else 0} steps", [ended.output[-1500:]])
+        return Result(f"{seen[-1][0] if seen else 0} steps", [ended.output[-1500:]])
 
     def seconds(first: int, last: int) -> float:
         times = [next(second for step, second, _ in seen if step >= at) for at in (first, last)]
@@ -52,22 +49,18 @@ def campaign(folder: Path, share: float, seed: int) -> Result:
     tenth = len(seen) // 10
     memories = [max(m for _, _, m in seen[i * tenth : (i + 1) * tenth]) / 2**20 for i in (1, 9)]
     checkpoints, states = len(list(run.rglob("checkpoint_*_*.pth"))), len(list(run.rglob("training_state_*")))
-    letters, tests = (
-        9,
-        steps // (EPOCH * TEST_EPOCHS) + bool(steps % (EPOCH * TEST_EPOCHS)),
-    )  # six networks, three averages
-    rows = metrics.read_bytes().count(b"\n")
+    rows, tests = metrics.read_bytes().count(b"\n"), math.ceil(steps / (EPOCH * TEST_EPOCHS))
     wrong = {
         f"slower: {speeds[0]:.2f}, then {speeds[1]:.2f} steps per second of the processors": (
             steps >= 2 * COMPARED and speeds[1] < speeds[0] * (1 - SLOWER)  # fewer steps tell nothing
         ),
         f"memory grew from {memories[0]:.0f} to {memories[1]:.0f} MB": memories[1] > memories[0] * (1 + LARGER),
-        f"{checkpoints} checkpoints and {states} states": checkpoints > KEPT * letters or states > KEPT_STATES,
+        f"{checkpoints} checkpoints and {states} states": checkpoints > KEPT * LETTERS or states > KEPT_STATES,
         f"{rows} rows": rows > steps // LOG + 2 * tests,
     }
     what = f"{steps} steps, {tests} tests; {speeds[0]:.2f} and {speeds[1]:.2f} steps per second of the processors"
     what += f" in the first and last {compared}; {memories[0]:.0f} and {memories[1]:.0f} MB; {checkpoints} checkpoints"
-    return Result("long run", what, [fault for fault, is_so in wrong.items() if is_so])
+    return Result(what, [fault for fault, is_so in wrong.items() if is_so])
 
 
 def used(session: int) -> tuple[float, int]:

@@ -228,4 +228,4 @@ def campaign(folder: Path, share: float, seed: int) -> Result:
     for case in cases:
         failures += check_case(case, folder, max(2, round(STATES * share)), seed, counts)
     number = f"{counts['operations']} operations of {len(cases)} commands, {counts['states']} states after a cut"
-    return Result("lost writes", f"{number}, {counts['continued']} of them continued", failures)
+    return Result(f"{number}, {counts['continued']} of them continued", failures)

@@ -98,7 +98,7 @@ def campaign(folder: Path, share: float, seed: int) -> Result:
     if score < NOT_SURVIVING:
         failures.append(f"score {score:.2f}, expected at least {NOT_SURVIVING}")
     done = f"{counts['tried']} mutants of {len(TESTS)} files, {counts['noticed']} noticed ({score:.0%})"
-    return Result("mutation", f"{done}, {len(survivors)} survivors", failures)
+    return Result(f"{done}, {len(survivors)} survivors", failures)
 
 
 def _first_difference(one: str, other: str) -> str:

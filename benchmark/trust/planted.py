@@ -66,4 +66,4 @@ def campaign(folder: Path, share: float, seed: int) -> Result:
         done = subprocess.run([sys.executable, *fault.command.split()], cwd=copy, capture_output=True, text=True)
         if done.returncode != 1 or fault.words not in done.stdout + done.stderr:
             failures.append(f"{name}: not found: {(done.stdout + done.stderr)[-700:]}")
-    return Result("planted faults", f"{len(FAULTS)} planted, {len(FAULTS) - len(failures)} found", failures)
+    return Result(f"{len(FAULTS)} planted, {len(FAULTS) - len(failures)} found", failures)

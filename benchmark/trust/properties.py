@@ -22,4 +22,4 @@ def campaign(folder: Path, share: float, seed: int) -> Result:
     failures = [line for line in done.stdout.splitlines() if line.startswith(("FAILED", "ERROR"))]
     if (done.returncode or not passing) and not failures:
         failures = [done.stdout[-1500:] + done.stderr[-500:]]
-    return Result("properties", f"{passing} examples held, {failing} failed", failures)
+    return Result(f"{passing} examples held, {failing} failed", failures)
