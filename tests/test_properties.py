@@ -162,7 +162,7 @@ def test_dnd_crops_and_bundles_hold_the_values(folder, crops):
 @given(
     st.dictionaries(st.text(), PLAIN),
     arrays.arrays(np.float32, arrays.array_shapes()),
-    st.sampled_from(["pth", "safetensors"]),
+    st.sampled_from(["pth", "safetensors", "weights"]),  # the last one: of no meaning, and after the others
 )
 def test_checkpoints_hold_tensors_and_plain_values(folder, values, array, suffix):
     path, weights = folder() / f"a.{suffix}", {"layer.weight": torch.from_numpy(array)}

@@ -1,6 +1,7 @@
 """The training command as users run it, on a tiny camera: resuming, stopping, what it writes, what it refuses."""
 
 import json
+import logging
 import os
 import random
 import shutil
@@ -22,6 +23,7 @@ from tests.conftest import ROOT
 from tests.refusal import refused
 from utils import checkpoints
 from utils.image import read_image
+from utils.run import Run
 
 KILLS = int(os.environ.get("NECA_KILLS", "4"))  # kill -9 at so many random moments
 
@@ -374,6 +376,19 @@ def test_not_train_drops_no_recorded_rows(root):
     before = rows(root, "train")
     train(root, "--epochs", "4", "--not_train")
     assert rows(root, "train") == before
+
+
+def test_tensorboard_has_every_step_of_a_resumed_run_once(tmp_path):
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    for begin, values in ((0, [1.0, 2.0, 3.0]), (2, [30.0])):  # killed after step 3, continued after step 2
+        run = Run(tmp_path, {}, {}, logging.Logger("run"), use_tb=True)
+        run.begin(begin)
+        for step, value in enumerate(values, begin + 1):
+            run.metrics("train", step, 1, {"reg": value})
+        run.close()
+    found = EventAccumulator(str(tmp_path / "tb")).Reload().Scalars("train/reg")
+    assert [(event.step, event.value) for event in found] == [(1, 1), (2, 2), (3, 30)]
 
 
 @pytest.mark.parametrize("line", ['{"kind": "train", "step": "x"}', '{"step": 3}', "[]", '{"kind": "tr'])

@@ -11,22 +11,15 @@ from tests.conftest import ROOT
 CORPUS = sorted((ROOT / "tests" / "corpus").glob("*/*"))
 
 
-@pytest.mark.parametrize("campaign", ["kill", "lost_writes", "attacks", "long_run"])
+# With this seed attacks has limits on tensors, .mat and option files, and lost_writes has a training.
+SMALL = {"kill": ".003 2", "lost_writes": ".003 2", "attacks": ".02 905", "long_run": ".003 2"}  # share and seed
+
+
+@pytest.mark.parametrize("campaign", SMALL)
 def test_campaign_finds_nothing(campaign, tmp_path):
-    share = {"attacks": "0.03"}.get(campaign, "0.003")
-    words = [
-        sys.executable,
-        "-m",
-        "benchmark.trust",
-        campaign,
-        "--share",
-        share,
-        "--seed",
-        "2",
-        "--folder",
-        str(tmp_path),
-    ]
-    done = subprocess.run(words, cwd=ROOT, capture_output=True, text=True)
+    share, seed = SMALL[campaign].split()
+    words = f"-m benchmark.trust {campaign} --share {share} --seed {seed} --folder {tmp_path}"
+    done = subprocess.run([sys.executable, *words.split()], cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert "| 0 failures |" in done.stdout
 
