@@ -6,7 +6,6 @@ import os
 import pickle
 import resource
 import struct
-import time
 import zipfile
 import zlib
 from collections.abc import Callable
@@ -20,7 +19,7 @@ import torch
 
 from benchmark.trust import Result, some
 from benchmark.trust.commands import BLOCKS, OUT, make_inputs, new_folder
-from benchmark.trust.processes import Command, Process, run
+from benchmark.trust.processes import Command, run
 from data.benchmarks.sidd import BENCHMARK_KEY
 from models.networks import network_checkpoint
 from tests.camera import CAMERA
@@ -28,7 +27,7 @@ from tests.noisy_set import camera_networks
 from utils.checkpoints import load_checkpoint, save_checkpoint
 from utils.image import PNG_START
 
-SECONDS, MEGABYTES = 20, 700  # that refusing may take, beyond what an idle process has
+SECONDS, MEGABYTES = 20, 700  # of the processors and of memory that refusing may take, beyond an idle process
 HUGE = 10**12  # elements
 BOMB = 2**31  # bytes that a small file unpacks to
 # May give the picture that they begin with, or a result made without the hostile file.
@@ -299,16 +298,16 @@ def check(command: str, name: str, folder: Path) -> list[str]:
     if command.startswith(BEGUN) and run(case.command(0), at).code:
         return [f"{name}: the command fails without it"]
     more = ATTACKS[command][name](at) or []
-    before, began = _idle_peak(at), time.monotonic()
-    ended = Process(partial(_limited, case.command(0, more)), at).wait(2 * SECONDS)
-    seconds, megabytes = time.monotonic() - began, (ended.peak - before) / 2**20
+    before = _idle_peak(at)
+    ended = run(partial(_limited, case.command(0, more)), at)
+    megabytes = (ended.peak - before) / 2**20
     lines = [line for line in ended.output.splitlines() if line.startswith(("error: ", "failed: "))]
     wrong = {
         "it ran code": any(folder.rglob("owned")),
         "it reached another file": (folder / "attack" / VICTIM).read_text() != "untouched",
         f"exit code {ended.code}": ended.code not in ((0, 1) if name in HARMLESS else (1, 2)),
         f"{len(lines)} lines of error": (not lines and name not in HARMLESS) or "Traceback" in ended.output,
-        f"{seconds:.0f} seconds": seconds > SECONDS,
+        f"{ended.seconds:.0f} seconds": ended.seconds > SECONDS,
         f"{megabytes:.0f} MB": megabytes > MEGABYTES,
     }
     return [f"{name}: {what}: {ended.output[-700:]}" for what, is_so in wrong.items() if is_so]

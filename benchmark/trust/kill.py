@@ -114,7 +114,8 @@ def run_case(case: Case, folder: Path, workers: int, disturb: Callable[[list[Pro
             process.signal(signal.SIGTERM)
     every = [process.wait() for process in processes]
     codes = [ended.code for ended in every]
-    return Ended(min(codes) or max(codes), "".join(ended.output for ended in every), max(e.peak for e in every))
+    peak, seconds = max(ended.peak for ended in every), sum(ended.seconds for ended in every)
+    return Ended(min(codes) or max(codes), "".join(ended.output for ended in every), peak, seconds)
 
 
 def faults(way: str, ended: Ended) -> list[str]:

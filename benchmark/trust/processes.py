@@ -15,15 +15,16 @@ from typing import NamedTuple
 from utils.command import run_command
 
 Command = Callable[[], int | None]
-LIMIT = 120  # seconds after which a command counts as hanging
+LIMIT = 300  # seconds after which a command counts as hanging
 
 
 class Ended(NamedTuple):
-    """End of a command: exit code, or minus the signal's number; the printed text; peak memory in bytes."""
+    """End of a command: exit code, or minus the signal's number; the text; peak bytes; seconds of the processors."""
 
     code: int
     output: str
     peak: int
+    seconds: float
 
 
 class Process:
@@ -36,14 +37,15 @@ class Process:
         if not self.pid:
             _become(command, folder, environment or {}, end)
         os.close(end)
-        self._status: tuple[int, int] | None = None
+        self._status: tuple[int, int, float] | None = None
 
     def has_ended(self) -> bool:
         """Tell if the command has ended."""
         if self._status is None:
             pid, status, usage = os.wait4(self.pid, os.WNOHANG)
             if pid:
-                self._status = os.waitstatus_to_exitcode(status), usage.ru_maxrss * 1024
+                seconds = usage.ru_utime + usage.ru_stime
+                self._status = os.waitstatus_to_exitcode(status), usage.ru_maxrss * 1024, seconds
         return self._status is not None
 
     def has_failed(self) -> bool:
@@ -68,8 +70,8 @@ class Process:
         with open(self._pipe, "rb") as pipe:
             output = pipe.read().decode(errors="replace")
         assert self._status is not None
-        code, peak = self._status
-        return Ended(code, output + f"\nTraceback: no end in {seconds:.0f} s" * hangs, peak)
+        code, peak, used = self._status
+        return Ended(code, output + f"\nTraceback: no end in {seconds:.0f} s" * hangs, peak, used)
 
 
 def run(command: Command, folder: Path) -> Ended:
