@@ -12,8 +12,8 @@ from tqdm import tqdm
 import metrics
 from data.batches import batches_of
 from data.sidd import parse_scene
-from evaluation.evidence import REAL, Evidence, describe
-from evaluation.noise_pictures import draw_pictures
+from evaluation.noise_metrics import METRICS, Comparison, Reference
+from evaluation.noise_pictures import REAL, Evidence, draw_pictures
 from metrics import noise_of
 from models.model_denoiser import DenoiserModel
 from models.model_joint import JointModel
@@ -23,15 +23,18 @@ from utils.panels import magnified_noise, panel
 from utils.randomness import seed_from
 
 PANEL_GAIN = 4  # magnification of the noise in the pictures
+TESTED = ("kld", "kld_exact", "acf", "xcorr", "nlf", "std")  # of METRICS
 Found = tuple[dict[str, float], dict[str, np.ndarray]]  # mean metrics, and pictures (H, W, 3) uint8 by name
 
 
 def measure_joint(model: JointModel, loader: DataLoader, seed: int, with_plots: bool = False) -> Found:
     """Measure the generators and the denoiser of a joint training on whole test images.
 
-    psnr is the denoiser's on the real noisy image, in dB; the others are those of `compare`, with `_ema` behind the
-    name for the averaged weights. The white noise of an image follows from (seed, its number), so that tests of one
-    run are comparable. The pictures are of the first image: `panel`, and `with_plots` those of the evaluation.
+    psnr is the denoiser's on the real noisy image, in dB; the others are `TESTED`, lag1, the fake minus the real
+    autocorrelation between neighbours, mean of both directions and the channels, and score, the `structure_score`; with
+    `_ema` behind the name for the averaged weights. The white noise of an image follows from (seed, its number), so
+    that tests of one run are comparable. The pictures are of the first image: `panel`, and `with_plots` those of the
+    evaluation.
     """
     pictures: dict[str, np.ndarray] = {}
 
@@ -41,7 +44,7 @@ def measure_joint(model: JointModel, loader: DataLoader, seed: int, with_plots: 
         row, tiles, fakes = _measure_image(model, batch, z)
         if number == 0:
             pictures["panel"] = _panel(*tiles)
-            pictures.update(_plots(batch["name"][0], tiles[0], tiles[1], fakes) if with_plots else {})
+            pictures.update(_plots(batch["name"][0], fakes) if with_plots else {})
         return row
 
     return _mean_over_images(loader, measure), pictures
@@ -90,39 +93,29 @@ def _to_hwc(image: torch.Tensor) -> np.ndarray:
     return image[0].permute(1, 2, 0).cpu().numpy()
 
 
-def _measure_image(model: JointModel, batch: dict, z: torch.Tensor) -> tuple[dict[str, float], tuple, dict]:
-    """Return an image's metrics, the images of its panel (of the averaged weights, if any), and all fake images."""
+def _measure_image(
+    model: JointModel, batch: dict, z: torch.Tensor
+) -> tuple[dict[str, float], tuple, dict[str, Comparison]]:
+    """Return an image's metrics, the images of its panel (of the averaged weights, if any), and all its fakes."""
     clean, noisy = (_to_hwc(batch[name]) for name in ("clean", "noisy"))
     images = to_float(batch["clean"], model.device), to_float(batch["noisy"], model.device)
     denoised = to_uint8(_to_hwc(model.denoise(images[1])))
-    row, fakes = {"psnr": metrics.psnr(denoised, clean)}, {}
+    row, fakes, reference = {"psnr": metrics.psnr(denoised, clean)}, {}, Reference(clean, noisy)
     for averaged in (False, True) if model.averages else (False,):
         synthesis = model.synthesize(*images, z, averaged)
         fake = to_uint8(_to_hwc(synthesis.fake))
-        values = compare(clean, noise_of(noisy, clean), noise_of(fake, clean))
-        row |= {name + "_ema" * averaged: value for name, value in values.items()}
-        fakes["fake, averaged weights" if averaged else "fake"] = fake
+        compared = Comparison(reference, noise_of(fake, clean))
+        row |= {name + "_ema" * averaged: value for name, value in _test(compared).items()}
+        fakes["fake, averaged weights" if averaged else "fake"] = compared
     sdnu, sdnc = (_to_hwc(noise) * 255 for noise in (synthesis.sdnu, synthesis.sdnc))
     return row, (clean, noisy, fake, denoised, sdnu, sdnc), fakes
 
 
-def compare(clean: np.ndarray, real: np.ndarray, fake: np.ndarray) -> dict[str, float]:
-    """Compare fake noise with the real one, both (H, W, C) in whole grey levels, of a clean image (H, W, C) uint8.
-
-    kld, kld_exact, acf, xcorr, nlf, std: as `metrics` defines them, std being fake over real; lag1: fake minus
-    real autocorrelation between neighbours, mean of both directions and the channels; score: `structure_score`.
-    """
-    lags = [metrics.autocorrelation(noise) for noise in (real, fake)]  # (3, 9, 9)
-    middle = lags[0].shape[1] // 2
-    values = {
-        "kld": metrics.kld(real, fake),
-        "kld_exact": metrics.kld_exact(real, fake),
-        "acf": metrics.acf_distance(*lags),
-        "xcorr": metrics.xcorr(real, fake),
-        "nlf": metrics.nlf(real, fake, clean),
-        "std": metrics.std(real, fake),
-        "lag1": float(np.mean((lags[1] - lags[0])[:, [middle, middle + 1], [middle + 1, middle]])),
-    }
+def _test(fake: Comparison) -> dict[str, float]:
+    values = {name: METRICS[name].measure(fake) for name in TESTED}
+    lags = fake.made.autocorrelation - fake.described.autocorrelation  # (C, 9, 9)
+    middle = lags.shape[1] // 2
+    values["lag1"] = float(np.mean(lags[:, [middle, middle + 1], [middle + 1, middle]]))
     return values | {"score": metrics.structure_score(values)}
 
 
@@ -134,12 +127,11 @@ def _panel(
     return panel([images, [(f"{name} x{PANEL_GAIN}", magnified_noise(noise, PANEL_GAIN)) for name, noise in noises]])
 
 
-def _plots(name: str, clean: np.ndarray, noisy: np.ndarray, fakes: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+def _plots(name: str, fakes: dict[str, Comparison]) -> dict[str, np.ndarray]:
     """Draw the evaluation's plots of one image, whose noisy file is `name`."""
     iso = parse_scene(Path(name).parent.parent.name).iso  # <scene>/noisy/<file>
-    evidence = {}
-    for label, image in ({REAL: noisy} | fakes).items():
-        noise = noise_of(image, clean)
-        evidence[iso, label] = Evidence()
-        evidence[iso, label].add(describe(noise, clean), noise)
+    evidence = {(iso, label): Evidence() for label in (REAL, *fakes)}
+    for label, fake in fakes.items():
+        evidence[iso, label].add(fake.made, fake.rounded)
+    evidence[iso, REAL].add(fake.described, fake.real)
     return draw_pictures(evidence, list(fakes))

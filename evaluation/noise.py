@@ -9,9 +9,9 @@ from tqdm import tqdm
 
 from data.pairs import ImagePair, Sample, by_file, read_samples
 from evaluation.c2st import TwoSampleTests
-from evaluation.evidence import REAL, Evidence
 from evaluation.noise_metrics import METRICS, Comparison, Reference, measure
 from evaluation.noise_models import fake_noise
+from evaluation.noise_pictures import REAL, Evidence
 from models.noise_models import NoiseModel
 from utils.workers import in_threads
 
@@ -52,7 +52,10 @@ def evaluate(pairs: list[ImagePair], models: list[NoiseModel], draws: int, seed:
     with_other = any(model.name == "real" for model in models)
 
     def read(windows: list[ImagePair]) -> list[tuple[Sample, Reference]]:
-        return [(sample, _reference(sample)) for sample in read_samples(windows, with_other)]
+        return [
+            (sample, Reference(sample.clean, sample.noisy, sample.pair.origin, sample.pair.is_cut))
+            for sample in read_samples(windows, with_other)
+        ]
 
     with tqdm(total=len(pairs), desc="evaluate", unit="image", disable=None) as bar:
         samples = (sample for batch in in_threads(read, by_file(pairs), num_workers) for sample in batch)
@@ -64,10 +67,6 @@ def evaluate(pairs: list[ImagePair], models: list[NoiseModel], draws: int, seed:
     if not results.rows:
         raise ValueError(f"{', '.join(model.name for model in models)}: no noise for any of the images")
     return results
-
-
-def _reference(sample: Sample) -> Reference:
-    return Reference(sample.clean, sample.noisy, sample.pair.origin, sample.pair.is_cut)
 
 
 def _fakes(

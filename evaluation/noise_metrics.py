@@ -9,9 +9,36 @@ from typing import NamedTuple
 import numpy as np
 
 import metrics
-from evaluation.evidence import describe
 
 WHITE_NOISE_TERMS = ", ".join(f"{name}/{scale}" for name, scale in metrics.WHITE_NOISE.items())
+
+
+class Description(NamedTuple):
+    """Statistics of one noise that the distances and the plots need."""
+
+    counts: np.ndarray  # (511,) pixels of each grey-level difference
+    autocorrelation: np.ndarray  # (C, 9, 9)
+    spectrum: np.ndarray  # (C, 32) dB
+    channels: np.ndarray  # (C, C)
+    level_sums: np.ndarray  # (3, C, 16)
+    phases: np.ndarray  # (C, 3, 2, 2), from the mosaic's first position on
+
+    @property
+    def levels(self) -> np.ndarray:
+        """Return the noise level function, (2, C, 16)."""
+        return metrics.noise_level_function(self.level_sums)
+
+
+def describe(noise: np.ndarray, clean_uint8: np.ndarray, origin: tuple[int, int] = (0, 0)) -> Description:
+    """Describe noise in whole grey levels, (H, W, C); origin: where it begins in the 2x2 mosaic."""
+    return Description(
+        metrics.count_levels(noise),
+        metrics.autocorrelation(noise),
+        metrics.spectrum(noise),
+        metrics.channel_correlation(noise),
+        metrics.noise_level_sums(noise, clean_uint8),
+        np.roll(metrics.phase_profile(noise), origin, (2, 3)),
+    )
 
 
 class Reference:

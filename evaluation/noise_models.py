@@ -15,7 +15,7 @@ from data.boxes import Box
 from data.mosaic import Origins, with_origins
 from data.pairs import ImagePair, Sample, by_file, find_pairs, read_samples
 from data.sidd import parse_scene
-from evaluation.evidence import REAL
+from evaluation.noise_pictures import REAL
 from models.fitting import Fit, fit_noise
 from models.gaussian_models import FITTED, Gaussian, fitted_model
 from models.generator import NoiseGenerator, load_neca

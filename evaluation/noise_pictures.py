@@ -1,17 +1,46 @@
 """Plots of the noise of several models beside the real one, from the sums of `Evidence`."""
 
 from collections.abc import Callable
+from dataclasses import dataclass, field
 
 import numpy as np
 
-from evaluation.evidence import REAL, Evidence
+from evaluation.noise_metrics import Description
 from metrics import noise_level_function, spectrum_frequencies
 from metrics.structure import NLF_BINS
 from utils import charts
 from utils.panels import magnified_noise, panel
 
+REAL = "real noise"  # what the fakes are compared with; the model called `real` is another frame of it
+EXAMPLE_SIDE = 160  # pixels of the pictures of noise
 PANEL_STD = 40  # grey levels to which the real noise of the panel is magnified
 LABEL = 24  # letters of a name above its noise
+
+
+@dataclass
+class Evidence:
+    """Sums over images that the plots are drawn from, of one noise at one ISO."""
+
+    images: int = 0
+    counts: np.ndarray = field(default_factory=lambda: np.zeros(511, np.int64))
+    autocorrelation: np.ndarray = field(default_factory=lambda: np.zeros((9, 9)))  # channels' mean
+    spectrum: np.ndarray = field(default_factory=lambda: np.zeros(spectrum_frequencies().shape))  # same, dB
+    level_sums: np.ndarray = field(default_factory=lambda: np.zeros(()))  # (3, C, 16), of no image one 0
+    phases: np.ndarray = field(default_factory=lambda: np.zeros(()))  # (C, 3, 2, 2), the same
+    # The middle of the first image's noise, (h, w, C) in grey levels.
+    example: np.ndarray = field(default_factory=lambda: np.zeros((0, 0, 3)))
+
+    def add(self, description: Description, noise: np.ndarray) -> None:
+        """Add one image's noise, (H, W, C) in whole grey levels, and its description."""
+        if not self.images:
+            top, left = (max(0, side - EXAMPLE_SIDE) // 2 for side in noise.shape[:2])
+            self.example = noise[top : top + EXAMPLE_SIDE, left : left + EXAMPLE_SIDE].copy()
+        self.images += 1
+        self.counts += description.counts
+        self.autocorrelation += description.autocorrelation.mean(axis=0)
+        self.spectrum += description.spectrum.mean(axis=0)
+        self.level_sums = self.level_sums + description.level_sums
+        self.phases = self.phases + description.phases
 
 
 def shown_name(model: str) -> str:

@@ -11,11 +11,10 @@ import pandas as pd
 from data.pairs import ImagePair
 from data.splits import published_split
 from evaluation.c2st import STEADY, TwoSampleTests
-from evaluation.evidence import REAL
 from evaluation.noise import COLUMNS, Results
 from evaluation.noise_metrics import METRICS, SCORE, WHITE_NOISE_TERMS
 from evaluation.noise_models import JUDGED
-from evaluation.noise_pictures import draw_pictures, shown_name
+from evaluation.noise_pictures import REAL, draw_pictures, shown_name
 from evaluation.report import (
     SEEN_SCENES,
     Statistics,
