@@ -28,7 +28,7 @@ from options.training import batch_settings, precision_of, schedule_options
 from synthesis.training_noise import Fits, MixedNoise, NoiseChoice, fit_training_images, make_training_noise
 from utils.command import blame, keep_freed_memory, run_command
 from utils.distributed import launch, main_first, rank, share_of, world_size
-from utils.run import Best, has_state, open_run, terminal_log
+from utils.run import Best, Run, has_state, terminal_log
 from utils.runtime import allow_tf32, choose_devices
 from utils.trainer import Schedule, test_only, train
 
@@ -96,7 +96,7 @@ def train_denoiser(args: argparse.Namespace, fixed: dict, device: torch.device) 
     recorded = vars(args) | {"source": shares(args.source), "sampling": SAMPLING} | depends_on
     recorded["training images"] = fingerprint_of_sets(sets)
     with blame("--dir_save"):
-        run = open_run(folder, recorded, fixed, log, args.use_tb)
+        run = Run(folder, recorded, fixed, log, args.use_tb)
     log.info(
         "%s on %d %s: %d training and %d test crops, %s; %s",
         *(args.name, world_size(), device.type, len(data), len(data.test_images), schedule, folder),

@@ -21,7 +21,7 @@ from synthesis.gains import write_run_banks
 from synthesis.start import FIT_ONLY, measured_start
 from utils.command import blame, keep_freed_memory, run_command
 from utils.distributed import is_main, launch, main_first, rank, share_of, world_size
-from utils.run import Best, has_state, open_run, terminal_log
+from utils.run import Best, Run, has_state, terminal_log
 from utils.runtime import allow_tf32, choose_devices
 from utils.trainer import Schedule, test_only, train
 
@@ -84,7 +84,7 @@ def train_camera(args: argparse.Namespace, fixed: dict, device: torch.device) ->
     # Runs older than this record name neither their images nor their sampling, which was by patch.
     fixed |= {"training images": ("", None), "sampling": ("", "by patch")}
     with blame("--dir_save"):
-        run = open_run(folder, recorded, fixed, log, args.use_tb)
+        run = Run(folder, recorded, fixed, log, args.use_tb)
     log.info(
         "camera %s on %d %s: %d training and %d test crops, %s; %s",
         *(args.cam_name, world_size(), device.type, len(train_pairs), len(test_pairs), schedule, folder),

@@ -76,46 +76,10 @@ class Best:
     networks: str | tuple[str, ...] = ""  # ends of the names of the network files that are kept; "": all
 
 
-class NullRun:
-    """A run's folder as ranks other than the main see it: they know its path and write nothing."""
-
-    def __init__(self, folder: str | Path, log: logging.Logger):
-        self.folder = Path(folder)
-        self.models = self.folder / "models"
-        self.log = log
-
-    def begin(self, step: int) -> None:
-        """Do nothing, as all methods here."""
-
-    def recorded(self, kind: str, step: int) -> bool:
-        """Return False."""
-        return False
-
-    def metrics(self, kind: str, step: int, epoch: int, values: dict[str, float]) -> None:
-        """Do nothing."""
-
-    def pictures(self, step: int, pictures: dict[str, np.ndarray]) -> None:
-        """Do nothing."""
-
-    def keep_best(self, best: Best, networks: Files, values: dict[str, float], step: int, epoch: int) -> None:
-        """Do nothing."""
-
-    def save(self, networks: Files, state: dict[str, Any], step: int, epoch: int, keep: int) -> None:
-        """Do nothing."""
-
-    def remove_old(self, networks: Iterable[str], keep: int) -> None:
-        """Do nothing."""
-
-    def newest_state(self) -> tuple[Path, dict[str, Any]] | None:
-        """Return None."""
-        return None
-
-    def close(self) -> None:
-        """Do nothing."""
-
-
-class Run(NullRun):
+class Run:
     """A run's folder `<dir_save>/<name>/` with logs/, imgs/, models/ and tb/.
+
+    Only the main rank reads and writes it. On the others what the training loop calls on all ranks does nothing.
 
     Args:
         folder: where the run is, made if absent.
@@ -135,11 +99,13 @@ class Run(NullRun):
         options: dict[str, Any],
         fixed: dict[str, tuple[str, Any]],
         log: logging.Logger,
-        use_tb: bool = False,
+        use_tb: bool,
     ):
-        super().__init__(folder, log)
-        self._images = self.folder / "imgs"
+        self.folder, self.log = Path(folder), log
+        self.models, self._images = self.folder / "models", self.folder / "imgs"
         self._metrics_file = self.folder / "logs" / "metrics.jsonl"
+        if not is_main():
+            return
         for name in ("logs", "imgs", "models"):
             claim_folder(self.folder / name)
         self._lock = lock_folder(self.folder, "another process trains there; wait until it has ended")
@@ -162,6 +128,8 @@ class Run(NullRun):
 
     def begin(self, step: int) -> None:
         """Drop what a killed run has recorded beyond `step`, where this one continues."""
+        if not is_main():
+            return
         if not has_state(self.folder):
             shutil.rmtree(self.models / "best", ignore_errors=True)  # of a run whose states somebody has deleted
         kept = [json.dumps(row) + "\n" for row in self._rows() if row["step"] <= step]
@@ -175,7 +143,7 @@ class Run(NullRun):
 
     def recorded(self, kind: str, step: int) -> bool:
         """Tell if a row of this kind was written at `step`."""
-        return any(row["kind"] == kind and row["step"] == step for row in self._rows())
+        return is_main() and any(row["kind"] == kind and row["step"] == step for row in self._rows())
 
     def _rows(self) -> list[dict[str, Any]]:
         """Read metrics.jsonl, without lines that a kill has cut short or that are not ours."""
@@ -192,6 +160,8 @@ class Run(NullRun):
 
     def metrics(self, kind: str, step: int, epoch: int, values: dict[str, float]) -> None:
         """Record numbers: one line of metrics.jsonl, one line of the log, TensorBoard scalars."""
+        if not is_main():
+            return
         try:
             with open(self._metrics_file, "a", encoding="utf-8") as file:
                 file.write(json.dumps({"kind": kind, "step": step, "epoch": epoch, **values}) + "\n")
@@ -255,17 +225,19 @@ class Run(NullRun):
 
     def remove_old(self, networks: Iterable[str], keep: int) -> None:
         """Remove all but the newest files of these networks and the newest training states, as `save` does."""
+        if not is_main():
+            return
         for name in networks:
             _remove_all_but_newest((self.models / name).parent, f"{Path(name).name}_", keep)
         _remove_all_but_newest(self.models, STATE_PREFIX, KEPT_STATES)
 
     def newest_state(self) -> tuple[Path, dict[str, Any]] | None:
-        """Read the newest complete training state, with its path; None if there is none yet.
+        """Read the newest complete training state, with its path; None if there is none yet, or on another rank.
 
         A state that cannot be read is named in the log and the one before it is taken. Raise ValueError if there are
         states and none can be read: starting over silently would overwrite the run.
         """
-        files = numbered_files(self.models, STATE_PREFIX)
+        files = numbered_files(self.models, STATE_PREFIX) if is_main() else []
         for path in reversed(files):
             try:
                 state = load_checkpoint(path)
@@ -282,18 +254,13 @@ class Run(NullRun):
 
     def close(self) -> None:
         """Flush and close the files."""
+        if not is_main():
+            return
         if self._tensorboard:
             self._tensorboard.close()
         for handler in self.log.handlers:
             handler.close()
         self._lock.release()
-
-
-def open_run(
-    folder: str | Path, options: dict[str, Any], fixed: dict[str, tuple[str, Any]], log: logging.Logger, use_tb: bool
-) -> NullRun:
-    """Open a run's folder: a `Run` on the main rank, which alone writes to it, and a `NullRun` on the others."""
-    return Run(folder, options, fixed, log, use_tb) if is_main() else NullRun(folder, log)
 
 
 def _remove_all_but_newest(folder: Path, prefix: str, keep: int) -> None:

@@ -13,7 +13,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from utils import distributed
-from utils.run import Best, Files, NullRun
+from utils.run import Best, Files, Run
 from utils.runtime import StopSignal
 
 Test = Callable[[], tuple[dict[str, float], dict[str, np.ndarray]]]  # metrics, and pictures (H, W, 3) uint8 by name
@@ -99,7 +99,7 @@ def train(
     make_batches: Callable[[int], AbstractContextManager[Iterable[dict[str, Any]]]],
     test: Test,
     schedule: Schedule,
-    run: NullRun,
+    run: Run,
     best: Best | None = None,
     begin: int = 0,
     begin_with_test: bool = False,
@@ -165,9 +165,7 @@ def train(
     return True
 
 
-def measure(
-    model: Trainable, test: Test, schedule: Schedule, run: NullRun, step: int, best: Best | None = None
-) -> None:
+def measure(model: Trainable, test: Test, schedule: Schedule, run: Run, step: int, best: Best | None = None) -> None:
     """Test the model and record what is found, on the main rank alone."""
     if not distributed.is_main():
         return
@@ -179,12 +177,12 @@ def measure(
     run.metrics("test", step, epoch, values)
 
 
-def test_only(model: Trainable, test: Test, schedule: Schedule, run: NullRun, begin: int = 0) -> None:
+def test_only(model: Trainable, test: Test, schedule: Schedule, run: Run, begin: int = 0) -> None:
     """Test the run's newest checkpoint, or a model as it is: that of the step `begin`."""
     measure(model, test, schedule, run, load_state(model, run) or begin)
 
 
-def load_state(model: Trainable, run: NullRun) -> int:
+def load_state(model: Trainable, run: Run) -> int:
     """Load the run's newest training state into the model and return the step it was saved at, 0 for a new run.
 
     Raise ValueError for a state that does not fit the model.
