@@ -22,7 +22,7 @@ from data.bursts import (
     write_manifest,
 )
 from data.folders import require_apart
-from options.make_pairs import make_pairs_options
+from options.data import make_pairs_options
 from utils.command import blame, printable, run_command
 from utils.files import claim_folder, claim_record, lock_folder, remove_leftovers
 from utils.workers import in_threads

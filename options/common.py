@@ -96,7 +96,7 @@ def given_path(text: str) -> str:
 
 def add_path_option(parser: Group, flag: str, metavar: str, help: str) -> None:
     """Add an option that takes a path and has no default."""
-    parser.add_argument(flag, type=given_path, default=None, metavar=metavar, help=help)
+    parser.add_argument(flag, type=given_path, metavar=metavar, help=help)
 
 
 def add_device_options(parser: Group) -> None:
@@ -159,7 +159,7 @@ def add_scene_options(
         help="folder of <CAM>_train.txt and <CAM>_test.txt; without them the published split is taken",
     )
     parser.add_argument("--split", choices=("train", "test", "all"), default=split, help=f"scenes to {purpose}")
-    parser.add_argument("--scene_list", default=None, help=f"file of scene names to {purpose}, in place of --split")
+    parser.add_argument("--scene_list", help=f"file of scene names to {purpose}, in place of --split")
     parser.add_argument("--max_images", type=natural_int, default=max_images, help=max_images_help)
 
 

@@ -55,7 +55,6 @@ def _add_model_options(parser: argparse.ArgumentParser, model_names: tuple[str, 
         "--models",
         nargs="+",
         choices=model_names,
-        default=None,
         help="noise models to compare; without it all that can be had with these images: the generator, Gaussian "
         "references fitted on the training scenes in --data_dir, and the other frame of a scene (real)",
     )
@@ -63,7 +62,6 @@ def _add_model_options(parser: argparse.ArgumentParser, model_names: tuple[str, 
     group.add_argument(
         "--noise_level",
         type=non_negative_float,
-        default=None,
         help="NeCA-S: grey levels; without it each image's true standard deviation",
     )
     group.add_argument(
@@ -132,7 +130,6 @@ def _add_denoiser_options(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--sigma",
         type=non_negative_float,
-        default=None,
         help="nlm and bm3d: standard deviation of the noise in grey levels; without it each image's is estimated, by "
         "the median of wavelet coefficients of every third row and column (about 0.85 times the true one)",
     )
@@ -174,7 +171,6 @@ def _add_choice_options(group: Group) -> None:
     )
     group.add_argument(
         "--pgap_of",
-        default=None,
         metavar="NAME",
         help="the denoiser trained on real noise: PGap is its PSNR minus that of each other one, seed by seed; "
         "without it the one called real, if there is one",
@@ -188,7 +184,7 @@ def _add_result_options(parser: argparse.ArgumentParser, folder: str, threads: s
     """Add where the results go, by default to ./saves/evaluation/<folder>/, and what the `threads` do."""
     group = parser.add_argument_group("results")
     words = f"folder for the results (default: ./saves/evaluation/{folder}/)"
-    group.add_argument("--output_dir", type=given_path, default=None, help=words)
+    group.add_argument("--output_dir", type=given_path, help=words)
     group.add_argument("--html", action="store_true", help="also write report.html, one file with all of it")
     words = f"threads that {threads}; 0: none of their own"
     group.add_argument("--num_workers", type=thread_count, default=2, help=words)

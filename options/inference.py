@@ -48,7 +48,6 @@ def quick_test_parser() -> Parser:
     parser.add_argument(
         "--gain",
         type=_gain,
-        default=None,
         help="NeCA-W: gain to use in place of the noisy image's, about the noise's standard deviation / 255",
     )
     add_pretrain_option(parser)
@@ -98,10 +97,9 @@ def gains_options(arguments: list[str]) -> argparse.Namespace:
     most = "crops of each ISO, evenly spaced over its scenes; 0: all"
     add_scene_options(parser, split="train", purpose="measure", max_images=200, max_images_help=most)
     add_pretrain_option(parser)
-    parser.add_argument("--output", default=None, help="the bank's file (default: gains.json beside the weights)")
+    parser.add_argument("--output", help="the bank's file (default: gains.json beside the weights)")
     parser.add_argument(
         "--plot",
-        default=None,
         metavar="PNG",
         help="draw the noise by clean intensity at each ISO's median gain, measured on a chart of all grey levels",
     )

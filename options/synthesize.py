@@ -109,20 +109,16 @@ def synthesize_parser() -> Parser:
 def _add_strength_options(group: Group) -> None:
     add_neca_type_option(group)
     gain = group.add_mutually_exclusive_group()
-    gain.add_argument(
-        "--noisy_dir", type=given_path, default=None, help="W: that of the real noisy image of the same name"
-    )
+    gain.add_argument("--noisy_dir", type=given_path, help="W: that of the real noisy image of the same name")
     gain.add_argument(
         "--gain_from",
         type=given_path,
-        default=None,
         metavar="FILE_OR_DIR",
         help="W: gain of a noisy image of the same camera, or of one drawn from a folder",
     )
     gain.add_argument(
         "--gain",
         type=_gains,
-        default=None,
         metavar="G[:G]",
         help="W: the gain, about the noise's standard deviation / 255; LOW:HIGH draws it log-uniformly. Without any "
         "of these three a gain is drawn from the camera's training images, gains.json beside the weights",
@@ -130,13 +126,11 @@ def _add_strength_options(group: Group) -> None:
     group.add_argument(
         "--iso",
         type=natural_int,
-        default=None,
         help="draw from gains.json only gains of this ISO; the ISO in the names of --layout sidd (default: 00000)",
     )
     group.add_argument(
         "--noise_level",
         type=grey_levels,
-        default=None,
         metavar="S[:S]",
         help="S: standard deviation of the noise before NCNet, in grey levels; LOW:HIGH draws it uniformly (default: "
         f"{DEFAULT_NOISE_LEVEL})",
@@ -158,9 +152,7 @@ def _add_output_options(group: Group) -> None:
         action="store_true",
         help="noise 16-bit images in 16 bit and write them so; without it they are rounded to 8 bit first",
     )
-    group.add_argument(
-        "--camera_code", default=None, help="sidd: two characters of the scene names (default: --cam_name)"
-    )
+    group.add_argument("--camera_code", help="sidd: two characters of the scene names (default: --cam_name)")
 
 
 def _add_work_options(group: Group) -> None:

@@ -60,7 +60,7 @@ def train_denoiser_parser() -> Parser:
     )
     run = parser.add_argument_group("run")
     run.add_argument("--dir_save", default="./saves/denoising/", help="the run goes to <dir_save>/<name>/")
-    run.add_argument("--name", type=_folder_name, default=None, help="default: from the sources and the cameras")
+    run.add_argument("--name", type=_folder_name, help="default: from the sources and the cameras")
     add_run_options(run, 300, "the denoiser of the test with the highest PSNR")
     run.add_argument(
         "--test_images",
@@ -81,7 +81,6 @@ def _add_source_options(group: Group) -> None:
         "--source",
         type=_source,
         nargs="+",
-        default=None,
         metavar="KIND[:SHARE]",
         help=f"{', '.join(KINDS)}, or folder=DIR for the pairs of another data set, such as main_synthesize.py "
         "--layout sidd writes; several are mixed: each sample takes one at random, by the shares (default: neca-w)",
@@ -98,7 +97,6 @@ def _add_source_options(group: Group) -> None:
     group.add_argument(
         "--noise_level",
         type=grey_levels,
-        default=None,
         metavar="S[:S]",
         help="level of neca-s in grey levels, LOW:HIGH draws it uniformly; default: std of the noise of the camera's "
         "training images of the same ISO",
@@ -106,7 +104,6 @@ def _add_source_options(group: Group) -> None:
     group.add_argument(
         "--sigma",
         type=grey_levels,
-        default=None,
         metavar="S[:S]",
         help="standard deviation of awgn in grey levels, LOW:HIGH draws it uniformly; default: as for neca-s",
     )

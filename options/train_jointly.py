@@ -149,7 +149,6 @@ def _add_optimisation_options(group: Group) -> None:
     group.add_argument(
         "--adv_every",
         type=positive_int,
-        default=None,
         help="steps between adversarial terms of the generators; default: 5 for wgangp, otherwise 1 (published)",
     )
     for name, meaning in LAMBDAS.items():

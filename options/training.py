@@ -28,7 +28,7 @@ CHANGEABLE = {
 def add_run_options(group: Group, epochs: int, best: str) -> None:
     """Add how long a run lasts, what it keeps, where it computes; best: what `--keep_best` keeps, for the help."""
     group.add_argument("--epochs", type=positive_int, default=epochs, help="number of epochs to train for")
-    group.add_argument("--steps", type=natural_int, default=None, help="last step, if it comes before --epochs")
+    group.add_argument("--steps", type=natural_int, help="last step, if it comes before --epochs")
     group.add_argument("--test_epoch", type=positive_int, default=1, help="epochs between tests; each saves")
     group.add_argument("--val_step", type=positive_int, default=100000000, help="steps between further tests")
     group.add_argument("--log_step", type=positive_int, default=20, help="steps between log lines of the mean losses")
@@ -56,7 +56,6 @@ def add_data_options(group: Group, batch_size: int) -> None:
     )
     group.add_argument(
         "--cache_dir",
-        default=None,
         help="the images are decoded once into files here, which all runs on them share and which may be deleted "
         "between runs: 1.6 MB a pair of crops, less for uncropped frames; default: cache/ beside --dir_save",
     )
@@ -91,7 +90,6 @@ def add_precision_options(group: Group) -> None:
     group.add_argument(
         "--amp",
         choices=tuple(AMP),
-        default=None,
         help="networks compute in bfloat16, or in float16 with scaled losses: faster on GPUs that can, with two or "
         "three digits; weights, losses, gradient penalty and optimisers stay float32. Default: all float32 (published)",
     )
