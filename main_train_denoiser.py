@@ -8,7 +8,7 @@ import torch
 
 from data.batches import SAMPLING, Batches, steps_per_epoch
 from data.mixture import Mixture, MixtureSampler, all_pairs, fingerprint_of_sets
-from data.mosaic import placed
+from data.mosaic import find_origins, with_origins
 from data.pairs import find_pairs
 from data.training import BatchSettings, TrainingData, open_reader, split_scenes
 from evaluation.during_training import measure_denoiser
@@ -63,7 +63,7 @@ def train_denoiser(args: argparse.Namespace, fixed: dict, device: torch.device) 
             train_pairs = find_pairs(scenes[0], settings.smallest, args.img_channels)
             test_pairs = find_pairs(scenes[1], SSIM_SIDE, args.img_channels)
             if args.keep_phase or "coloured-phase" in [source.kind for source in args.source]:
-                train_pairs = placed(train_pairs, [*scenes[0], *scenes[1]], args.num_workers)
+                train_pairs = with_origins(train_pairs, find_origins([*scenes[0], *scenes[1]], args.num_workers))
         sets = {}  # by folder, in the order of the sources
         for given in dict.fromkeys(source.folder for source in args.source):
             with blame(f"--source folder={given}"):

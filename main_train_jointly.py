@@ -7,7 +7,7 @@ from pathlib import Path
 import torch
 
 from data.batches import SAMPLING, steps_per_epoch
-from data.mosaic import placed
+from data.mosaic import find_origins, with_origins
 from data.pairs import find_pairs, pairs_fingerprint
 from data.training import BatchSettings, TrainingData, split_scenes
 from evaluation.during_training import measure_joint
@@ -55,7 +55,7 @@ def train_camera(args: argparse.Namespace, fixed: dict, device: torch.device) ->
             train_pairs = find_pairs(scenes[0], settings.smallest, args.img_channels)
             test_pairs = find_pairs(scenes[1], UNET_STRIDE, args.img_channels)
             if args.keep_phase:
-                train_pairs = placed(train_pairs, [*scenes[0], *scenes[1]], args.num_workers)
+                train_pairs = with_origins(train_pairs, find_origins([*scenes[0], *scenes[1]], args.num_workers))
         with blame("--batch_size"):
             drawn = 1 if args.steps == 0 else args.batch_size  # a start without steps takes any number of images
             schedule = Schedule(steps_per_epoch(len(train_pairs), drawn), **schedule_options(args))

@@ -19,7 +19,8 @@ from PIL import Image
 
 from data.demo.camera import develop, expose, to_raw
 from data.demo.content import compose
-from metrics import acf, kld_exact, nlf, noise_of, structure_score, xcorr
+from evaluation.noise_metrics import Comparison, Reference, measure
+from metrics import noise_of
 from utils.files import write_bytes
 from utils.image import EXIF, EXPOSURE_TIME, ISO_SPEED, read_image, write_image
 
@@ -82,11 +83,12 @@ def judge(folder: Path, iso: int) -> Iterator[dict[str, float]]:
     """
     for scene in PHOTOGRAPHS:
         burst = Burst(scene, iso)
-        clean = burst.photograph(0)
-        truth, other = (noise_of(burst.photograph(frame), clean) for frame in (1, 2))
-        fake = noise_of(read_image(folder / photograph_name(scene)), clean)
-        stds = {"std": truth.std(), "fake std": fake.std()}
-        yield {"scene": scene, "score": _score(truth, fake, clean), "floor": _score(truth, other, clean)} | stds
+        clean, truth, other = (burst.photograph(frame) for frame in (0, 1, 2))
+        reference = Reference(clean, truth)
+        fakes = [noise_of(image, clean) for image in (read_image(folder / photograph_name(scene)), other)]
+        score, floor = (measure(Comparison(reference, noise))["score"] for noise in fakes)
+        stds = {"std": reference.noise.std(), "fake std": fakes[0].std()}
+        yield {"scene": scene, "score": score, "floor": floor} | stds
 
 
 def picture(folder: Path, iso: int) -> np.ndarray:
@@ -95,11 +97,6 @@ def picture(folder: Path, iso: int) -> np.ndarray:
     burst, middle = Burst(scene, iso), slice(SIDE // 4, -SIDE // 4)
     images = burst.photograph(0), burst.photograph(1), read_image(folder / photograph_name(scene))
     return np.hstack([image[middle, middle] for image in images])
-
-
-def _score(truth: np.ndarray, fake: np.ndarray, clean: np.ndarray) -> float:
-    values = {metric.__name__: metric(truth, fake) for metric in (kld_exact, acf, xcorr)}
-    return structure_score(values | {"nlf": nlf(truth, fake, clean)})
 
 
 def main() -> None:

@@ -47,11 +47,6 @@ def with_origins(pairs: list[ImagePair], origins: Origins) -> list[ImagePair]:
     return [replace(pair, origin=origins.get(pair.label, pair.origin)) for pair in pairs]
 
 
-def placed(pairs: list[ImagePair], folders: Sequence[Path], num_workers: int) -> list[ImagePair]:
-    """Give pairs their places in the mosaic; folders: all scenes whose images are to agree, see `find_origins`."""
-    return with_origins(pairs, find_origins(folders, num_workers))
-
-
 def store_origins(folder: Path, scenes: Sequence[Path], num_workers: int) -> int:
     """Find the origins of a data set's images anew, write them into its folder, and return how many there are."""
     (folder / MOSAIC_RECORD).unlink(missing_ok=True)

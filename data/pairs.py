@@ -169,11 +169,6 @@ class Sample(NamedTuple):
     noisy: np.ndarray  # (H, W, C) uint8
     other_noise: np.ndarray | None = None
 
-    @property
-    def scene(self) -> Scene:
-        """Return the pair's scene."""
-        return self.pair.scene
-
 
 def by_file(pairs: Iterable[ImagePair]) -> list[list[ImagePair]]:
     """Put the pairs together that are windows of the same files, so that each file is decoded once."""

@@ -105,7 +105,7 @@ def two_sample_tests(
         one for batch in in_threads(lambda of: read_samples(of, True), by_file(pairs), num_workers) for one in batch
     ]
     for model in [*models, *([] if any(model.name == "real" for model in models) else [None])]:
-        both = [(one.scene.name, _with_fake(one, model, seed)) for one in samples]
+        both = [(one.pair.folder.name, _with_fake(one, model, seed)) for one in samples]
         parts_of[model.name if model else MIRRORED] = [(scene, images) for scene, images in both if images is not None]
     jobs = [(name, side, number) for name in parts_of for side in BATCH for number in range(SEEDS)]
     tests, split_by = [], ""

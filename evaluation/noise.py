@@ -87,7 +87,7 @@ def _fakes(
 
 def _measure_fake(fake: Fake) -> tuple[dict, list[tuple], bool]:
     """Return the row, what the plots take of the fake and once of the real noise, and `is_first`."""
-    scene, reference, comparison = fake.sample.scene, fake.reference, Comparison(fake.reference, fake.noise)
+    scene, reference, comparison = fake.sample.pair.scene, fake.reference, Comparison(fake.reference, fake.noise)
     row = {"image": fake.sample.pair.label, "camera": scene.camera, "iso": scene.iso}
     row |= {"model": fake.model, "draw": fake.draw} | measure(comparison)
     evidence = [((scene.iso, REAL), reference.description, reference.noise)] if fake.is_first else []

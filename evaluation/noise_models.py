@@ -272,8 +272,8 @@ def fake_noise(model: NoiseModel, sample: Sample, seed: int, draw: int) -> np.nd
     """
     images = Images(
         to_tensor(sample.clean[None]),
-        [sample.scene.camera],
-        [sample.scene.iso],
+        [sample.pair.scene.camera],
+        [sample.pair.scene.iso],
         to_tensor(sample.noisy[None]),
         names=[sample.pair.label],
         other_noise=None if sample.other_noise is None else to_tensor(sample.other_noise[None]),

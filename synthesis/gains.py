@@ -103,7 +103,7 @@ def measure_scenes(
     with tqdm(by_file(pairs), desc="gains", unit="frame", leave=False, disable=None) as progress:
         for sample in chain.from_iterable(in_threads(read_samples, progress, num_workers)):
             name = sample.pair.label
-            gains.setdefault(sample.scene.iso, []).append((name, gain_or_fail(estimator, sample.noisy, name)))
+            gains.setdefault(sample.pair.scene.iso, []).append((name, gain_or_fail(estimator, sample.noisy, name)))
     return GainBank(camera, genet, dict(sorted(gains.items())))
 
 

@@ -7,6 +7,7 @@ import re
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
@@ -46,7 +47,7 @@ def atomic_path(path: str | Path, flush: bool = True) -> Iterator[Path]:
 def make_folder(folder: str | Path) -> None:
     """Make a folder, and those around it that are missing, so that a power cut does not take them and all in them."""
     folder = Path(folder)
-    missing = [each for each in (folder, *folder.parents) if not each.exists()]
+    missing = list(takewhile(lambda each: not each.exists(), (folder, *folder.parents)))
     folder.mkdir(parents=True, exist_ok=True)
     for each in missing:
         _flush_names(each.parent)
