@@ -1,19 +1,28 @@
-"""Time the data path on made-up images, for `benchmark.speed`: patches, the cropper, the way to the first batch."""
+"""Time the data path on made-up images, for `benchmark.speed`: patches, the cropper, the way to the first batch.
+
+One process, one thread, on both sides. The published path decodes both 512x512 PNGs of every patch, cuts 96x96 and
+collects 16; ours gives the same batch from the cache, as it is sent to the device ("batches") and converted on this
+processor to (N, 3, P, P) ("on CPU"); the copy is np.copyto of as many bytes in two runs from random places of the same
+mapped files.
+"""
 
 import logging
 import multiprocessing
 import os
 import shutil
+import statistics
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import NamedTuple
 
 import cv2
 import numpy as np
 
 from benchmark.naive import Files, crop_frames, published_batch
-from benchmark.timing import Work, one_thread, take_turns
+from benchmark.timing import Spread, Work, one_thread, ratio, seconds, take_turns
 from data.batches import BatchSampler, PatchDataset, to_device, training_loader
 from data.cache import open_pairs
 from data.pairs import find_pairs
@@ -82,19 +91,30 @@ def batches_of(patches: PatchDataset) -> Iterator[dict]:
     return iter(training_loader(patches, sampler, 0, pin_memory=False))
 
 
-@one_thread()
-def patch_speed(folder: Path, crops: int, rounds: int) -> Times:
-    """Time batches of 16 patches of 96x96 from made-up crops of 512x512, in one thread.
+class CropResult(NamedTuple):
+    """Measured rates of a set of crops, and ratios."""
 
-    The published path decodes both PNGs of every patch ("published"); ours gives the same batch from the cache, as it
-    is sent to the device ("batches") and converted on this processor to (N, 3, P, P) ("on CPU"); the copy is np.copyto
-    of as many bytes in two runs from random places of the same mapped files.
-    """
-    make_crops(folder / "crops", crops)
-    stream = batches_of(open_patches(folder / "crops"))
-    for _ in range(-(-crops // BATCH)):  # an epoch: first touch of pages
-        next(stream)
+    row: dict[str, float]  # build: seconds; files: GB; memory: MiB; microseconds per patch by way
+    ratios: dict[str, Spread]
+
+
+def measure_crops(count: int, rounds: int, folder: str | Path | None = None) -> CropResult:
+    """Make crops and measure them in a process that does nothing else, so that its memory tells."""
+    with tempfile.TemporaryDirectory(dir=folder) as place:
+        make_crops(Path(place) / "crops", count)
+        with multiprocessing.get_context("spawn").Pool(1) as pool:
+            return pool.apply(_measure, (Path(place), count, rounds))
+
+
+@one_thread()
+def _measure(folder: Path, count: int, rounds: int) -> CropResult:
+    build = seconds(lambda: open_patches(folder / "crops"))
+    patches = open_patches(folder / "crops")
+    stream = batches_of(patches)
+    seconds(lambda: next(stream), -(-count // BATCH))  # an epoch: first touch of pages
     files = [np.memmap(path, np.uint8, "r") for path in sorted((folder / "cache").rglob("*.npy"))]
+    memory = _anonymous_memory()
+
     random = np.random.default_rng(0)
     pairs = [pair for scene in sorted((folder / "crops").iterdir()) for pair in find_crops(scene)]
     copied = np.empty((2, BATCH, PATCH * PATCH * 3), np.uint8)
@@ -111,7 +131,27 @@ def patch_speed(folder: Path, crops: int, rounds: int) -> Times:
         "on CPU": (lambda: to_device(next(stream), "cpu", augment=False), 50),
         "copy": (copy, 50),
     }
-    return take_turns(works, rounds)
+    taken = take_turns(works, rounds)
+    row = {
+        "build": build,
+        "files": sum(file.size for file in files) / 1e9,
+        "memory": memory,
+        **{name: statistics.median(values) / BATCH * 1e6 for name, values in taken.items()},
+    }
+    ratios = {
+        "patch_ratio": ratio(taken["published"], taken["on CPU"]),
+        "memcpy_ratio": ratio(taken["batches"], taken["copy"]),
+    }
+    return CropResult(row, ratios)
+
+
+def _anonymous_memory() -> float:
+    """Return the memory of this process that is its own, without mapped files, in MiB; nan where there is no /proc."""
+    try:
+        lines = Path("/proc/self/status").read_text().splitlines()
+    except OSError:
+        return float("nan")
+    return next(int(line.split()[1]) for line in lines if line.startswith("RssAnon")) / 1024
 
 
 def crop_command(source: Path, target: Path, num_workers: int) -> None:

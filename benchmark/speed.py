@@ -4,7 +4,7 @@
     python -m benchmark.speed --parts step       # the training step alone
     python -m benchmark.speed --quick            # seconds, small sizes: does it run?
 
-Writes speed.md to --output_dir, and ends in a line of JSON. Naive: the published protocol written plainly
+Writes speed.md and speed.png to --output_dir, and ends in a line of JSON. Naive: the published protocol written plainly
 (naive.py). Limits: matrix products, memory copies and PNG coding, measured in the same run. What is compared takes
 turns, so that a noisy machine slows all of it; ratios are medians over the rounds, with their range.
 """
@@ -23,7 +23,7 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from benchmark.data_path import BATCH, CROP, FRAME, PATCH, crop_speed, noisy_pair, patch_speed, raw_to_first_batch
+from benchmark.data_path import BATCH, CROP, FRAME, PATCH, crop_speed, measure_crops, noisy_pair, raw_to_first_batch
 from benchmark.evaluation import time_evaluation
 from benchmark.naive import NaiveTraining, corners
 from benchmark.speed_report import BARS, Comparison, Found, processor, write
@@ -37,6 +37,7 @@ from utils.files import claim_folder
 from utils.report import Table
 from utils.runtime import choose_device
 
+CURVE = (100, 1000, 10000)  # crops
 CROP_MEGAPIXELS = CROP**2 / 1e6
 
 
@@ -64,6 +65,7 @@ class Settings(NamedTuple):
     limits: Limits
     device: str
     batch_size: int  # of the training step
+    cost_curve: bool
     folder: str | None
 
     def in_folder(self, work: Callable[[Path], dict[str, list[float]]]) -> dict[str, list[float]]:
@@ -139,15 +141,21 @@ def measure_step(settings: Settings) -> Found:
 def measure_patches(settings: Settings) -> Found:
     """Time batches of patches from the cache beside the published path and a memory copy."""
     sizes = settings.sizes
-    taken = settings.in_folder(lambda place: patch_speed(place, sizes.crops, sizes.patch_rounds))
-    ratios = {
-        "patch_ratio": ratio(taken["published"], taken["on CPU"]),
-        "memcpy_ratio": ratio(taken["batches"], taken["copy"]),
-    }
-    ours, naive = (f"{BATCH / _middle(taken[name]):,.0f}" for name in ("on CPU", "published"))
-    fraction = _middle(taken["copy"]) / _middle(taken["batches"])
-    label = f"training patches/s, batches of {BATCH}"
-    return Found(ratios, [Comparison(label, ours, naive, ratios["patch_ratio"], fraction, "memory copy")], [])
+    found = measure_crops(sizes.crops, sizes.patch_rounds, settings.folder)
+    ours, naive = (f"{1e6 / found.row[name]:,.0f}" for name in ("on CPU", "published"))
+    fraction = found.row["copy"] / found.row["batches"]
+    row = Comparison(
+        f"training patches/s, batches of {BATCH}", ours, naive, found.ratios["patch_ratio"], fraction, "memory copy"
+    )
+    if not settings.cost_curve:
+        return Found(found.ratios, [row], [])
+    rows = []
+    for count in CURVE:
+        of = measure_crops(count, sizes.patch_rounds, settings.folder).row
+        rates = (f"{1e6 / of[name]:,.0f}" for name in ("batches", "on CPU"))
+        rows.append([f"{count:,}", *(f"{of[name]:,.4g}" for name in ("build", "files", "memory")), *rates])
+    header = ["crops", "build, s", "files, GB", "memory of the process, MiB", "patches/s", "patches/s, on CPU"]
+    return Found(found.ratios, [row], [Table.from_rows(header, rows, "Cost by size of the set.")])
 
 
 def measure_cropper(settings: Settings) -> Found:
@@ -220,6 +228,7 @@ def speed_parser() -> argparse.ArgumentParser:
     parser.add_argument("--threads", type=positive_int, default=threads, help="of training step and GEMM")
     parser.add_argument("--batch_size", type=positive_int, default=4, help="of the training step")
     parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu", help="of training step and GEMM")
+    parser.add_argument("--cost_curve", action="store_true", help="100, 1,000 and 10,000 crops; takes 25 GB of disk")
     parser.add_argument("--output_dir", default=str(Path(__file__).parent / "results"))
     parser.add_argument("--folder", default=None, help="where the images go for the time being")
     return parser
@@ -236,16 +245,17 @@ def main(arguments: list[str] | None = None) -> None:
     torch.set_num_threads(args.threads)
 
     limits = measure_limits(list(noisy_pair(CROP, CROP, 0)), args.device, sizes.gemms, rounds)
-    settings = Settings(sizes, rounds, limits, args.device, args.batch_size, args.folder)
+    settings = Settings(sizes, rounds, limits, args.device, args.batch_size, args.cost_curve, args.folder)
     parts = [PARTS[name](settings) for name in PARTS if name in args.parts]
     ratios = {name: part.ratios[name] for name in BARS for part in parts if name in part.ratios}
     found = Found(
         ratios, [row for part in parts for row in part.rows], [table for part in parts for table in part.tables]
     )
 
+    command = "python -m benchmark.speed" + " --cost_curve" * args.cost_curve
     conditions = f"batch {args.batch_size}, device {args.device}, threads {args.threads}, rounds {rounds}"
     conditions += ", --quick: not to be quoted" * args.quick
-    made = f"{date.today()}, {processor()}, torch {torch.__version__}; {conditions}. Made by python -m benchmark.speed."
+    made = f"{date.today()}, {processor()}, torch {torch.__version__}; {conditions}. Made by {command}."
     write(Path(args.output_dir), found, limits, made)
     print(json.dumps({name: round(value.median, 3) for name, value in ratios.items()}))
 

@@ -1,12 +1,16 @@
-"""Report what the speed benchmark found, as ratios and tables."""
+"""Report what the speed benchmark found, as ratios, tables and a chart."""
 
 import platform
 from pathlib import Path
 from typing import NamedTuple
 
+import numpy as np
+
 from benchmark.timing import Limits, Spread
+from utils.charts import COLOURS, SMALL, make_panels, to_pixels
 from utils.files import write_text
-from utils.report import Table, to_markdown, to_terminal
+from utils.image import write_image
+from utils.report import Picture, Table, to_markdown, to_terminal
 
 BARS = {
     "patch_ratio": (80, "patches/s, cache over published path"),
@@ -65,12 +69,38 @@ def limits_table(limits: Limits) -> Table:
     return Table.from_rows(["limit", "unit", "median (range)"], rows, "The machine. Copies and PNGs: one thread.")
 
 
+def draw(rows: list[Comparison]) -> np.ndarray:
+    """Draw bars: how many times faster than the naive way, and fraction of the machine's limit, (H, W, 3) uint8."""
+    titles = ["times as fast as the naive way", "fraction of the limit"]
+    figure, (ratios, limits) = make_panels("Speed", titles, "", "", 2, (5.5, 0.6 + 0.4 * len(rows)))
+    ratios.set_xscale("log")
+    ratios.axvline(1, color="0.3", linewidth=1)
+    ratios.xaxis.set_major_formatter("{x:g}")
+    for number, row in enumerate(rows):
+        ratios.barh(number, row.faster.median - 1, left=1, color=COLOURS[0], height=0.62, alpha=0.85)
+        ratios.plot([row.faster.low, row.faster.high], [number, number], color="black", linewidth=1.2)
+        limits.barh(number, row.fraction, color=COLOURS[2], height=0.62, alpha=0.85)
+        for axis, end, text in (
+            (ratios, max(1, row.faster.high), f"{row.faster.median:.3g}"),
+            (limits, row.fraction, f"{row.fraction:.2f}"),
+        ):
+            axis.annotate(text, (end, number), (6, 0), textcoords="offset points", size=SMALL, va="center")
+    for axis, names in ((ratios, [row.what for row in rows]), (limits, [""] * len(rows))):
+        axis.set_yticks(range(len(rows)), names)
+        axis.set_ylim(len(rows) - 0.4, -0.6)
+        axis.margins(x=0.18)
+        axis.grid(axis="y", visible=False)
+    return to_pixels(figure)
+
+
 def write(folder: Path, found: Found, limits: Limits, made: str) -> None:
-    """Write speed.md, and print the tables."""
+    """Write speed.md and speed.png, and print the tables."""
+    write_image(folder / "speed.png", draw(found.rows))
     tables = [bars_table(found.ratios), comparison_table(found.rows), limits_table(limits), *found.tables]
     for table in tables:
         print(to_terminal(table), end="\n\n", flush=True)
-    write_text(folder / "speed.md", to_markdown("Speed", {"": [made, *tables]}))
+    items: list[str | Table | Picture] = [made, *tables[:2], Picture(folder / "speed.png"), *tables[2:]]
+    write_text(folder / "speed.md", to_markdown("Speed", {"": items}))
 
 
 def processor() -> str:

@@ -2,6 +2,7 @@
 
 import json
 
+import cv2
 import numpy as np
 import pytest
 import torch
@@ -22,7 +23,7 @@ KEYS = ["patch_ratio", "memcpy_ratio", "crop_ratio", "crop_plain_ratio"]
 KEYS += ["raw_to_first_batch_ratio", "step_ratio", "gemm_fraction"]
 
 
-def test_the_quick_benchmark_writes_its_report_and_ends_in_json(tmp_path, capsys):
+def test_the_quick_benchmark_writes_report_and_chart_and_ends_in_json(tmp_path, capsys):
     threads = torch.get_num_threads()
     speed.main(["--quick", "--threads", "1", "--batch_size", "1", "--output_dir", str(tmp_path / "results")])
     assert torch.get_num_threads() == threads
@@ -30,7 +31,9 @@ def test_the_quick_benchmark_writes_its_report_and_ends_in_json(tmp_path, capsys
     assert list(found) == KEYS and all(value > 0 for value in found.values())
     report = (tmp_path / "results" / "speed.md").read_text()
     assert all(f"| {name} |" in report for name in KEYS)
-    assert "not to be quoted" in report
+    assert "not to be quoted" in report and "(speed.png)" in report
+    chart = cv2.imread(str(tmp_path / "results" / "speed.png"))
+    assert chart.shape[1] > 800 and chart.std() > 10
 
 
 # 2 images of 3 channels, 8x8 pixels; 4 filters of 3x3 whose border is padded: 2 * 3 * 9 FLOPs for each of 2 * 4 * 64
