@@ -2,7 +2,10 @@
 
 import os
 import signal
+import subprocess
 import sys
+import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -15,6 +18,21 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 SHARED = ROOT.parent / "shared"
 torch.set_num_threads(1)
+
+
+def contents(folder: Path, pattern: str = "*") -> dict[str, bytes]:
+    """All files below a folder by their names relative to it, but for locks."""
+    paths = sorted(path for path in folder.rglob(pattern) if path.is_file() and path.name != ".lock")
+    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in paths}
+
+
+def wait_until(condition: Callable[[], bool], process: subprocess.Popen | None = None, seconds: float = 120) -> None:
+    """Wait for something that a process, which must not end before, is to do."""
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert process is None or process.poll() is None, process.communicate()[0]
+        assert time.monotonic() < deadline, "waited in vain"
+        time.sleep(0.02)
 
 
 def pytest_addoption(parser):

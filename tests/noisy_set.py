@@ -15,6 +15,18 @@ SIDE = 96
 STD = {800: 8, 3200: 16}  # grey levels by ISO
 
 
+def scene(height: int = 24, width: int = 40, seed: int = 0) -> np.ndarray:
+    """Squares of 8 pixels: (H, W, 3) uint8, nothing near black or white."""
+    squares = np.random.default_rng(seed).integers(60, 190, (height // 8 + 1, width // 8 + 1, 3))
+    return squares.repeat(8, 0).repeat(8, 1)[:height, :width].astype(np.uint8)
+
+
+def with_noise(clean: np.ndarray, std: float = 10, seed: int = 1) -> np.ndarray:
+    """Add white noise, (H, W, 3) uint8 -> the same, clipped and rounded."""
+    noise = np.random.default_rng(seed).normal(0, std, clean.shape)
+    return np.clip(clean + noise, 0, 255).round().astype(np.uint8)
+
+
 def make_set(root: Path, cropped: bool = True, scenes: int = 6, frames: int = 2) -> tuple[Path, Path]:
     """Write scenes of two ISO levels with white noise -> (data folder, folder of lists); the last two scenes test."""
     names = []

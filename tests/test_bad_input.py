@@ -14,7 +14,7 @@ import torch
 
 import main_train_jointly
 from tests.camera import CAMERA, command, make_camera
-from tests.conftest import ROOT
+from tests.conftest import ROOT, contents
 from tests.refusal import Payload, refused
 from utils.command import run_command
 from utils.image import read_image, write_image
@@ -222,7 +222,7 @@ def test_killed_loader_process_ends_in_one_line(root, capsys, monkeypatch):
 def test_full_disk_leaves_the_last_checkpoint_and_no_half_file(root):
     main_train_jointly.main(command(root, "--epochs", "2"))
     models = root / "saves" / CAMERA / "models"
-    before = {path.name: path.read_bytes() for path in models.iterdir()}
+    before = contents(models)
     smallest = min(map(len, before.values()))
     words = [sys.executable, "main_train_jointly.py", *command(root, "--epochs", "4")]
     # A limit on the size of files stands for the full disk: writes fail as they do there, in every library.
@@ -231,7 +231,7 @@ def test_full_disk_leaves_the_last_checkpoint_and_no_half_file(root):
     assert done.returncode == 1
     assert done.stderr.splitlines()[-1].startswith("error: "), done.stderr
     assert "Traceback" not in done.stderr
-    assert {path.name: path.read_bytes() for path in models.iterdir()} == before
+    assert contents(models) == before
     main_train_jointly.main(command(root, "--epochs", "4"))  # and the run goes on once there is room
 
 

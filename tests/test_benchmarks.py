@@ -1,8 +1,6 @@
 """The benchmarks' files: MATLAB v5 and v7.3 in, submissions out, each made or read here as the servers do."""
 
 import base64
-import csv
-import io
 import struct
 import zlib
 
@@ -132,55 +130,11 @@ def test_validation_blocks_are_read_together_and_must_match(tmp_path):
         read_validation(noisy, noisy)
 
 
-def test_kaggle_csv_holds_every_block_by_its_number_and_bytes(tmp_path):
-    blocks = random_blocks()
-    write_kaggle_csv(tmp_path / "SubmitSrgb.csv", blocks)
-    rows = list(csv.DictReader(io.StringIO((tmp_path / "SubmitSrgb.csv").read_text())))
-    assert list(rows[0]) == ["ID", "BLOCK"]
-    assert [row["ID"] for row in rows] == [str(number) for number in range(6)]
-    for number, row in enumerate(rows):
-        image, block = divmod(number, 3)
-        assert base64.b64decode(row["BLOCK"]) == bytes(
-            blocks[image, block, y, x, c] for y in range(8) for x in range(6) for c in range(3)
-        )
-
-
 def test_published_size_of_a_block_passes_the_checks(tmp_path):
     write_kaggle_csv(tmp_path / "SubmitSrgb.csv", random_blocks(shape=(1, 1, *BENCHMARK_SHAPE[2:])))
     header, line, end = (tmp_path / "SubmitSrgb.csv").read_text().split("\n")
     assert (header, end) == ("ID,BLOCK", "")
     assert len(line) == len("0,") + 256 * 256 * 3 * 4 // 3
-
-
-def test_sidd_mat_is_a_cell_array_of_blocks(tmp_path):
-    blocks = random_blocks()
-    write_sidd_mat(tmp_path / "SubmitSrgb.mat", blocks)
-    content = scipy.io.loadmat(tmp_path / "SubmitSrgb.mat")
-    cells = content["DenoisedBlocksSrgb"]
-    assert [name for name in content if not name.startswith("__")] == ["DenoisedBlocksSrgb"]
-    assert cells.shape == (2, 3)
-    for index in np.ndindex(2, 3):
-        assert cells[index].dtype == np.uint8
-        np.testing.assert_array_equal(cells[index], blocks[index])
-    assert scipy.io.whosmat(tmp_path / "SubmitSrgb.mat") == [("DenoisedBlocksSrgb", (2, 3), "cell")]
-
-
-def test_dnd_crops_and_bundles_read_as_the_server_reads_them(tmp_path):
-    crops = [np.random.default_rng(seed).random((4, 4, 3), np.float32) for seed in range(3)]
-    write_dnd_crop(tmp_path / "0001_01.mat", crops[0])
-    crop = scipy.io.loadmat(tmp_path / "0001_01.mat")["Idenoised_crop"]
-    assert crop.dtype == np.float32
-    np.testing.assert_array_equal(crop, crops[0])
-    write_dnd_bundle(tmp_path / "0001.mat", crops)
-    bundle = scipy.io.loadmat(tmp_path / "0001.mat")
-    assert bundle["Idenoised"].dtype == object
-    assert bundle["Idenoised"].squeeze().shape == (3,)
-    for found, expected in zip(bundle["Idenoised"].squeeze(), crops):
-        assert found.dtype == np.float32
-        np.testing.assert_array_equal(found, expected)
-    assert bundle["eval_version"].item() == "1.0"
-    assert bundle["israw"].item() == 0
-    assert scipy.io.whosmat(tmp_path / "0001.mat")[1] == ("israw", (1, 1), "logical")
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,6 @@ import subprocess
 import sys
 from pathlib import Path
 
-import cv2
 import numpy as np
 import pytest
 import torch
@@ -90,28 +89,11 @@ def test_samples_and_whole_images_are_those_of_the_files(data, tmp_path):
     assert_right(open_set(data, tmp_path / "cache"), data)
 
 
-@pytest.mark.parametrize("kind", ["grey", "16 bit", "opaque alpha"])
-def test_unusual_images_are_cached_as_they_are_read(data, tmp_path, kind):
-    path = sorted((data / SCENES[0] / "noisy").iterdir())[0]
-    image = {
-        "grey": np.random.default_rng(0).integers(0, 256, (24, 40), dtype=np.uint8),
-        "16 bit": np.random.default_rng(0).integers(0, 65536, (24, 40, 3), dtype=np.uint16),
-        "opaque alpha": np.full((24, 40, 4), 255, np.uint8),
-    }[kind]
-    path.write_bytes(cv2.imencode(".png", image)[1].tobytes())
-    assert_right(open_set(data, tmp_path / "cache"), data)
-
-
 def test_pair_of_unequal_sizes_is_named(data):
     _, noisy = pair = write_pair(data / SCENES[0], 0, (24, 40))
     write_image(noisy, np.zeros((23, 40, 3), np.uint8))
     with pytest.raises(ValueError, match=rf"{noisy.name}: 23x40.*24x40"):
         read_files(*pair)
-
-
-def test_workers_read_the_same_from_the_cache(data, tmp_path):
-    reader = open_set(data, tmp_path / "cache")
-    assert all(map(torch.equal, samples(reader, num_workers=2), samples(reader)))
 
 
 def test_complete_cache_is_used_without_decoding_or_writing_anything(data, tmp_path, monkeypatch, decoded):

@@ -19,7 +19,7 @@ from data import crop
 from data.boxes import CropSettings
 from data.sidd import find_crops
 from options.data import crop_parser
-from tests.conftest import ROOT
+from tests.conftest import ROOT, contents, wait_until
 from tests.refusal import one_line
 from utils.image import PNG_END, PNG_START, read_image, write_image
 
@@ -56,10 +56,6 @@ def files(folder):
         for path in sorted(folder.rglob("*"))
         if path.is_file()
     }
-
-
-def contents(folder):
-    return {name: content for name, (content, _) in files(folder).items()}
 
 
 def rewritten(before, after):
@@ -289,13 +285,13 @@ def test_an_interrupted_command_leaves_no_process_and_can_be_continued(tmp_path,
     process = subprocess.Popen(
         [sys.executable, ROOT / "Crop_SIDD.py", *words], stderr=subprocess.PIPE, text=True, start_new_session=True
     )
-    wait_until(lambda: any(tmp_path.rglob("*_0002?.png")), every=0.02)
+    wait_until(lambda: any(tmp_path.rglob("*_0002?.png")))
     if number == signal.SIGINT:
         os.killpg(process.pid, number)
     else:
         process.send_signal(number)
     errors = process.communicate(timeout=20)[1]
-    wait_until(lambda: not group_is_alive(process.pid), every=0.2)
+    wait_until(lambda: not group_is_alive(process.pid))
     left = len(list(tmp_path.rglob("*.png")))
     if number == signal.SIGINT:
         assert process.returncode == 130 and "interrupted" in errors and "Traceback" not in errors
@@ -304,13 +300,6 @@ def test_an_interrupted_command_leaves_no_process_and_can_be_continued(tmp_path,
 
     assert run(undisturbed, **TINY, target=tmp_path) == 0
     assert contents(tmp_path) == contents(undisturbed / "target")
-
-
-def wait_until(condition, every, seconds=30):
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end, "waited in vain"
-        time.sleep(every)
 
 
 def group_is_alive(group):

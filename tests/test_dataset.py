@@ -3,7 +3,6 @@
 import multiprocessing
 from dataclasses import replace
 
-import cv2
 import numpy as np
 import pytest
 import torch
@@ -21,7 +20,7 @@ from data.batches import (
     whole_image_loader,
 )
 from data.pairs import FileReader, find_pairs
-from utils.image import read_image, to_uint8, write_image
+from utils.image import to_uint8, write_image
 
 SCENE = "0001_001_ZZ_00800_00100_5500_N"
 
@@ -191,72 +190,6 @@ def test_list_names_pairs_that_are_small_unequal_or_damaged(scene):
     clean[1].write_bytes(b"")
     with pytest.raises(ValueError, match=r"GT_SRGB_001_00001\.png"):
         find_pairs([scene])
-
-
-def encode(path, array):
-    path.write_bytes(cv2.imencode(".png", array)[1].tobytes())
-    return path
-
-
-def test_image_is_read_as_rgb(tmp_path):
-    bgr = np.random.default_rng(0).integers(0, 256, (6, 7, 3), dtype=np.uint8)
-    np.testing.assert_array_equal(read_image(encode(tmp_path / "a.png", bgr)), bgr[:, :, ::-1])
-
-
-def test_grey_image_is_repeated_in_three_channels(tmp_path):
-    grey = np.random.default_rng(0).integers(0, 256, (6, 7), dtype=np.uint8)
-    np.testing.assert_array_equal(read_image(encode(tmp_path / "a.png", grey)), np.stack([grey] * 3, axis=2))
-
-
-def test_16_bit_values_are_rounded_to_the_nearest_of_8_bit(tmp_path):
-    deep = np.random.default_rng(0).integers(0, 65536, (16, 17, 3), dtype=np.uint16)
-    read = read_image(encode(tmp_path / "a.png", deep)).astype(np.float64)
-    assert np.abs(read / 255 - deep[:, :, ::-1] / 65535).max() <= 0.5 / 255 + 1e-12
-
-
-def test_opaque_alpha_is_dropped_and_transparency_refused(tmp_path):
-    image = np.random.default_rng(0).integers(0, 256, (6, 7, 4), dtype=np.uint8)
-    image[..., 3] = 255
-    assert read_image(encode(tmp_path / "a.png", image)).shape == (6, 7, 3)
-    image[2, 2, 3] = 254
-    with pytest.raises(ValueError, match=r"b.png.*transparent"):
-        read_image(encode(tmp_path / "b.png", image))
-
-
-@pytest.mark.parametrize("keep", [0, 10, 0.5, -12])
-def test_damaged_image_is_named_in_one_line_and_nothing_else_is_printed(tmp_path, capfd, keep):
-    image = np.random.default_rng(0).integers(0, 256, (64, 64, 3), dtype=np.uint8)
-    path = encode(tmp_path / "a.png", image)
-    content = path.read_bytes()
-    path.write_bytes(content[: int(keep * len(content)) if isinstance(keep, float) else keep])
-    with pytest.raises(ValueError, match=r"a\.png: not a readable image") as error:
-        read_image(path)
-    assert "\n" not in str(error.value)
-    assert capfd.readouterr().err == ""
-
-
-def test_damage_in_the_middle_of_a_png_is_found(tmp_path):
-    path = encode(tmp_path / "a.png", np.random.default_rng(0).integers(0, 256, (64, 64, 3), dtype=np.uint8))
-    content = bytearray(path.read_bytes())
-    content[len(content) // 2] ^= 0xFF
-    path.write_bytes(content)
-    with pytest.raises(ValueError, match="not a readable image"):
-        read_image(path)
-
-
-def test_failed_write_leaves_the_old_file_and_no_other(tmp_path, monkeypatch):
-    path = tmp_path / "a.png"
-    write_image(path, np.zeros((4, 4, 3), np.uint8))
-    before = path.read_bytes()
-
-    def full(*arguments):
-        raise OSError(28, "No space left on device")
-
-    monkeypatch.setattr("os.replace", full)
-    with pytest.raises(OSError, match="No space"):
-        write_image(path, np.ones((4, 4, 3), np.uint8))
-    assert path.read_bytes() == before
-    assert list(tmp_path.iterdir()) == [path]
 
 
 def test_conversion_to_8_bit_clips_and_rounds():

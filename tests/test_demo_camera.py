@@ -23,6 +23,7 @@ from data.demo.scenes import (
 )
 from main_make_demo import main
 from options.data import make_demo_parser
+from tests.conftest import contents
 from utils.image import read_image
 
 SMALL = {"--num_scenes": "6", "--size": "256x384", "--iso": "100 800 3200", "--seed": "1"}
@@ -45,10 +46,6 @@ def root(tmp_path_factory):
     root = tmp_path_factory.mktemp("demo_camera")
     make(root)
     return root
-
-
-def files(folder):
-    return {path.relative_to(folder): path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}
 
 
 def noise(noisy, clean):
@@ -170,12 +167,12 @@ def test_files_have_sidds_layout(root):
 
 def test_an_interrupted_set_is_completed_to_the_same_bytes(root, tmp_path):
     folder = make(tmp_path)
-    assert files(tmp_path) == files(root)
+    assert contents(tmp_path) == contents(root)
     scenes = sorted(path for path in folder.iterdir() if path.is_dir())
     for path in (*scenes[-1].iterdir(), scenes[2] / "0003_GT_SRGB_011.PNG"):
         path.unlink()
     make(tmp_path)
-    assert files(tmp_path) == files(root)
+    assert contents(tmp_path) == contents(root)
 
 
 def test_complete_scenes_are_not_made_again(root, monkeypatch):

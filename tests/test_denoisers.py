@@ -191,10 +191,6 @@ def test_output_that_is_not_finite_names_denoiser_and_image(tmp_path):
         denoise_checked(denoiser, np.full((16, 16, 3), 0.8, np.float32), "scene/image")
 
 
-def test_noisy_is_the_image_itself():
-    assert np.array_equal(make_denoiser("noisy", CPU).denoise(NOISY), NOISY)
-
-
 def flat_image(std: float, blur: float = 0) -> np.ndarray:
     """A ramp with Gaussian noise, correlated with `blur`: -> (192, 192, 3) float32."""
     noise = np.random.default_rng(0).normal(0, 1, (192, 192, 3))

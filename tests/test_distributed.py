@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from tests.camera import CAMERA, command, make_camera
-from tests.conftest import ROOT
+from tests.conftest import ROOT, wait_until
 from tests.shared_batch import BATCH, train
 from tests.test_train_command import assert_same, models, rows, weights
 from utils import runtime
@@ -85,9 +85,7 @@ def test_killed_process_ends_the_run_which_continues_bit_identically(root):
     assert code == 0, output
     process = start("main_train_jointly.py", *command(root, *arguments), own=True)
     log = root / "saves" / CAMERA / "logs" / "metrics.jsonl"
-    while not (log.exists() and len(log.read_text().splitlines()) > 6):
-        assert process.poll() is None, process.communicate()[0]
-        time.sleep(0.02)
+    wait_until(lambda: log.exists() and len(log.read_text().splitlines()) > 6, process)
     os.kill(second_of(process.pid), signal.SIGKILL)
     output = process.communicate(timeout=60)[0]
     assert process.returncode == 1
@@ -103,9 +101,7 @@ def test_killed_process_ends_the_run_which_continues_bit_identically(root):
 def test_stop_signal_to_the_starting_process_saves_in_all_and_exits_cleanly(root):
     process = start("main_train_jointly.py", *command(root, *RUN, "--epochs", "5000", "--test_epoch", "9999"), own=True)
     log = root / "saves" / CAMERA / "logs" / "metrics.jsonl"
-    while not (log.exists() and len(log.read_text().splitlines()) > 3):
-        assert process.poll() is None, process.communicate()[0]
-        time.sleep(0.05)
+    wait_until(lambda: log.exists() and len(log.read_text().splitlines()) > 3, process)
     process.terminate()
     output = process.communicate(timeout=60)[0]
     assert process.returncode == 0, output

@@ -144,11 +144,6 @@ def test_bank_is_read_as_it_was_written(tmp_path):
         assert read_bank(tmp_path / "gains.json") == bank
 
 
-def test_bank_lies_beside_the_weights_or_in_the_run(tmp_path):
-    assert bank_path(tmp_path / "pretrain" / "DC") == tmp_path / "pretrain" / "DC" / "gains.json"
-    assert bank_path(tmp_path / "saves" / "DC" / "models") == tmp_path / "saves" / "DC" / "gains.json"
-
-
 def test_bank_of_a_training_run_is_written_into_the_run(data, weights):
     (weights / "models").mkdir()
     for path in weights.glob("*.pth"):

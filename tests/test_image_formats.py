@@ -253,9 +253,10 @@ def test_unfit_file_is_refused_in_one_line(tmp_path, content, words):
 
 @pytest.mark.parametrize("kind", ["PNG", "JPEG", "TIFF", "BMP", "WEBP", "GIF"])
 @pytest.mark.parametrize("share", [0.3, 0.9])
-def test_truncated_file_is_refused(tmp_path, kind, share):
+def test_truncated_file_is_refused_and_no_library_adds_a_word(tmp_path, capfd, kind, share):
     content = saved(NOISE, kind)
     assert "not a readable image" in refusal(tmp_path, content[: int(share * len(content))])
+    assert capfd.readouterr().err == ""
 
 
 @pytest.mark.parametrize("content", [png(RGB16), tiff(RGB16), encode_image(RGB16, ".tif")], ids=["PNG", "TIFF", "LZW"])

@@ -6,9 +6,8 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from models import DenoiserModel, DenoiserOptions, DnCNN, build_networks, load_network
+from models import DenoiserModel, DenoiserOptions, DnCNN, build_networks
 from models.optimise import ema_update
-from utils.checkpoints import save_checkpoint
 
 CONFIG = {"nc": 4, "nb": 4}
 SHAPE = (2, 3, 16, 16)
@@ -92,21 +91,6 @@ def test_a_test_between_two_steps_does_not_change_the_training():
     assert all(torch.equal(weights[key], tensor) for key, tensor in tested.network.state_dict().items())
 
 
-def test_state_continues_bit_identically_with_averages():
-    options = DenoiserOptions(ema=0.9)
-    whole, first, second = (DenoiserModel("G3", network(), options) for _ in range(3))
-    steps = list(enumerate(batches(4), start=1))
-    for step, batch in steps:
-        whole.train_batch(batch, step, step)
-    for step, batch in steps[:2]:
-        first.train_batch(batch, step, step)
-    second.load_state_dict(copy.deepcopy(first.state_dict()))
-    for step, batch in steps[2:]:
-        second.train_batch(batch, step, step)
-    for one, other in ((whole.network, second.network), (whole.average, second.average)):
-        assert all(torch.equal(tensor, other.state_dict()[key]) for key, tensor in one.state_dict().items())
-
-
 def test_average_follows_the_weights_and_is_what_averaged_denoising_takes():
     model = DenoiserModel("G3", network(), DenoiserOptions(ema=0.7, lr=0.1))
     expected = copy.deepcopy(model.network).eval()
@@ -117,14 +101,3 @@ def test_average_follows_the_weights_and_is_what_averaged_denoising_takes():
     with torch.no_grad():
         assert torch.equal(model.denoise(noisy, averaged=True), expected(noisy))
     assert not torch.equal(model.denoise(noisy), model.denoise(noisy, averaged=True))
-
-
-def test_its_files_are_checkpoints_of_g3_as_the_joint_training_writes_them(tmp_path):
-    model = DenoiserModel("G3", network(), DenoiserOptions(ema=0.9))
-    files = model.network_files(3)
-    assert set(files) == {"checkpoint_G3", "ema/checkpoint_G3"}
-    save_checkpoint(tmp_path / "G3.pth", files["checkpoint_G3"])
-    loaded = load_network("G3", tmp_path / "G3.pth")
-    noisy = torch.rand(1, 3, 16, 16)
-    with torch.no_grad():
-        assert torch.equal(loaded(noisy), model.denoise(noisy))

@@ -15,7 +15,7 @@ from evaluation.quick_test import best_shift, draw_panel, noise_statistics
 from models import white_noise
 from models.networks import network_checkpoint
 from tests.conftest import ROOT
-from tests.noisy_set import camera_networks, make_weights
+from tests.noisy_set import camera_networks, make_weights, scene, with_noise
 from tests.refusal import refused
 from tests.tiny import tiny_networks
 from utils.checkpoints import save_checkpoint
@@ -23,17 +23,6 @@ from utils.image import read_image, write_image
 from utils.panels import magnified_noise, panel
 
 NETWORKS = camera_networks()
-
-
-def scene(height: int, width: int, seed: int = 0) -> np.ndarray:
-    """Squares of 8 pixels: (H, W, 3) uint8, nothing near black or white."""
-    squares = np.random.default_rng(seed).integers(60, 190, (height // 8 + 1, width // 8 + 1, 3))
-    return squares.repeat(8, 0).repeat(8, 1)[:height, :width].astype(np.uint8)
-
-
-def with_noise(clean: np.ndarray, std: float = 10, seed: int = 1) -> np.ndarray:
-    noise = np.random.default_rng(seed).normal(0, std, clean.shape)
-    return np.clip(clean + noise, 0, 255).round().astype(np.uint8)
 
 
 @pytest.fixture

@@ -17,6 +17,7 @@ from data.benchmarks import sidd as sidd_files
 from data.benchmarks.dnd import DndLayout, find_dnd
 from data.benchmarks.sidd import read_benchmark
 from evaluation.submission import BlockSubmission, DndSubmission
+from tests.conftest import contents
 from tests.mat import write_v5, write_v73
 from tests.tiny import CONFIGS, tiny_networks
 from utils.checkpoints import save_checkpoint
@@ -91,10 +92,6 @@ def submit_dnd(root, denoiser=None, output: str = "out") -> Brighter:
     return denoiser
 
 
-def contents(folder) -> dict[str, bytes]:
-    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
-
-
 def refusal(submit, root, *args, **more) -> str:
     """Return the one line of a refused submission."""
     with pytest.raises(ValueError) as error:
@@ -132,8 +129,10 @@ def test_classic_denoisers_work_in_threads_and_give_the_same(blocks, images, tmp
 
 def test_older_server_gets_a_cell_array_of_the_same_blocks(blocks, tmp_path):
     submit_blocks(tmp_path, output="out/S.mat", benchmark="sidd-mat")
+    assert scipy.io.whosmat(tmp_path / "out" / "S.mat") == [("DenoisedBlocksSrgb", (3, 2), "cell")]
     cells = scipy.io.loadmat(tmp_path / "out" / "S.mat")["DenoisedBlocksSrgb"]
     for index in np.ndindex(3, 2):
+        assert cells[index].dtype == np.uint8
         np.testing.assert_array_equal(cells[index], TABLE[blocks[index]])
 
 
@@ -252,6 +251,7 @@ def test_dnd_crops_are_denoised_clipped_and_bundled(images, tmp_path):
     assert sorted(path.name for path in (out / "bundled").iterdir()) == ["0001.mat", "0002.mat"]
     for name, crop in expected.items():
         image, number = name.split("_")
+        assert ("israw", (1, 1), "logical") in scipy.io.whosmat(out / "bundled" / f"{image}.mat")
         bundle = scipy.io.loadmat(out / "bundled" / f"{image}.mat")
         assert (bundle["israw"].item(), bundle["eval_version"].item()) == (0, "1.0")
         bundled = bundle["Idenoised"].squeeze()

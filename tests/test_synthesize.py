@@ -24,18 +24,13 @@ from models import load_neca
 from options.synthesize import synthesize_options
 from synthesis.gains import GainBank, bank_path, write_bank
 from synthesis.strengths import Interval
-from tests.conftest import ROOT
-from tests.noisy_set import CAMERA, make_weights
+from tests.conftest import ROOT, contents, wait_until
+from tests.noisy_set import CAMERA, make_weights, scene, with_noise
 from tests.refusal import refused
 from utils.command import run_command
 from utils.image import encode_image, read_image, read_photo, write_image
 
 BANK = GainBank(CAMERA, "", {800: [("a", 0.03), ("b", 0.04)], 3200: [("c", 0.1)]})
-
-
-def scene(height: int = 24, width: int = 40, seed: int = 0) -> np.ndarray:
-    squares = np.random.default_rng(seed).integers(60, 190, (height // 8 + 1, width // 8 + 1, 3))
-    return squares.repeat(8, 0).repeat(8, 1)[:height, :width].astype(np.uint8)
 
 
 @pytest.fixture(scope="module")
@@ -65,11 +60,6 @@ def run(root: Path, *more: str, out: str = "out", code: int = 0) -> dict[str, by
     """Run the command -> the files it has written, by name."""
     assert main_synthesize.main(arguments(root, *more, out=out)) == code
     return contents(root / out)
-
-
-def contents(folder: Path) -> dict[str, bytes]:
-    paths = sorted(path for path in folder.rglob("*") if path.is_file() and path.name != ".lock")
-    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in paths}
 
 
 def images(files: dict[str, bytes]) -> dict[str, bytes]:
@@ -226,11 +216,6 @@ def test_threads_do_not_change_the_bytes(root):
 # --- where the gain comes from ---
 
 
-def with_noise(clean: np.ndarray, std: float, seed: int = 1) -> np.ndarray:
-    noise = np.random.default_rng(seed).normal(0, std, clean.shape)
-    return np.clip(clean + noise, 0, 255).round().astype(np.uint8)
-
-
 def genet(root: Path, path: Path) -> float:
     return load_neca(root / "weights", CAMERA).estimate_gain(read_image(path))
 
@@ -368,11 +353,9 @@ def test_killed_process_continues_to_the_same_bytes(root):
     expected = run(root, "--per_image", "40", out="whole")
     process = subprocess.Popen([sys.executable, "main_synthesize.py", *words], cwd=ROOT, stderr=subprocess.DEVNULL)
     manifest = root / "out" / "manifest.csv"
-    while process.poll() is None and (not manifest.exists() or manifest.read_bytes().count(b"\n") < 10):
-        time.sleep(0.01)
+    wait_until(lambda: manifest.exists() and manifest.read_bytes().count(b"\n") >= 10, process)
     process.send_signal(signal.SIGKILL)
     process.wait()
-    assert manifest.read_bytes().count(b"\n") >= 10
     assert run(root, "--per_image", "40") == expected
 
 
@@ -383,8 +366,7 @@ def test_ctrl_c_ends_the_process_soon_without_a_traceback_or_leftovers(root):
         [sys.executable, "main_synthesize.py", *words], cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
     )
     manifest = root / "out" / "manifest.csv"
-    while process.poll() is None and not manifest.exists():
-        time.sleep(0.01)
+    wait_until(manifest.exists, process)
     process.send_signal(signal.SIGINT)
     error = process.communicate(timeout=30)[1].decode()
     assert process.returncode == 130

@@ -19,7 +19,7 @@ from models.networks import LETTERS
 from models.pretrained import load_generators
 from synthesis.gains import read_bank
 from tests.camera import CAMERA, command, make_camera
-from tests.conftest import ROOT
+from tests.conftest import ROOT, contents, wait_until
 from tests.refusal import refused
 from utils import checkpoints
 from utils.image import read_image
@@ -131,10 +131,10 @@ def test_averaged_weights_resume_bit_identically_and_are_saved_and_tested_beside
 
 def test_rerun_of_a_complete_run_changes_nothing(root, capsys):
     train(root, "--epochs", "2")
-    before = {path: path.read_bytes() for path in models(root).iterdir()}
+    before = contents(models(root))
     train(root, "--epochs", "2")
     assert "complete" in capsys.readouterr().out
-    assert {path: path.read_bytes() for path in models(root).iterdir()} == before
+    assert contents(models(root)) == before
 
 
 def test_other_seed_gives_other_weights(root):
@@ -303,14 +303,6 @@ def test_kill_between_any_two_files_leaves_a_resumable_run_and_usable_networks(r
     assert kill_at > 15, "two saves of ten files each, pictures and options"
 
 
-def wait_until(condition, process, seconds: float = 60) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert process.poll() is None, process.communicate()[0]
-        assert time.monotonic() < deadline, "nothing happened"
-        time.sleep(0.05)
-
-
 @pytest.mark.parametrize(
     "changed",
     ["--patch_size 40", "--seed 3", "--lr_E 0.1", "--not_aug", "--gan_mode lsgan", "--G2_nc 4", "--separate_train"],
@@ -459,7 +451,7 @@ def test_checkpoints_beyond_the_last_epoch_are_refused(root, capsys):
 def test_networks_of_another_training_in_the_runs_folder_are_never_mixed_with_its_own(root, capsys, given):
     train(root, "--epochs", "2")
     as_published(root, "saves", epoch=60)
-    before = sorted(path for path in (root / "saves").rglob("*") if path.is_file())
+    before = contents(root / "saves")
     train(root, "--epochs", "2", save="other")
     for letter in LETTERS if given else ():
         given = [
@@ -470,7 +462,7 @@ def test_networks_of_another_training_in_the_runs_folder_are_never_mixed_with_it
     message = refused(capsys, main_train_jointly.main, command(root, *given, "--epochs", "80"))
     for part in ("checkpoint_G3_00000060.pth", "--use_pretrained", "--dir_save"):
         assert part in message
-    assert sorted(path for path in (root / "saves").rglob("*") if path.is_file()) == before
+    assert contents(root / "saves") == before
 
 
 @pytest.mark.parametrize("steps", ["5", "60"])
