@@ -1,5 +1,6 @@
 """Options and fixtures of the test suite. Tests that use the folder ../shared skip where it is absent."""
 
+import csv
 import os
 import signal
 import subprocess
@@ -24,6 +25,12 @@ def contents(folder: Path, pattern: str = "*") -> dict[str, bytes]:
     """All files below a folder by their names relative to it, but for locks."""
     paths = sorted(path for path in folder.rglob(pattern) if path.is_file() and path.name != ".lock")
     return {path.relative_to(folder).as_posix(): path.read_bytes() for path in paths}
+
+
+def read_csv(path: Path) -> list[dict[str, str]]:
+    """The rows of a CSV file, by column."""
+    with path.open(encoding="utf-8", errors="surrogateescape", newline="") as file:
+        return list(csv.DictReader(file))
 
 
 def wait_until(condition: Callable[[], bool], process: subprocess.Popen | None = None, seconds: float = 120) -> None:

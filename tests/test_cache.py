@@ -24,7 +24,8 @@ from data.sidd import find_frames
 from data.splits import read_list
 from tests.camera import CAMERA, command, make_camera
 from tests.conftest import ROOT
-from tests.test_train_command import assert_same, weights
+from tests.runs import assert_same
+from tests.test_train_command import weights
 from utils.image import read_image, write_image
 
 SCENES = [f"{number:04d}_001_ZZ_00800_00100_5500_N" for number in (1, 2)]

@@ -12,8 +12,9 @@ import torch
 
 from tests.camera import CAMERA, command, make_camera
 from tests.conftest import ROOT, wait_until
+from tests.runs import assert_same
 from tests.shared_batch import BATCH, train
-from tests.test_train_command import assert_same, models, rows, weights
+from tests.test_train_command import models, rows, weights
 from utils import runtime
 from utils.distributed import share_of
 

@@ -1,6 +1,5 @@
 """main_eval.py denoise as users run it."""
 
-import csv
 import json
 import re
 import shutil
@@ -18,6 +17,7 @@ from evaluation.denoising import COLUMNS, DETAIL, most_detailed
 from evaluation.denoising_report import summarise_denoisers
 from models.network_dncnn import DnCNN
 from models.networks import network_checkpoint
+from tests.conftest import read_csv
 from tests.noisy_set import CAMERA, make_set
 from utils.charts import bars
 from utils.checkpoints import save_checkpoint
@@ -52,12 +52,7 @@ def write_runs(root, names=("real", "white"), seeds=(0, 1, 2)):
 def evaluate(root, *more):
     words = ["--data_dir", root / "data", "--data_prep_dir", root / "lists", "--output_dir", root / "out"]
     main_eval.main(["denoise", *map(str, words), "--cam_name", CAMERA, "--device", "cpu", *map(str, more)])
-    return read_rows(root)
-
-
-def read_rows(root):
-    with open(root / "out" / "results.csv") as file:
-        return list(csv.DictReader(file))
+    return read_csv(root / "out" / "results.csv")
 
 
 def blocks_of(root, shape=(2, 3, 24, 24, 3)):
@@ -76,7 +71,7 @@ def blocks_of(root, shape=(2, 3, 24, 24, 3)):
 
 def evaluate_blocks(root, *more):
     main_eval.main(["denoise", "--output_dir", str(root / "out"), "--device", "cpu", *map(str, more)])
-    return read_rows(root)
+    return read_csv(root / "out" / "results.csv")
 
 
 def pair_of(root, image: str):

@@ -1,6 +1,5 @@
 """main_eval.py noise as users run it."""
 
-import csv
 import hashlib
 import json
 import shutil
@@ -12,6 +11,7 @@ import skimage.io
 import main_eval
 from evaluation.noise import COLUMNS
 from evaluation.noise_models import JUDGED
+from tests.conftest import read_csv
 from tests.noisy_set import CAMERA, STD, make_set, make_weights
 from utils.image import read_image, write_image
 
@@ -30,8 +30,7 @@ def evaluate(root, *more):
     words = ["--data_dir", root / "data", "--data_prep_dir", root / "lists", "--pretrain_dir", root / "pretrain"]
     words += ["--output_dir", root / "out", "--cam_name", CAMERA, "--device", "cpu", *more]
     main_eval.main(["noise", *map(str, words)])
-    with open(root / "out" / "results.csv") as file:
-        return list(csv.DictReader(file))
+    return read_csv(root / "out" / "results.csv")
 
 
 def test_all_models_are_evaluated_on_every_test_image_and_draw(root):

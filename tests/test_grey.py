@@ -1,6 +1,5 @@
 """Grey-scale noise models, published: `--img_channels 1` and one channel for every network."""
 
-import csv
 import logging
 import math
 from pathlib import Path
@@ -21,8 +20,10 @@ from data.cache import open_pairs
 from data.pairs import FileReader, find_pairs
 from models import NETWORK_CLASSES, load_neca, load_network, white_noise
 from tests.camera import CAMERA, command, make_camera
+from tests.conftest import read_csv
 from tests.refusal import refused
-from tests.test_train_command import assert_same, rows, weights
+from tests.runs import assert_same
+from tests.test_train_command import rows, weights
 from utils.checkpoints import load_checkpoint, numbered_files, save_checkpoint
 from utils.image import read_image, write_image
 
@@ -191,8 +192,7 @@ def test_published_file_for_grey_images_which_has_no_config_loads(tmp_path, lett
 def evaluate(root: Path, *words: str) -> list[dict]:
     folders = ["--data_dir", root / "crops", "--data_prep_dir", root / "lists", "--output_dir", root / "out" / words[0]]
     main_eval.main([*words, *map(str, folders), "--cam_name", CAMERA, "--device", "cpu", "--img_channels", "1"])
-    with (root / "out" / words[0] / "results.csv").open() as file:
-        return list(csv.DictReader(file))
+    return read_csv(root / "out" / words[0] / "results.csv")
 
 
 def test_noise_models_are_judged_without_xcorr(root):

@@ -92,17 +92,6 @@ def test_wrong_option_ends_in_one_line_that_names_it(words, capsys):
     assert words.split()[0] in message
 
 
-@pytest.mark.parametrize(
-    "words, named",
-    [("--patch_size 100", "--patch_size"), ("--patch_size 64", "--pd_stride")],
-)
-def test_values_that_do_not_go_together_are_named(words, named):
-    args = train_jointly_parser().parse_args(words.split())
-    with pytest.raises(ValueError, match=named):
-        joint_options(args)
-        network_configs(args)
-
-
 def test_help_of_tf32_says_what_the_published_numbers_were_made_with():
     described = next(action.help for action in train_jointly_parser()._actions if action.dest == "tf32")
     assert "PyTorch 1.13" in described and "published numbers" in described

@@ -105,10 +105,11 @@ def change_header(path):
         ((64, 64), lambda clean, noisy: clean.unlink(), "unpaired"),
         ((64, 64), lambda clean, noisy: noisy.write_bytes(noisy.read_bytes()[:-20]), "not a readable image"),
         ((64, 64), lambda clean, noisy: change_header(noisy), "not a readable image"),
+        ((64, 50), lambda clean, noisy: write_image(noisy, read_image(noisy)[:50]), "50x50 pixels, but.* 64x50"),
         ((8, 64), lambda clean, noisy: None, ".* expected at least 16 a side"),
         ((64, 15), lambda clean, noisy: None, ".* expected at least 16 a side"),
     ],
-    ids=["without its partner", "truncated", "damaged header", "low", "narrow"],
+    ids=["without its partner", "truncated", "damaged header", "unequal", "low", "narrow"],
 )
 def test_bad_image_is_named_before_anything_is_decoded(tmp_path, shape, harm, message):
     write_frames(tmp_path / SCENE, shape, ["011"])

@@ -21,6 +21,7 @@ from synthesis.gains import read_bank
 from tests.camera import CAMERA, command, make_camera
 from tests.conftest import ROOT, contents, wait_until
 from tests.refusal import refused
+from tests.runs import assert_same, logged, newest_state
 from utils import checkpoints
 from utils.image import read_image
 from utils.run import Run
@@ -38,27 +39,14 @@ def models(root: Path, save: str = "saves") -> Path:
     return root / save / CAMERA / "models"
 
 
-def weights(root: Path, save: str = "saves") -> dict[str, torch.Tensor]:
-    """All tensors of the newest training state of a run."""
-    state = checkpoints.load_checkpoint(checkpoints.numbered_files(models(root, save), "training_state_")[-1])
-    found = {"step": torch.tensor(state["step"])}
-    for letter, network in state["model"]["networks"].items():
-        found |= {f"{letter}.{key}": tensor for key, tensor in network.items()}
-    for letter, optimizer in state["model"]["optimizers"].items():
-        for number, entries in optimizer["state"].items():
-            found |= {f"{letter}.{number}.{key}": torch.as_tensor(value) for key, value in entries.items()}
-    return found
-
-
-def assert_same(first: dict[str, torch.Tensor], second: dict[str, torch.Tensor]) -> None:
-    assert first.keys() == second.keys()
-    different = [key for key in first if not torch.equal(first[key], second[key])]
-    assert not different, f"not bit-identical: {different[:5]}"
+def weights(root: Path, save: str = "saves") -> dict:
+    """Step, networks and optimisers of a run's newest training state."""
+    state = newest_state(root / save / CAMERA)
+    return {"step": state["step"], **state["model"]}
 
 
 def rows(root: Path, kind: str, save: str = "saves") -> list[dict]:
-    text = (root / save / CAMERA / "logs" / "metrics.jsonl").read_text()
-    return [row for row in map(json.loads, text.splitlines()) if row["kind"] == kind]
+    return logged(root / save / CAMERA, kind)
 
 
 def best(root: Path, save: str = "saves") -> dict:
@@ -140,7 +128,8 @@ def test_rerun_of_a_complete_run_changes_nothing(root, capsys):
 def test_other_seed_gives_other_weights(root):
     train(root, "--epochs", "2")
     train(root, "--epochs", "2", "--seed", "1", save="other")
-    assert not torch.equal(weights(root)["E.model.0.0.weight"], weights(root, "other")["E.model.0.0.weight"])
+    first, other = (weights(root, save)["networks"]["E"]["model.0.0.weight"] for save in ("saves", "other"))
+    assert not torch.equal(first, other)
 
 
 @pytest.mark.usefixtures("heard_signals")
@@ -153,7 +142,7 @@ def test_stop_signal_finishes_the_step_saves_and_exits_cleanly(root, number):
     output, _ = process.communicate(timeout=60)
     assert process.returncode == 0, output
     assert "Traceback" not in output
-    saved = int(weights(root)["step"])
+    saved = weights(root)["step"]
     assert saved == rows(root, "train")[-1]["step"]
     train(root, "--epochs", "1000", "--steps", str(saved + 2))
     train(root, "--epochs", "1000", "--steps", str(saved + 2), save="whole")
@@ -410,9 +399,9 @@ def test_use_pretrained_begins_from_the_given_networks_after_their_epoch(root):
     train(root, "--epochs", "2", save="first")
     given = models(root, "first") / "checkpoint_G2_00000002.pth"
     train(root, "--steps", "5", "--use_pretrained", "--checkpoint_G2_name", str(given), "--lr_G2", "0")
-    first, second = weights(root, "first"), weights(root)
-    assert torch.equal(second["G2.encoders.0.0.weight"], first["G2.encoders.0.0.weight"])
-    assert not torch.equal(second["E.model.0.0.weight"], first["E.model.0.0.weight"])
+    first, second = (weights(root, save)["networks"] for save in ("first", "saves"))
+    assert torch.equal(second["G2"]["encoders.0.0.weight"], first["G2"]["encoders.0.0.weight"])
+    assert not torch.equal(second["E"]["model.0.0.weight"], first["E"]["model.0.0.weight"])
     assert [(row["epoch"], row["step"]) for row in rows(root, "train")] == [(3, 5)]  # epochs of two steps
 
 
@@ -493,12 +482,12 @@ def test_measured_start_is_tested_and_saved_before_the_first_step(root):
     assert rows(root, "train") == []
     assert best(root)["step"] == 0
     load_generators(models(root))
-    before = weights(root)
+    before = weights(root)["networks"]
     train(root, *WITHOUT_CRITICS, "--steps", "1")  # and the training goes on from there
-    after = weights(root)
+    after = weights(root)["networks"]
     assert [row["step"] for row in rows(root, "train")] == [1]
     moved = {
-        letter: any(not torch.equal(after[k], before[k]) for k in before if k.startswith(f"{letter}."))
+        letter: any(not torch.equal(after[letter][key], value) for key, value in before[letter].items())
         for letter in LETTERS
     }
     assert moved == {"E": True, "G1": True, "G2": False, "G3": False, "D1": False, "D2": False}

@@ -21,6 +21,7 @@ from synthesis import training_noise
 from synthesis.gains import GainBank, bank_path, write_bank
 from tests.noisy_set import CAMERA, make_set, make_weights
 from tests.refusal import refused
+from tests.runs import assert_same, logged, newest_state
 from utils import checkpoints
 from utils.image import read_image, write_image
 
@@ -64,33 +65,11 @@ def run_folder(root: Path, save: str = "saves", name: str = "run") -> Path:
 
 
 def state(root: Path, save: str = "saves") -> dict:
-    return checkpoints.load_checkpoint(
-        checkpoints.numbered_files(run_folder(root, save) / "models", "training_state_")[-1]
-    )
+    return newest_state(run_folder(root, save))
 
 
 def rows(root: Path, kind: str, save: str = "saves") -> list[dict]:
-    text = (run_folder(root, save) / "logs" / "metrics.jsonl").read_text()
-    return [row for row in map(json.loads, text.splitlines()) if row["kind"] == kind]
-
-
-def flat(value, path: str = "") -> dict:
-    """All values of nested dicts and lists, by path."""
-    if isinstance(value, dict | list):
-        items = value.items() if isinstance(value, dict) else enumerate(value)
-        return {key: leaf for name, each in items for key, leaf in flat(each, f"{path}/{name}").items()}
-    return {path: torch.as_tensor(value) if not isinstance(value, str | None) else value}
-
-
-def assert_same(first: dict, second: dict) -> None:
-    first, second = flat(first), flat(second)
-    assert first.keys() == second.keys()
-    different = [
-        key
-        for key, value in first.items()
-        if not (torch.equal(value, second[key]) if isinstance(value, torch.Tensor) else value == second[key])
-    ]
-    assert not different, f"not bit-identical: {different[:5]}"
+    return logged(run_folder(root, save), kind)
 
 
 def add_camera(root: Path) -> None:
