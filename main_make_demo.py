@@ -3,6 +3,7 @@
 from tqdm import tqdm
 
 from data.demo.scenes import (
+    CAMERA,
     DemoOptions,
     all_scenes,
     as_markdown,
@@ -10,8 +11,9 @@ from data.demo.scenes import (
     claim_demo_folder,
     measure,
     parse_size,
-    write_lists,
+    split_of,
 )
+from data.splits import write_lists
 from options.data import make_demo_parser
 from utils.command import blame, run_command
 
@@ -28,7 +30,7 @@ def main(arguments: list[str] | None = None) -> None:
     with blame("--output_dir"):
         claim_demo_folder(args.output_dir, options)
     with blame("--data_prep_dir"):
-        lists = write_lists(args.data_prep_dir, options)
+        lists = write_lists(args.data_prep_dir, CAMERA, split_of(options))
 
     for scene in tqdm(all_scenes(options), total=options.num_scenes, desc="demo scenes", unit="scene", disable=None):
         scene.write(args.output_dir)

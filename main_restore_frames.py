@@ -7,11 +7,11 @@ from tqdm import tqdm
 
 from data.mosaic import MOSAIC_RECORD, Origins
 from data.sidd import find_scenes, parse_scene
-from data.splits import published_split
+from data.splits import published_split, write_lists
 from options.data import restore_frames_parser
 from synthesis.reduced import fit_native, restore_scene
 from utils.command import blame, run_command
-from utils.files import claim_folder, write_json, write_text
+from utils.files import claim_folder, write_json
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -57,9 +57,8 @@ def restore_camera(
         with blame("--reduced_dir"):
             places |= restore_scene(scene, folder, fit, seed)
     names = sorted({scene.name for scene in [*native, *reduced]})
-    for half, wanted in (("train", False), ("test", True)):
-        listed = [name for name in names if (instance(name) in tests) == wanted]
-        write_text(folder / "lists" / f"{camera}_{half}.txt", "\n".join(listed) + "\n")
+    train_names = [name for name in names if instance(name) not in tests]
+    write_lists(folder / "lists", camera, (train_names, [name for name in names if instance(name) in tests]))
     return places
 
 

@@ -45,7 +45,7 @@ def main(arguments: list[str] | None = None) -> int:
         )
     source = choose_strengths(args, generator)
     if isinstance(source, OneOf) and args.gain_from is None and (note := bank_note(generator.folder, args.cam_name)):
-        log.info(note)
+        log.info("note: %s", note)
 
     # What is left to do.
     fixed = fixed_settings(args) | {"weights_sha256": generator.weights_hash, "gains_sha256": source.fingerprint}

@@ -16,6 +16,7 @@ from data.boxes import PUBLISHED_CROPS, Box, crop_name
 from data.sidd import Scene, find_crops, find_frames, parse_scene
 from metrics import noise_of
 from utils.image import MAX_MEGAPIXELS, png_size, read_image
+from utils.randomness import evenly_spaced
 
 FRAME_FORM = re.compile(r"(.*)NOISY_SRGB_\d+(_\d{5})?", re.ASCII)
 CROP_NUMBER = re.compile(r"_\d{5}$", re.ASCII)  # of a crop of a frame
@@ -68,6 +69,14 @@ def find_pairs(folders: list[Path], smallest: int = SMALLEST, channels: int = 3)
     cropped = any((folder / side).is_dir() for folder in folders for side in ("clean", "noisy"))
     bar = tqdm(folders, desc="check", unit="scene", leave=False, disable=None)
     return [pair for folder in bar for pair in _pairs_of(folder, cropped, smallest, channels)]
+
+
+def pairs_by_iso(folders: Iterable[Path], most: int, channels: int = 3) -> dict[int, list[ImagePair]]:
+    """Find the pairs of scenes by ISO, the lowest first; `most` of each, evenly spaced, 0: all."""
+    by_iso: dict[int, list[Path]] = {}
+    for folder in folders:
+        by_iso.setdefault(parse_scene(folder.name).iso, []).append(folder)
+    return {iso: evenly_spaced(find_pairs(of, channels=channels), most) for iso, of in sorted(by_iso.items())}
 
 
 def _pairs_of(folder: Path, cropped: bool, smallest: int, channels: int) -> list[ImagePair]:

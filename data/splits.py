@@ -44,7 +44,7 @@ def choose_scenes(
     paths = [Path(lists_dir) / f"{camera}_{half}.txt" for half in HALVES]
     if generate:
         made = generate_split(scenes, seed)
-        _write_lists(paths, made)
+        write_lists(lists_dir, camera, made)
         log.info("wrote %s and %s: %d and %d scenes, 80/20 by ISO, seed %d", *paths, *map(len, made), seed)
         return made
     published = published_split(camera)
@@ -184,11 +184,16 @@ def generate_split(scenes: Iterable[str], seed: int) -> Split:
     return sorted(train), sorted(test)
 
 
-def _write_lists(paths: list[Path], split: Split) -> None:
-    """Write both lists; neither gets its name before both are on the disk."""
+def write_lists(folder: str | Path, camera: str, split: Split) -> list[Path]:
+    """Write <camera>_train.txt and <camera>_test.txt, one scene name per line, and return their paths.
+
+    Neither gets its name before both are on the disk. Raises ValueError when they cannot be written.
+    """
+    paths = [Path(folder) / f"{camera}_{half}.txt" for half in HALVES]
     try:
         with atomic_path(paths[0]) as train, atomic_path(paths[1]) as test:
             for temporary, names in zip((train, test), split):
                 temporary.write_text("\n".join(names) + "\n")
     except OSError as error:
-        raise ValueError(f"{paths[0].parent}: scene lists cannot be written ({error.strerror})") from None
+        raise ValueError(f"{folder}: scene lists cannot be written ({error.strerror})") from None
+    return paths

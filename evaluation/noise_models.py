@@ -1,6 +1,7 @@
 """The noise models of an evaluation, references and other people's images among them; what cannot be had, and why."""
 
 import os
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -13,7 +14,7 @@ from torch import Tensor
 
 from data.boxes import Box
 from data.mosaic import Origins, with_origins
-from data.pairs import ImagePair, Sample, by_file, find_pairs, read_samples
+from data.pairs import ImagePair, Sample, by_file, pairs_by_iso, read_samples
 from data.sidd import parse_scene
 from evaluation.noise_pictures import REAL
 from models.fitting import Fit, fit_noise
@@ -25,7 +26,6 @@ from models.pretrained import MissingWeightsError
 from utils.command import printable
 from utils.files import sha256_of
 from utils.image import png_size, read_image
-from utils.randomness import evenly_spaced
 
 
 class AbsentError(ValueError):
@@ -124,12 +124,10 @@ def fit_on_scenes(
     folders: Sequence[Path], images_per_iso: int, num_workers: int, origins: Origins, channels: int = 3
 ) -> tuple[dict[int, Fit], str]:
     """Fit the noise of scenes, ISO by ISO, and say how many crops of how many scenes that took."""
-    by_iso: dict[int, list[Path]] = {}
-    for folder in folders:
-        by_iso.setdefault(parse_scene(folder.name).iso, []).append(folder)
-    found = {iso: find_pairs(of, channels=channels) for iso, of in sorted(by_iso.items())}
-    pairs = {iso: with_origins(evenly_spaced(of, images_per_iso), origins) for iso, of in found.items()}
-    counts = ", ".join(f"{len(of)} of ISO {iso} ({len(by_iso[iso])} scenes)" for iso, of in pairs.items())
+    found = pairs_by_iso(folders, images_per_iso, channels)
+    pairs = {iso: with_origins(of, origins) for iso, of in found.items()}
+    scenes = Counter(parse_scene(folder.name).iso for folder in folders)
+    counts = ", ".join(f"{len(of)} of ISO {iso} ({scenes[iso]} scenes)" for iso, of in pairs.items())
 
     def read(pairs: list[ImagePair]) -> list[tuple]:
         return [(sample.pair.noisy, sample.clean, sample.noisy, sample.pair.origin) for sample in read_samples(pairs)]

@@ -3,7 +3,6 @@
 import json
 import logging
 from collections.abc import Iterable
-from functools import partial
 from itertools import chain
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
@@ -12,13 +11,11 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
-from data.pairs import by_file, find_pairs, read_samples
-from data.sidd import parse_scene
+from data.pairs import by_file, pairs_by_iso, read_samples
 from models import load_neca
 from models.networks import GENERATORS
 from models.pretrained import find_checkpoints, hash_weights
 from utils.files import write_text
-from utils.randomness import evenly_spaced
 from utils.workers import in_threads
 
 BANK = "gains.json"
@@ -92,11 +89,7 @@ def measure_scenes(
 
     Raises ValueError that names an image that is damaged or that GENet gives no possible gain.
     """
-    by_iso: dict[int, list[Path]] = {}
-    for folder in folders:
-        by_iso.setdefault(parse_scene(folder.name).iso, []).append(folder)
-    find = partial(find_pairs, channels=estimator.channels)
-    pairs = [pair for iso in sorted(by_iso) for pair in evenly_spaced(find(by_iso[iso]), images_per_iso)]
+    pairs = list(chain.from_iterable(pairs_by_iso(folders, images_per_iso, estimator.channels).values()))
     if not pairs:
         raise ValueError("no images to measure gains of")
     gains: dict[int, list[NamedGain]] = {}
@@ -177,10 +170,10 @@ def bank_note(weights: str | Path, camera: str) -> str:
     path = bank_path(weights)
     bank = read_bank(path)
     if bank.camera != camera:
-        return f"note: {path} has the gains of camera {bank.camera}, not {camera}"
+        return f"{path} has the gains of camera {bank.camera}, not {camera}"
     if not bank.genet or not find_checkpoints(weights, ("E",)) or bank.genet == _genet_hash(weights):
         return ""
-    return f"note: {path} was measured by other weights; main_export.py gains makes it anew"
+    return f"{path} was measured by other weights; main_export.py gains makes it anew"
 
 
 def copy_bank(weights: str | Path, target: str | Path) -> Path | None:

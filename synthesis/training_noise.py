@@ -114,7 +114,7 @@ def _read_bank(folder: Path, camera: str) -> dict[int, list[float]]:
     """Read a camera's own gains by ISO."""
     bank = read_bank(bank_path(folder))
     if note := bank_note(folder, camera):
-        raise ValueError(note.removeprefix("note: "))
+        raise ValueError(note)
     return {iso: [gain for _, gain in named] for iso, named in bank.gains.items()}
 
 

@@ -19,8 +19,9 @@ from data.demo.scenes import (
     parse_size,
     read_options,
     redraw,
-    write_lists,
+    split_of,
 )
+from data.splits import write_lists
 from main_make_demo import main
 from options.data import make_demo_parser
 from tests.conftest import contents
@@ -211,10 +212,8 @@ def test_train_and_test_scenes_show_different_photographs(monkeypatch):
 @pytest.mark.parametrize(
     "num_scenes, iso", [(6, (100, 800, 3200)), (24, (100, 800, 3200)), (20, (400,)), (7, (50, 100))]
 )
-def test_lists_share_no_scene_and_both_have_every_iso(tmp_path, num_scenes, iso):
-    train, test = (
-        path.read_text().split() for path in write_lists(tmp_path, DemoOptions(num_scenes, (64, 64), iso, 0))
-    )
+def test_lists_share_no_scene_and_both_have_every_iso(num_scenes, iso):
+    train, test = split_of(DemoOptions(num_scenes, (64, 64), iso, 0))
     assert len({*train, *test}) == len(train) + len(test) == num_scenes
     assert {name.split("_")[1] for name in train}.isdisjoint(name.split("_")[1] for name in test)
     for names in (train, test):
@@ -225,7 +224,7 @@ def test_shipped_lists_are_those_of_the_default_command(tmp_path):
     default = make_demo_parser().parse_args([])
     options = DemoOptions(default.num_scenes, parse_size(default.size), tuple(default.iso), default.seed)
     assert options == DemoOptions()
-    for path in write_lists(tmp_path, options):
+    for path in write_lists(tmp_path, "DC", split_of(options)):
         assert path.read_text() == (SHIPPED / path.name).read_text()
 
 

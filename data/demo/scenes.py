@@ -14,8 +14,9 @@ import numpy as np
 
 from data.demo.camera import ISO_RANGE, develop, expose, to_raw
 from data.demo.content import compose
+from data.splits import HALVES, Split
 from metrics import autocorrelation, channel_correlation, noise_of
-from utils.files import claim_record, read_record, write_text
+from utils.files import claim_record, read_record
 from utils.image import read_image, write_image
 
 CAMERA = "DC"
@@ -193,17 +194,10 @@ def claim_demo_folder(folder: str | Path, options: DemoOptions) -> None:
         raise ValueError(f"{folder}: cannot be written ({error.strerror})") from None
 
 
-def write_lists(folder: str | Path, options: DemoOptions) -> list[Path]:
-    """Write DC_train.txt and DC_test.txt, one scene name per line, and return their paths."""
-    paths = []
-    for half in ("train", "test"):
-        names = [scene.name for scene in all_scenes(options) if scene.half == half]
-        paths.append(Path(folder) / f"{CAMERA}_{half}.txt")
-        try:
-            write_text(paths[-1], "\n".join(names) + "\n")
-        except OSError as error:
-            raise ValueError(f"{paths[-1]}: cannot be written ({error.strerror})") from None
-    return paths
+def split_of(options: DemoOptions) -> Split:
+    """Return the names of the scenes that train, and of those that test."""
+    train, test = ([scene.name for scene in all_scenes(options) if scene.half == half] for half in HALVES)
+    return train, test
 
 
 def noise_statistics(noise: np.ndarray) -> dict[str, float]:
