@@ -112,12 +112,6 @@ def test_number_of_images_is_for_each_iso(data, most, expected):
     assert {iso: len(named) for iso, named in bank.gains.items()} == {800: expected, 3200: expected}
 
 
-def test_uncropped_scenes_are_cut_as_the_cropper_cuts_them(tmp_path, data):
-    whole, _ = make_set(tmp_path, cropped=False)
-    banks = [measure_scenes(Mean(), sorted(root.iterdir()), CAMERA) for root in (data[0], whole)]
-    assert banks[0] == banks[1]
-
-
 def test_threads_do_not_change_the_bank(data):
     folders = sorted(data[0].iterdir())
     banks = [measure_scenes(Mean(), folders, CAMERA, num_workers=count) for count in (0, 3)]
