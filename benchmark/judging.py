@@ -15,17 +15,11 @@ import pandas as pd
 
 import main_eval
 import main_train_jointly
+from data.splits import write_lists
 
 MODELS = ("NeCA-W", "coloured x std", "coloured by phase x std", "heteroscedastic x std", "AWGN-image")
 BLOCKS = {"S6": "0009_001_S6_00800_00350_3200_L", "GP": "0021_001_GP_10000_05000_5500_N"}
 SCENES = 6
-
-
-def write_lists(lists: Path, camera: str, training: list[str], test: list[str]) -> None:
-    """Write a camera's lists of scenes."""
-    lists.mkdir(parents=True, exist_ok=True)
-    for half, names in (("train", training), ("test", test)):
-        (lists / f"{camera}_{half}.txt").write_text("\n".join(names) + "\n")
 
 
 def link_blocks(scene: Path, folder: Path) -> list[str]:
@@ -61,12 +55,12 @@ def main(root: Path, out: Path, *cameras: str) -> None:
     """Judge on these cameras, or on all."""
     lists, t3 = out / "lists", root / "RENOIR_T3_Srgb_Parts"
     names = sorted(path.name for path in t3.iterdir() if path.is_dir())
-    write_lists(lists, "T3", [name for name in names if name not in names[::3]], names[::3])
+    write_lists(lists, "T3", ([name for name in names if name not in names[::3]], names[::3]))
     data = {"T3": t3}
     for camera, scene in BLOCKS.items():
         data[camera] = out / f"blocks_{camera}"
         names = link_blocks(root / "SIDD_Srgb_Parts" / scene, data[camera])
-        write_lists(lists, camera, names[::2], names[1::2])
+        write_lists(lists, camera, (names[::2], names[1::2]))
     for camera in cameras or (*data, "DC"):
         if camera == "DC":
             demo = Path("Datasets/Demo_Crop"), Path("data_preparation")
