@@ -105,10 +105,6 @@ def _neca_s(choice: ModelChoice, pairs: list[ImagePair], device: torch.device) -
     return NecaS(generator, level, name="NeCA-S")
 
 
-def _hashes(files: Mapping[str, Path]) -> dict[str, str]:
-    return {str(path): sha256_of([path]) for path in files.values()}
-
-
 def _fitted(choice: ModelChoice, pairs: list[ImagePair], names: list[str], remarks: list[str]) -> list[NoiseModel]:
     if not choice.training:
         raise AbsentError(f"there are no scenes of {choice.camera} in the training list that are not evaluated on")
@@ -205,7 +201,7 @@ def make_noise_models(
             found.remarks.append(f"Without {', '.join(together)}: {error}.")
     for model in found.models:
         if isinstance(model, NecaW | NecaS):
-            found.weights |= _hashes(model.generator.files)
+            found.weights |= {str(path): sha256_of([path]) for path in model.generator.files.values()}
     found.models.extend(fakes)
     if not found.models:
         raise ValueError("no noise model can be had: " + " ".join(found.remarks))

@@ -142,16 +142,14 @@ def intensity_curves(curves: dict[str, np.ndarray]) -> np.ndarray:
     return to_pixels(figure)
 
 
-def scores(
-    names: Iterable[str], values: dict[str, tuple[float, float, float]], label: str = "score (lower is better)"
-) -> np.ndarray:
+def scores(names: Iterable[str], values: dict[str, tuple[float, float, float]]) -> np.ndarray:
     """Draw scores, the lowest (best) on top: names in the order of the other charts, name -> (mean, low, high).
 
     Names without values are left out; they are listed so that the others keep their colours.
     """
     looks, known = _line_looks(names), _known(values)
     order = sorted(known, key=lambda name: np.nan_to_num(known[name][0], nan=np.inf))
-    figure, (axis,) = make_panels("Scores", [""], label, "", 1, (8.5, 0.4 + 0.32 * len(order)))
+    figure, (axis,) = make_panels("Scores", [""], "score (lower is better)", "", 1, (8.5, 0.4 + 0.32 * len(order)))
     axis.axvline(1, color="0.45", linestyle="dashed", linewidth=1.2, zorder=1)
     top = {"xycoords": ("data", "axes fraction"), "ha": "center", "va": "bottom", "size": SMALL, "color": "0.3"}
     axis.annotate("white Gaussian noise of the true std", (1, 1.01), **top)

@@ -88,8 +88,8 @@ def _load_safetensors(path: Path) -> dict[str, Any]:
     return {**values, "model_state_dict": weights} if isinstance(values, dict) else weights
 
 
-def numbered_files(folder: Path, prefix: str, suffix: str = ".pth") -> list[Path]:
-    """Return the files `<prefix><digits><suffix>` of a folder, lowest number first."""
-    pattern = re.compile(re.escape(prefix) + r"(\d+)" + re.escape(suffix))
+def numbered_files(folder: Path, prefix: str) -> list[Path]:
+    """Return the files `<prefix><digits>.pth` of a folder, lowest number first."""
+    pattern = re.compile(re.escape(prefix) + r"(\d+)\.pth")
     found = [(int(match[1]), path) for path in folder.glob(f"{prefix}*") if (match := pattern.fullmatch(path.name))]
     return [path for _, path in sorted(found)]
