@@ -7,10 +7,9 @@ from pathlib import Path
 import torch
 
 from data.batches import SAMPLING, Batches, steps_per_epoch
-from data.mixture import Mixture, MixtureSampler, fingerprint_of_sets
+from data.mixture import Mixture, MixtureSampler, all_pairs, fingerprint_of_sets
 from data.mosaic import find_origins, with_origins
 from data.pairs import find_pairs
-from data.sidd import find_scenes
 from data.training import BatchSettings, TrainingData, open_reader, split_scenes
 from evaluation.during_training import measure_denoiser
 from metrics.images import SSIM_SIDE
@@ -68,8 +67,7 @@ def train_denoiser(args: argparse.Namespace, fixed: dict, device: torch.device) 
         sets = {}  # by folder, in the order of the sources
         for given in dict.fromkeys(source.folder for source in args.source):
             with blame(f"--source folder={given}"):
-                size = settings.smallest, args.img_channels
-                sets[given] = find_pairs(find_scenes(given), *size) if given else train_pairs
+                sets[given] = all_pairs(given, settings.smallest, args.img_channels) if given else train_pairs
         set_of_source = [list(sets).index(source.folder) for source in args.source]
         with blame("--batch_size"):
             per_epoch = steps_per_epoch(len(next(iter(sets.values()))), args.batch_size)  # of the first source

@@ -3,12 +3,14 @@
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
 from data.batches import MIXTURE, BatchSampler
-from data.pairs import ImagePair, pairs_fingerprint
+from data.pairs import ImagePair, find_pairs, pairs_fingerprint
+from data.sidd import find_scenes
 
 
 class MixtureDraw(NamedTuple):
@@ -59,6 +61,11 @@ class MixtureSampler:
             chosen = self.data_set[draw.source]
             drawn = self.starts[chosen] + (draw.image * self.sizes[chosen]).astype(int)
             yield step, np.where(chosen == 0, indices, drawn)
+
+
+def all_pairs(folder: str | Path, patch_size: int, channels: int = 3) -> list[ImagePair]:
+    """Find the pairs of all scenes of a folder, whatever their camera. Raises as `find_scenes` and `find_pairs`."""
+    return find_pairs(find_scenes(folder), patch_size, channels)
 
 
 def fingerprint_of_sets(sets: Mapping[str | None, list[ImagePair]]) -> str:

@@ -289,5 +289,5 @@ def test_folders_that_cannot_be_written_are_named_with_their_option(tmp_path):
         make(tmp_path)
     (tmp_path / "demo").unlink()
     (tmp_path / "lists").write_text("")
-    with pytest.raises(ValueError, match=r"DC_train.txt: cannot be written .*--data_prep_dir"):
+    with pytest.raises(ValueError, match=r"lists: scene lists cannot be written .*--data_prep_dir"):
         make(tmp_path)

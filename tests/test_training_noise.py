@@ -8,9 +8,8 @@ import pytest
 import torch
 
 from data.batches import BatchSampler
-from data.mixture import Mixture, MixtureSampler, fingerprint_of_sets
+from data.mixture import Mixture, MixtureSampler, all_pairs, fingerprint_of_sets
 from data.pairs import FileReader, ImagePair, find_pairs
-from data.sidd import find_scenes
 from models.fitting import Fit, fingerprint
 from models.gaussian_models import Gaussian, fitted_model
 from models.generator import NoiseGenerator, load_neca
@@ -251,9 +250,9 @@ def make_lists(root: Path) -> tuple[list[ImagePair], Path]:
 
 def test_images_of_a_folder_are_told_from_others_of_the_same_names(tmp_path):
     pairs, other = make_lists(tmp_path)
-    before = fingerprint_of_sets({None: pairs, str(other): find_pairs(find_scenes(other), SIDE)})
+    before = fingerprint_of_sets({None: pairs, str(other): all_pairs(other, SIDE)})
     write_image(next(other.glob("0001*/0001_NOISY_SRGB_010.PNG")), np.zeros((96, 96, 3), np.uint8))
-    assert fingerprint_of_sets({None: pairs, str(other): find_pairs(find_scenes(other), SIDE)}) != before
+    assert fingerprint_of_sets({None: pairs, str(other): all_pairs(other, SIDE)}) != before
 
 
 def test_training_images_are_fitted_iso_by_iso(tmp_path):
