@@ -31,8 +31,8 @@ OTHER_CONTENTS = (
     lambda clean: clean.flip(1),
     lambda clean: clean.mean(1, keepdim=True).expand_as(clean),
 )
-RIDGE = 1e-4  # of least squares, on features of mean square 1
-WEAKEST = 0.03  # of these, relative to the strongest; large weights of weaker ones let training diverge
+# Of least squares, GENet's and NPNet's, of the features' mean square: large weights of weak ones let training diverge.
+METER_RIDGE, LEVELS_RIDGE = 1e-4, 1e-5
 
 Pair = tuple[Tensor, Tensor]  # clean and noisy image, (1, C, H, W) in [0, 1]
 
@@ -66,7 +66,8 @@ def _set_meter(genet: GENet, pairs: Sequence[Pair]) -> None:
     levels = [global_noise_level(noisy - clean).clamp_min(LEAST_LEVEL).view(1, -1) for clean, noisy in scaled]
     seen = [_input_of(head, genet, noisy).flatten(1).T for _, noisy in scaled]  # (nc, 1) each, or (nc, patches)
     head.weight.mul_(torch.cat(levels, 1).mean() / (head.weight.flatten(1) @ torch.cat(seen, 1)).mean())
-    _fit_head(head, ((features, level, level**-2 / level.numel()) for features, level in zip(seen, levels)))
+    samples = ((features, level, level**-2 / level.numel()) for features, level in zip(seen, levels))
+    _fit_head(head, samples, METER_RIDGE)
     ratios = torch.stack([global_noise_level(noisy - clean) / genet(noisy) for clean, noisy in pairs])
     for weight in (head.weight, _bias(head)):
         weight.mul_(ratios.median())
@@ -85,7 +86,7 @@ def _set_levels(npnet: NPNet, fit: Fit, pairs: Sequence[Pair]) -> None:
         _bias(layer).copy_(size * torch.randn(layer.out_channels, generator=draw))
     _bias(npnet.conv1).copy_(-(colours * torch.rand(colours.shape, generator=draw)).sum(1))
     npnet.conv5.weight.zero_()
-    _fit_head(npnet.conv5, _level_samples(npnet, fit, pairs, draw))
+    _fit_head(npnet.conv5, _level_samples(npnet, fit, pairs, draw), LEVELS_RIDGE)
 
 
 def _level_samples(
@@ -131,10 +132,10 @@ def _to_8_bit(image: Tensor) -> Tensor:
     return (255 * image.clamp(0, 1)).round() / 255
 
 
-def _fit_head(head: nn.Conv2d, samples: Iterable[tuple[Tensor, Tensor, Tensor]]) -> None:
+def _fit_head(head: nn.Conv2d, samples: Iterable[tuple[Tensor, Tensor, Tensor]], ridge: float) -> None:
     """Set a 1x1 convolution by least squares, not farther from its present weights than the samples ask.
 
-    samples: features (nc, M), and wanted outputs and their weights, (out, M) each.
+    samples: features (nc, M), and wanted outputs and their weights, (out, M) each. ridge: of the features' mean square.
     """
     bias = _bias(head)
     begun = torch.cat([head.weight.flatten(1), bias[:, None]], 1).double()  # (out, nc + 1)
@@ -145,10 +146,8 @@ def _fit_head(head: nn.Conv2d, samples: Iterable[tuple[Tensor, Tensor, Tensor]])
         weighted = inputs * weights.double()[:, None]  # (out, nc + 1, M)
         gram += weighted @ inputs.T
         error += (weighted @ (wanted - begun @ inputs)[..., None])[..., 0]
-    scale = gram.diagonal(dim1=1, dim2=2).sqrt()
-    scale = scale.maximum(WEAKEST * scale.amax(1, keepdim=True))
-    normal = gram / (scale[:, None] * scale[..., None]) + RIDGE * torch.eye(begun.shape[1])
-    solved = begun + torch.linalg.solve(normal, error / scale) / scale
+    ridges = ridge * gram.diagonal(dim1=1, dim2=2).mean(1)
+    solved = begun + torch.linalg.solve(gram + ridges[:, None, None] * torch.eye(begun.shape[1]), error)
     head.weight.copy_(solved[:, :-1].view_as(head.weight))
     bias.copy_(solved[:, -1])
 
