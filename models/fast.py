@@ -113,7 +113,7 @@ class FastGENet(nn.Module):
         super().__init__()
         self.margin, self.border = reach(genet.model), genet.border
         self.features = folded(genet.model)  # (N, 3, H, W) -> (N, nc, H, W)
-        self.linear = folded(genet.linear)  # (N, nc, 1, 1) -> (N, 1, 1, 1)
+        self.linear = folded(genet.linear)  # (N, nc, 1, 1) -> (N, 1 or C, 1, 1)
 
 
 class FastNPNet(nn.Module):

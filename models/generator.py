@@ -86,11 +86,12 @@ class NoiseGenerator(nn.Module):
         return next(self.ncnet.parameters()).device
 
     @torch.no_grad()
-    def estimate_gain(self, noisy: Any) -> float | list[float]:
+    def estimate_gain(self, noisy: Any, by_channel: bool = False) -> Any:
         """Estimate the gain of a noisy image, about its noise's standard deviation in [0, 1] units, by GENet.
 
-        noisy: as in `synthesize`; floats may lead out of [0, 1] by the noise. One number, for a batch a list of them.
-        Raises ValueError as `synthesize`, and when there is no GENet.
+        noisy: as in `synthesize`; floats may lead out of [0, 1] by the noise. One number, for a batch a list of them;
+        with `by_channel` a list for each image, of one number or, where GENet tells channels apart, of their gains,
+        whose mean is the image's. Raises ValueError as `synthesize`, and when there is no GENet.
         """
         if self.genet is None:
             raise ValueError("this generator has no GENet (E) to estimate a gain, expected checkpoint_E.pth")
@@ -98,7 +99,8 @@ class NoiseGenerator(nn.Module):
         with exact_convolutions():
             parts = [images.pixels[part] for part in self._parts(images.pixels)]
             gains = [estimate_gain(self.genet, part, self.tile, self.to_network) for part in parts]
-        numbers = torch.cat(gains).flatten().tolist()
+        found = torch.cat(gains).flatten(1)  # (N, 1), or (N, C)
+        numbers = (found if by_channel else found.mean(1)).tolist()
         return numbers[0] if images.is_single else numbers
 
     @torch.no_grad()
@@ -123,7 +125,8 @@ class NoiseGenerator(nn.Module):
         for the other type. With `maps` the answer is a models.neca.Synthesis of four of the kind, all float.
 
         Exactly one of: gain, the noise's strength within [0, 1] (NeCA-W); gain_of, a noisy image, or a batch, whose
-        gain GENet estimates; noise_level in grey levels (NeCA-S). A batch may have one for each image.
+        gain GENet estimates; noise_level in grey levels (NeCA-S). A batch may have one for each image. A gain may also
+        be (N, C), the gains of each image's channels.
 
         (seed, key) determine the white noise, whatever the device and the tile; `key` is any text, such as a file's
         name and the number of the draw, or one text for each image. z, of clean's shape, replaces them.
@@ -197,7 +200,7 @@ class NoiseGenerator(nn.Module):
             out["fake"][(..., *window)] = fake.mul_(255).round_() if to_uint8 else fake
 
     def _strength(self, count: int, gain: Any, gain_of: Any, noise_level: Any) -> Tensor:
-        """Return the gains, or the noise levels in [0, 1] units, of a batch's images: (N, 1, 1, 1) float64."""
+        """Return the gains, or the noise levels in [0, 1] units, of a batch's images: (N, 1 or C, 1, 1) float64."""
         if (gain is not None) + (gain_of is not None) + (noise_level is not None) != 1:
             raise ValueError("expected exactly one of gain, gain_of (NeCA-W) and noise_level (NeCA-S)")
         if noise_level is not None:
@@ -205,11 +208,11 @@ class NoiseGenerator(nn.Module):
         if self.npnet is None:
             raise ValueError("this generator has no NPNet (G1) to follow a gain, expected checkpoint_G1.pth")
         if gain is not None:
-            return per_image(gain, count, "gain", 1.0)
-        gains = torch.tensor(self.estimate_gain(gain_of), dtype=torch.float64).reshape(-1, 1, 1, 1)
+            return per_image(gain, count, "gain", 1.0, self.channels)
+        gains = torch.atleast_2d(torch.tensor(self.estimate_gain(gain_of, by_channel=True), dtype=torch.float64))
         if len(gains) not in (1, count):
             raise ValueError(f"gain_of: {len(gains)} images for {count} clean ones, expected one or {count}")
-        return gains.expand(count, 1, 1, 1)
+        return gains.expand(count, -1)[:, :, None, None]
 
     def _parts(self, pixels: Tensor) -> list[slice]:
         """Cut a batch into parts of about a tile's pixels."""

@@ -48,15 +48,16 @@ def start_from_measurements(networks: Mapping[str, Any], fit: Fit, pairs: Sequen
         _set_filter(networks["G2"], fit.kernel)
     else:
         _set_mosaic(networks["G2"], fit.phase_kernel)
-    _set_meter(networks["E"], pairs)
+    _set_meter(networks["E"], fit, pairs)
     _set_levels(networks["G1"], fit, pairs)
 
 
-def _set_meter(genet: GENet, pairs: Sequence[Pair]) -> None:
+def _set_meter(genet: GENet, fit: Fit, pairs: Sequence[Pair]) -> None:
     """Let GENet add up what high-pass filters see, so that it comes nearest to the noise's standard deviation.
 
     In patches, from which it will go on learning, and in whole images, which count as much and end up unbiased: their
-    std, a root of mean squares, is more than the mean of their patches'.
+    std, a root of mean squares, is more than the mean of their patches'. Channels' gains are as much above the image's
+    as their noise is above the fitted levels, compared with the others'.
     """
     first, head = _conv(genet, "model.0.0"), _conv(genet, "linear.0.0")
     first.weight.sub_(first.weight.mean((2, 3), keepdim=True)).mul_(CONTRAST)  # blind to brightness
@@ -66,11 +67,25 @@ def _set_meter(genet: GENet, pairs: Sequence[Pair]) -> None:
     levels = [global_noise_level(noisy - clean).clamp_min(LEAST_LEVEL).view(1, -1) for clean, noisy in scaled]
     seen = [_input_of(head, genet, noisy).flatten(1).T for _, noisy in scaled]  # (nc, 1) each, or (nc, patches)
     head.weight.mul_(torch.cat(levels, 1).mean() / (head.weight.flatten(1) @ torch.cat(seen, 1)).mean())
-    samples = ((features, level, level**-2 / level.numel()) for features, level in zip(seen, levels))
+    by_channel = len(head.weight) > 1
+    shares = [_shares(fit, *pair) if by_channel else torch.ones(1, 1) for pair in pairs for _ in FACTORS] * 2
+    samples = (
+        (features, share * level, (level**-2 / level.numel()).expand(len(share), -1))
+        for features, share, level in zip(seen, shares, levels)
+    )
     _fit_head(head, samples, METER_RIDGE)
-    ratios = torch.stack([global_noise_level(noisy - clean) / genet(noisy) for clean, noisy in pairs])
+    ratios = torch.stack([global_noise_level(noisy - clean) / genet(noisy).mean() for clean, noisy in pairs])
     for weight in (head.weight, _bias(head)):
         weight.mul_(ratios.median())
+
+
+def _shares(fit: Fit, clean: Tensor, noisy: Tensor) -> Tensor:
+    """Compare the channels' noise with that of the fitted levels: (C, 1), 1 on average."""
+    level, mean = _levels(fit, clean)
+    fitted = _to_8_bit(clean + mean + level * torch.randn(clean.shape, generator=torch.Generator().manual_seed(0)))
+    stds = [(image - clean).transpose(0, 1).flatten(1).std(1, keepdim=True) for image in (noisy, fitted)]
+    ratio = stds[0] / stds[1].clamp_min(LEAST_LEVEL)
+    return ratio / ratio.mean()
 
 
 def _set_levels(npnet: NPNet, fit: Fit, pairs: Sequence[Pair]) -> None:

@@ -161,7 +161,8 @@ class JointModel:
         adversarial = options.has_critics and step % options.adversarial_every == 0
         joint = epoch >= options.joint_start_epoch
         # Synthesise. NCNet needs a gradient only where a loss of this step reaches it.
-        gain = self._forward("E", noisy)  # (N, 1, 1, 1)
+        gain = self._forward("E", noisy)  # (N, 1, 1, 1), or (N, 3, 1, 1)
+        overall_gain = gain.mean(1, keepdim=True)
         maps = self._forward("G1", clean, gain).split(clean.shape[1], dim=1)  # (N, 3, P, P) each
         noise_level = maps[0]
         sdnu = noise_level * drawn.z
@@ -173,13 +174,13 @@ class JointModel:
             # reg: the noise level stays near the gain.
             "reg": F.mse_loss(noise_level, gain.expand_as(noise_level)),
             # std1: the gain is the global noise level.
-            "std1": F.mse_loss(gain, losses.global_noise_level(noise)),
+            "std1": F.mse_loss(overall_gain, losses.global_noise_level(noise)),
             # std2: the noise level is the local noise level.
             "std2": F.mse_loss(noise_level, losses.local_noise_level(noise)),
         }
         if options.lambdas["gain"]:
             # gain: the gain is the global noise level, to the same percentage at every ISO.
-            values["gain"] = losses.gain_error(gain, noise)
+            values["gain"] = losses.gain_error(overall_gain, noise)
         if options.lambdas["nll"]:
             # nll: the noise level, and the mean, skew and tail if there are, make the noisy image likely.
             values["nll"] = losses.clipped_nll(clean, noisy, maps)

@@ -10,14 +10,15 @@ POOL_MODES = ("all", "inside")
 
 
 class GENet(nn.Module):
-    """Estimate an image's gain: noisy (N, 3, H, W) in [0, 1] -> (N, 1, 1, 1).
+    """Estimate an image's gain: noisy (N, C, H, W) in [0, 1] -> (N, 1, 1, 1).
 
     Source: paper, gain estimation. `nb` counts the convolutions, the last 1x1 one included. After the others
     comes what the first letter of `act_mode` stands for, and that alone: with BR a BatchNorm without ReLU (published).
 
     The published network averages over `all` features. At the borders these see the zeros outside, so that what was
     learned from patches, with much border, is biased on whole images, with little. The `pool_mode` "inside", a variant
-    of ours, leaves the borders out.
+    of ours, leaves the borders out. With C channels out, another variant, the gain is that of each channel, equal
+    where the noise has the camera's usual colour: white balance amplifies a channel's noise with its signal.
     """
 
     def __init__(
@@ -49,7 +50,7 @@ class GENet(nn.Module):
         return min(self.config["nb"] + 1, (min(height, width) - 1) // 2)  # 7x7 sees 3 pixels far, each 3x3 one more
 
     def forward(self, noisy: Tensor) -> Tensor:
-        """Estimate the gains of noisy images: (N, 3, H, W) -> (N, 1, 1, 1)."""
+        """Estimate the gains of noisy images: (N, C, H, W) -> (N, 1, 1, 1) or (N, C, 1, 1)."""
         features, (height, width) = self.model(noisy), noisy.shape[-2:]  # (N, nc, H, W)
         border = self.border(height, width)
         return self.linear(self.pool(features[..., border : height - border, border : width - border]))

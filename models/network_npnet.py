@@ -20,20 +20,25 @@ def gain_normalise(features: Tensor, gain: Tensor) -> Tensor:
     return (features - mean) / (std + EPSILON) * gain
 
 
+LEAST_GAIN = 1e-3  # about a quarter of a grey level, what rounding makes alone
 # Maps of an image's noise, (N, C, H, W) each: level, or level and mean, or level, mean, skew and tail (models.neca).
 NoiseMaps = tuple[Tensor, ...]
 MAPS = (1, 2, 4)  # their possible numbers
 
 
-def square_levels(features: Tensor, channels: int) -> Tensor:
-    """Square the noise levels among NPNet's last features, of C channels for each map: (N, maps C, H, W) -> the same.
+def noise_maps(features: Tensor, channels: int, gain: Tensor) -> Tensor:
+    """Turn NPNet's last features, of C channels for each map, into maps: (N, maps C, H, W) -> the same.
 
-    Skew and logarithm of the tail are kept within (-1, 1).
+    Levels are squared; skew and logarithm of the tail are kept within (-1, 1). Where the gain is that of each channel,
+    (N, C, 1, 1), a channel's level and mean are amplified as its gain is above the image's.
     """
-    if features.shape[1] == channels:
-        return features.square()
     level, mean, shape = features.tensor_split((channels, 2 * channels), 1)
-    return torch.cat([level.square(), mean, shape.tanh()], 1)
+    level = level.square()
+    if gain.shape[1] > 1:
+        known = gain.clamp_min(LEAST_GAIN)
+        share = known / known.mean(1, keepdim=True)
+        level, mean = level * share, mean * share
+    return torch.cat([level, mean, shape.tanh()], 1) if features.shape[1] > channels else level
 
 
 class NPNet(nn.Module):
@@ -44,7 +49,8 @@ class NPNet(nn.Module):
     makes noise of middle levels skew (-1) and heavy-tailed.
 
     Source: paper, noise level prediction. As in the published code the last layer's output is squared, where the
-    paper's figure adds the gain to it. No activation follows the first convolution (published).
+    paper's figure adds the gain to it. No activation follows the first convolution (published). Of a gain for each
+    channel, (N, C, 1, 1), the mean is the image's.
     """
 
     def __init__(self, in_nc: int = 3, out_nc: int = 3, nc: int = 96):
@@ -61,7 +67,7 @@ class NPNet(nn.Module):
 
     def forward(self, clean: Tensor, gain: Tensor) -> Tensor:
         """Predict the noise level of every pixel: (N, C, H, W), (N, 1, 1, 1) -> (N, C, H, W), or all maps, 2 or 4 C."""
-        features = self.conv1(clean)  # (N, nc, H, W)
+        features, overall = self.conv1(clean), gain.mean(1, keepdim=True)  # (N, nc, H, W), (N, 1, 1, 1)
         for layer in (self.conv2, self.conv3, self.conv4):
-            features = F.leaky_relu(gain_normalise(layer(features), gain), 0.01)
-        return square_levels(self.conv5(features), clean.shape[1])
+            features = F.leaky_relu(gain_normalise(layer(features), overall), 0.01)
+        return noise_maps(self.conv5(features), clean.shape[1], gain)

@@ -97,7 +97,7 @@ class NoiseModel:
         return torch.randn(1, channels, height + self.margin, width + self.margin, generator=generator)
 
 
-# A strength is a number for each image, in [0, 1] units: (N,) float64.
+# A strength is a number for each image, in [0, 1] units: (N,) float64, or (N, C) for each channel.
 Strength = Callable[[Images], Tensor]
 
 
@@ -131,11 +131,15 @@ def true_std(images: Images) -> Tensor:
 
 
 def estimated_gain(generator: NoiseGenerator) -> Strength:
-    """Let GENet estimate the gains of the real noisy images.
+    """Let GENet estimate the gains of the real noisy images, of each channel if it tells them apart.
 
     A patch like none that GENet has seen may get a gain below 0, which is no reason to end a training: it is clipped.
     """
-    return lambda images: torch.tensor(generator.estimate_gain(images.noisy), dtype=torch.float64).clamp(0, 1)
+
+    def gains(images: Images) -> Tensor:
+        return torch.tensor(generator.estimate_gain(images.noisy, by_channel=True), dtype=torch.float64).clamp(0, 1)
+
+    return gains
 
 
 @dataclass(frozen=True, eq=False)

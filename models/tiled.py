@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from models.blocks import exact_convolutions
 from models.fast import FastGENet, FastNCNet, FastNPNet, folded, on_cores, reach
 from models.network_ncnet import UNET_STRIDE
-from models.network_npnet import square_levels
+from models.network_npnet import noise_maps
 
 GENET_SIDE = 256  # of GENet's tiles on the CPU: it sees only 6 pixels far, and small features are faster (models.fast)
 STRIP = (16, 512)  # rows and columns whose features of NPNet stay in a core's cache
@@ -53,7 +53,7 @@ def widest_float(device: torch.device) -> torch.dtype:
 
 
 def estimate_gain(genet: FastGENet, noisy: Tensor, side: int, to_network: ToNetwork) -> Tensor:
-    """Estimate gains by GENet: (N, 3, H, W) -> (N, 1, 1, 1)."""
+    """Estimate gains by GENet: (N, C, H, W) -> (N, 1, 1, 1) or (N, C, 1, 1)."""
     weight = next(genet.linear.parameters())
     if genet.margin is None:
         side = 0
@@ -80,7 +80,7 @@ def estimate_gain(genet: FastGENet, noisy: Tensor, side: int, to_network: ToNetw
 def noise_levels(
     npnet: FastNPNet, clean: Tensor, gain: Tensor, to_network: ToNetwork
 ) -> Iterator[tuple[Window, Tensor]]:
-    """Apply NPNet: clean (N, 3, H, W), gain (N, 1, 1, 1) -> strips of its (N, 3, H, W) or more, with their windows.
+    """Apply NPNet: clean (N, C, H, W), gain (N, 1 or C, 1, 1) -> strips of its (N, C, H, W) or more, their windows.
 
     NPNet normalises over the whole image, three times: one pass over it for each mean and standard deviation, one for
     the answer.
@@ -113,11 +113,11 @@ def noise_levels(
     for _ in range(npnet.GAIN_LAYERS):
         parts = torch.stack(list(on_cores(moments, range(len(strips)), gain.device)))
         counts, means, squares = parts.unbind(1)
-        normalisations.append(_normalisation(counts, means, squares, gain))
+        normalisations.append(_normalisation(counts, means, squares, gain.mean(1, keepdim=True)))
     channels = clean.shape[1]
-    levels = on_cores(lambda number: square_levels(features(number), channels), range(len(strips)), gain.device)
-    for number, level in enumerate(levels):
-        yield strips[number], level
+    maps = on_cores(lambda number: noise_maps(features(number), channels, gain), range(len(strips)), gain.device)
+    for number, of_strip in enumerate(maps):
+        yield strips[number], of_strip
         kept.pop(number, None)
 
 

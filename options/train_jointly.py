@@ -91,7 +91,8 @@ def _add_network_options(group: Group) -> None:
                 default=ACTIVATIONS[letter],
                 help="R ReLU, L leaky ReLU, with B batch or I instance norm before it",
             )
-    group.add_argument("--E_out_nc", type=int, choices=(1,), default=1, help="output channels, the gain")
+    words = "gain of the image (published), or of each channel: white balance amplifies their noise, too"
+    group.add_argument("--E_out_nc", type=int, choices=(1, 3), default=1, help=words)
     group.add_argument("--E_nb", type=positive_int, default=5, help="number of convolutions")
     words = "GENet averages all its features (published) or, inside, not those at the borders, which see zeros outside"
     group.add_argument("--E_pool_mode", choices=POOL_MODES, default="all", help=words)
@@ -182,7 +183,9 @@ def network_configs(args: argparse.Namespace) -> dict[str, dict]:
     """
     for name, value in vars(args).items():
         fitting = [args.img_channels * maps for maps in (MAPS if name == "G1_out_nc" else (1,))]
-        if name.endswith(("_in_nc", "_out_nc")) and name != "E_out_nc" and value not in fitting:
+        if name == "E_out_nc":
+            fitting.append(1)
+        if name.endswith(("_in_nc", "_out_nc")) and value not in fitting:
             raise ValueError(f"--{name} {value}: expected that of --img_channels, {args.img_channels}")
     if args.G1_out_nc == 4 * args.img_channels and args.G2_level == "before":
         raise ValueError(f"--G1_out_nc {args.G1_out_nc}: skews and tails come after NCNet; add --G2_level after")
