@@ -33,6 +33,8 @@ class GENet(nn.Module):
         super().__init__()
         if pool_mode not in POOL_MODES:
             raise ValueError(f"GENet: {pool_mode!r}, expected one of {', '.join(POOL_MODES)}")
+        if out_nc not in (1, in_nc):
+            raise ValueError(f"GENet with {out_nc} channels out, expected 1 or {in_nc}")
         if nb < 2:
             raise ValueError(f"GENet with {nb} layers, expected at least 2")
         self.config: dict[str, Any] = {"in_nc": in_nc, "out_nc": out_nc, "nc": nc, "nb": nb, "act_mode": act_mode}
