@@ -95,7 +95,7 @@ def train_camera(args: argparse.Namespace, fixed: dict, device: torch.device) ->
     # Train.
     if is_measured and args.train and begin_epoch is None and not has_state(folder):
         with blame("--train_img_dir, --init_type, --G2_nc, --G2_act_mode or --G2_final_act"):
-            measured_start(data.reader, networks, args.num_workers)
+            measured_start(data.reader, networks, args.num_workers, to_train=args.steps != 0)
         if args.steps == 0:
             log.info(FIT_ONLY)
     model = JointModel(networks, options, args.seed, device, precision_of(args), rank(), world_size())

@@ -19,6 +19,7 @@ from models.network_npnet import NPNet
 
 KERNEL = 7  # pixels a side, of NCNet's first convolution
 CONTRAST = 8  # of GENet's first filters: they see the noise in the first place, not the shift of a bias
+MIXING = 0.3  # what is left of the random weights between GENet's features if channels have gains of their own
 NCNET_HEAD = 0.02  # what is left of the random weights of NCNet's last layer
 NEIGHBOURS = 0.02  # and of NPNet's first filters beside their middle: a pixel's noise follows its own colour
 FACTORS = (0.5, 0.7, 1, 1.4, 2)  # by which the images' noise is scaled, for gains that none of them has
@@ -31,28 +32,31 @@ OTHER_CONTENTS = (
     lambda clean: clean.flip(1),
     lambda clean: clean.mean(1, keepdim=True).expand_as(clean),
 )
-# Of least squares, GENet's and NPNet's, of the features' mean square: large weights of weak ones let training diverge.
-METER_RIDGE, LEVELS_RIDGE = 1e-4, 1e-5
+# Of least squares, of the features' mean square. A GENet that is to train gets smaller weights than the nearest fit's,
+# which are differences of large ones, so that the first steps at a rate of 1e-3 would spoil it.
+METER_RIDGE, RIDGE_TO_TRAIN = 1e-4, 1e-2
+LEVELS_RIDGE = 1e-5
 
 Pair = tuple[Tensor, Tensor]  # clean and noisy image, (1, C, H, W) in [0, 1]
 
 
 @torch.no_grad()
-def start_from_measurements(networks: Mapping[str, Any], fit: Fit, pairs: Sequence[Pair]) -> None:
+def start_from_measurements(networks: Mapping[str, Any], fit: Fit, pairs: Sequence[Pair], to_train: bool) -> None:
     """Set the weights of E, G1 and G2, which were initialised at random, in place.
 
-    fit: the noise of the training images; pairs: some of them, of any size, for their gains and colours. An NCNet with
-    `mosaic` gets the filter by position in the mosaic. Raises ValueError for an NCNet that cannot be set so.
+    fit: the noise of the training images; pairs: some of them, of any size, for their gains and colours; to_train:
+    training follows, else GENet comes nearer to the gains at once. An NCNet with `mosaic` gets the filter by position
+    in the mosaic. Raises ValueError for an NCNet that cannot be set so.
     """
     if networks["G2"].mosaic is None:
         _set_filter(networks["G2"], fit.kernel)
     else:
         _set_mosaic(networks["G2"], fit.phase_kernel)
-    _set_meter(networks["E"], fit, pairs)
+    _set_meter(networks["E"], fit, pairs, RIDGE_TO_TRAIN if to_train else METER_RIDGE)
     _set_levels(networks["G1"], fit, pairs)
 
 
-def _set_meter(genet: GENet, fit: Fit, pairs: Sequence[Pair]) -> None:
+def _set_meter(genet: GENet, fit: Fit, pairs: Sequence[Pair], ridge: float) -> None:
     """Let GENet add up what high-pass filters see, so that it comes nearest to the noise's standard deviation.
 
     In patches, from which it will go on learning, and in whole images, which count as much and end up unbiased: their
@@ -60,23 +64,35 @@ def _set_meter(genet: GENet, fit: Fit, pairs: Sequence[Pair]) -> None:
     as their noise is above the fitted levels, compared with the others'.
     """
     first, head = _conv(genet, "model.0.0"), _conv(genet, "linear.0.0")
+    by_channel = len(head.weight) > 1
     first.weight.sub_(first.weight.mean((2, 3), keepdim=True)).mul_(CONTRAST)  # blind to brightness
+    if by_channel:
+        _keep_channels_apart(genet)
     head.weight.abs_()
     scaled = [(clean, _to_8_bit(clean + factor * (noisy - clean))) for clean, noisy in pairs for factor in FACTORS]
     scaled += [(_patches(clean), _patches(noisy)) for clean, noisy in scaled]
     levels = [global_noise_level(noisy - clean).clamp_min(LEAST_LEVEL).view(1, -1) for clean, noisy in scaled]
     seen = [_input_of(head, genet, noisy).flatten(1).T for _, noisy in scaled]  # (nc, 1) each, or (nc, patches)
     head.weight.mul_(torch.cat(levels, 1).mean() / (head.weight.flatten(1) @ torch.cat(seen, 1)).mean())
-    by_channel = len(head.weight) > 1
     shares = [_shares(fit, *pair) if by_channel else torch.ones(1, 1) for pair in pairs for _ in FACTORS] * 2
     samples = (
         (features, share * level, (level**-2 / level.numel()).expand(len(share), -1))
         for features, share, level in zip(seen, shares, levels)
     )
-    _fit_head(head, samples, METER_RIDGE)
+    _fit_head(head, samples, ridge)
     ratios = torch.stack([global_noise_level(noisy - clean) / genet(noisy).mean() for clean, noisy in pairs])
     for weight in (head.weight, _bias(head)):
         weight.mul_(ratios.median())
+
+
+def _keep_channels_apart(genet: GENet) -> None:
+    """Let each of GENet's features see one channel in the first place, which the sum of many would hide."""
+    first, *others = (layer for layer in genet.model.modules() if isinstance(layer, nn.Conv2d))
+    features, channels = first.weight.shape[:2]
+    sees = torch.eye(channels).repeat(-(-features // channels), 1)[:features]
+    first.weight.mul_(channels**0.5 * sees[..., None, None])
+    for layer in others:
+        layer.weight.mul_(MIXING)[range(features), range(features), 1, 1] += 1
 
 
 def _shares(fit: Fit, clean: Tensor, noisy: Tensor) -> Tensor:

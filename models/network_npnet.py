@@ -32,13 +32,13 @@ def noise_maps(features: Tensor, channels: int, gain: Tensor) -> Tensor:
     Levels are squared; skew and logarithm of the tail are kept within (-1, 1). Where the gain is that of each channel,
     (N, C, 1, 1), a channel's level and mean are amplified as its gain is above the image's.
     """
-    level, mean, shape = features.tensor_split((channels, 2 * channels), 1)
-    level = level.square()
+    level, *others = features.split(channels, dim=1)
+    maps = [level.square(), *others[:1], *(of_shape.tanh() for of_shape in others[1:])]
     if gain.shape[1] > 1:
         known = gain.clamp_min(LEAST_GAIN)
         share = known / known.mean(1, keepdim=True)
-        level, mean = level * share, mean * share
-    return torch.cat([level, mean, shape.tanh()], 1) if features.shape[1] > channels else level
+        maps[:2] = [share * of_level for of_level in maps[:2]]
+    return torch.cat(maps, 1)
 
 
 class NPNet(nn.Module):

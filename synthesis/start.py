@@ -18,13 +18,14 @@ FIT_ONLY = (
 )
 
 
-def measured_start(reader: Reader, networks: dict[str, nn.Module], num_workers: int) -> None:
+def measured_start(reader: Reader, networks: dict[str, nn.Module], num_workers: int, to_train: bool) -> None:
     """Fit the noise of all training images, whatever their ISO, and let networks begin from it, in place.
 
     Args:
         reader: the training images.
         networks: E, G1 and G2, for `start_from_measurements`.
         num_workers: threads.
+        to_train: training follows.
 
     Raises:
         ValueError: as `models.fitting.fit_noise` and `start_from_measurements`.
@@ -36,7 +37,8 @@ def measured_start(reader: Reader, networks: dict[str, nn.Module], num_workers: 
 
     found = fit_noise({"all": chosen}, read, num_workers)
     pairs = [reader.pair(index) for index in evenly_spaced(chosen, SET_BY)]
-    start_from_measurements(networks, found["all"], [(_middle(clean), _middle(noisy)) for clean, noisy in pairs])
+    cut = [(_middle(clean), _middle(noisy)) for clean, noisy in pairs]
+    start_from_measurements(networks, found["all"], cut, to_train)
 
 
 def _middle(image_uint8: np.ndarray) -> Tensor:

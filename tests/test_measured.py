@@ -40,7 +40,7 @@ def pictures(seed: int, strength: float) -> tuple[torch.Tensor, torch.Tensor]:
 
 def begin(networks: dict, kernel: torch.Tensor) -> None:
     fit = Fit(STD, MEANS, LEVELS, kernel, kernel)
-    start_from_measurements(networks, fit, [pictures(seed, 1 + seed / 4) for seed in range(4)])
+    start_from_measurements(networks, fit, [pictures(seed, 1 + seed / 4) for seed in range(4)], to_train=False)
 
 
 @pytest.fixture(scope="module")
@@ -149,8 +149,9 @@ def test_training_can_go_on_from_the_start(kernel):
     configs = {"E": {"nc": 24, "pool_mode": "inside"}, "G1": {"nc": 24, "out_nc": 12}, "G2": {"nc": 8}}
     networks = build_networks(configs, "kaiming", 0)
     taught = [pictures(seed, 4.0 ** (seed % 3 - 1)) for seed in range(9)]
-    start_from_measurements(networks, Fit(STD, MEANS, LEVELS, kernel, kernel), taught)
+    start_from_measurements(networks, Fit(STD, MEANS, LEVELS, kernel, kernel), taught, to_train=True)
     assert networks["G1"].conv5.weight.abs().max() < 10, "features that are hardly there must not get large weights"
+    assert networks["E"].linear[0][0].weight.abs().max() < 0.3, "nor GENet, whose first steps would change the gain"
     images = [pictures(seed, strength) for seed in range(20, 32) for strength in (0.25, 1, 4)]
     clean, noisy = (
         torch.cat([pair[side][..., y : y + 48, x : x + 48] for pair in images for y in (0, 48) for x in (0, 48)])
@@ -283,3 +284,27 @@ def test_gain_of_the_inside_is_that_of_the_whole_network_whatever_the_tile(size)
 def test_npnet_with_other_numbers_of_channels_is_refused():
     with pytest.raises(ValueError, match="expected 3, 6 with means or 12 with"):
         NPNet(out_nc=4)
+
+
+@torch.no_grad()
+def test_genet_of_channels_tells_which_one_is_amplified_from_the_start(kernel):
+    """Half of the training images have stronger blue noise: so has what GENet and NPNet make of one of them."""
+    networks = build_networks({"E": {"nc": 24, "out_nc": 3}, "G1": {"nc": 24}, "G2": {"nc": 8}}, "kaiming", 0)
+    blue = torch.tensor([1.0, 1.0, 1.5])[:, None, None]
+    taught = [pictures(seed, 1 + seed / 8) for seed in range(8)]
+    taught[::2] = [(clean, clean + blue * (noisy - clean)) for clean, noisy in taught[::2]]
+    start_from_measurements(networks, Fit(STD, MEANS, LEVELS, kernel, kernel), taught, to_train=False)
+    clean, noisy = pictures(20, 1.2)
+    levels = [networks["G1"](clean, networks["E"](clean + by * (noisy - clean))) for by in (torch.ones(3, 1, 1), blue)]
+    amplified = (levels[1].mean((2, 3)) / levels[0].mean((2, 3)))[0]
+    assert (amplified[2] / amplified[:2]).tolist() == pytest.approx([1.5, 1.5], rel=0.1)
+
+
+@torch.no_grad()
+def test_gain_of_each_channel_is_the_gain_of_the_image_where_they_are_equal():
+    npnet, clean = build_networks({"G1": {"nc": 4, "out_nc": 6}}, "kaiming", 0)["G1"], torch.rand(2, 3, 16, 16)
+    gain = torch.tensor([0.02, 0.05]).view(2, 1, 1, 1)
+    equal, once = npnet(clean, gain.expand(2, 3, 1, 1)), npnet(clean, gain)
+    torch.testing.assert_close(equal, once)
+    doubled = npnet(clean, gain * torch.tensor([0.5, 0.5, 2]).view(1, 3, 1, 1))
+    torch.testing.assert_close(doubled, once * torch.tensor([0.5, 0.5, 2]).repeat(2).view(1, 6, 1, 1))
