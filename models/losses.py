@@ -59,10 +59,10 @@ def gain_error(gain: Tensor, noise: Tensor) -> Tensor:
     """Return the mean squared error of the gain's logarithm: (N, 1, 1, 1), (N, C, H, W) -> scalar.
 
     So an error of 10 % costs the same at every ISO, where `std1` of the published losses sees little but the highest.
-    Gains and noise below rounding's count as it.
+    Below rounding's level an error counts as one of that level, so that gains below 0 have a finite loss and a way back.
     """
-    gain, level = (strength.clamp_min(LEAST_LEVEL) for strength in (gain, global_noise_level(noise)))
-    return (gain / level).log().square().mean()
+    gain, level = (F.softplus(strength / LEAST_LEVEL).log() for strength in (gain, global_noise_level(noise)))
+    return (gain - level).square().mean()
 
 
 def pixel_shuffle_down(noise: Tensor, stride: int, phase: tuple[int, int]) -> Tensor:

@@ -36,6 +36,7 @@ class JointOptions:
     lr: dict[str, float] = field(
         default_factory=lambda: {letter: 1e-3 if letter == "G3" else 1e-4 for letter in LETTERS}
     )
+    lr_warmup: int = 0  # steps over which the rates grow from 0
     lr_decay_1: tuple[int, ...] = (1000000,)
     lr_decay_2: tuple[int, ...] = (100,)
     betas: tuple[float, float] = (0.5, 0.9)
@@ -138,7 +139,8 @@ class JointModel:
         """
         for letter in LETTERS:
             self.networks[letter].train()
-            self.optimizers[letter].param_groups[0]["lr"] = self.learning_rate(letter, epoch)
+            warm = min(1, step / max(1, self.options.lr_warmup))
+            self.optimizers[letter].param_groups[0]["lr"] = warm * self.learning_rate(letter, epoch)
         noise = noisy - clean
         values, fakes = self._generator_step(clean, noisy, noise, drawn, step, epoch)
         reals = {"D1": noise, "D2": losses.pixel_shuffle_down(noise, self.options.pd_stride, drawn.phase)}
