@@ -59,10 +59,14 @@ def gain_error(gain: Tensor, noise: Tensor) -> Tensor:
     """Return the mean squared error of the gain's logarithm: (N, 1, 1, 1), (N, C, H, W) -> scalar.
 
     So an error of 10 % costs the same at every ISO, where `std1` of the published losses sees little but the highest.
-    Below rounding's level an error counts as one of that level, so that gains below 0 have a finite loss and a way back.
+    Below rounding's level the logarithm goes on as a line, so that a gain below 0 has a finite loss and a way back.
     """
-    gain, level = (F.softplus(strength / LEAST_LEVEL).log() for strength in (gain, global_noise_level(noise)))
-    return (gain - level).square().mean()
+
+    def logarithm(strength: Tensor) -> Tensor:
+        ratio = strength / LEAST_LEVEL
+        return torch.where(ratio > 1, ratio.clamp_min(1).log(), ratio - 1)
+
+    return (logarithm(gain) - logarithm(global_noise_level(noise))).square().mean()
 
 
 def pixel_shuffle_down(noise: Tensor, stride: int, phase: tuple[int, int]) -> Tensor:

@@ -234,6 +234,13 @@ def test_gain_error_is_relative(level):
     assert gain_error(1.1 * gain, noise).item() == pytest.approx(torch.tensor(1.1).log().square().item(), rel=1e-3)
 
 
+def test_gain_below_zero_finds_its_way_back():
+    """Where its error was clamped, it had no gradient: GENet had died on an iPhone's low noise."""
+    gain, noise = torch.full((2, 1, 1, 1), -0.05, requires_grad=True), 0.005 * draw(2, 3, 64, 64)
+    gain_error(gain, noise).backward()
+    assert gain.grad is not None and (gain.grad < 0).all()
+
+
 VARIANTS = {"E": {"nc": 4, "pool_mode": "inside"}, "G1": {"nc": 4, "out_nc": 6}, "G2": {"nc": 4, "level": "after"}}
 
 

@@ -93,6 +93,16 @@ def test_denoiser_loss_reaches_the_generators_only_without_separate_training():
     assert not torch.equal(generator_weights(separate=False, joint=True), solo)
 
 
+def test_learning_rates_grow_over_the_first_steps_of_a_warm_up():
+    model = JointModel(tiny_networks(), JointOptions(lr_warmup=4))
+    rates = []
+    for step in (1, 2, 4, 5):
+        run_steps(model, [step], epoch=1)
+        rates.append([model.optimizers[letter].param_groups[0]["lr"] for letter in ("E", "G3")])
+    base = [model.learning_rate(letter, 1) for letter in ("E", "G3")]
+    assert rates == [pytest.approx([share * rate for rate in base]) for share in (0.25, 0.5, 1, 1)]
+
+
 def test_learning_rate_decays_as_multisteplr_stepped_once_an_epoch():
     model = JointModel(tiny_networks(), JointOptions(lr_decay_1=(2,), lr_decay_2=(1, 3)))
     for letter, milestones, base in (("E", [2], 1e-4), ("D1", [2], 1e-4), ("G3", [1, 3], 1e-3)):
