@@ -13,7 +13,7 @@ from synthesis.gains import bank_note, read_bank
 from tests.conftest import ROOT
 from utils.image import read_image
 
-PHONES = ("GP", "IP", "N6", "S6")
+PHONES = ("G4", "GP", "IP", "N6", "S6")
 PRETRAIN = ROOT / "pretrain"
 
 
