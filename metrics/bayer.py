@@ -6,17 +6,23 @@ not stationary: it repeats every two rows and columns.
 
 import numpy as np
 
-from metrics.histogram import check_noise
+from metrics.histogram import check_noise, check_pair
 
 ALIGNMENTS = ((0, 0), (0, 1), (1, 0), (1, 1))  # rows and columns by which two mosaics may be apart
 ROUNDS = 10  # of `align_phases`, at most; it takes two or three
 
 
-def phase_distance(real: np.ndarray, fake: np.ndarray, is_aligned: bool = True) -> float:
-    """Distance of two `phase_profile`s, (C, 3, 2, 2) each: RMS over channels, moments and positions in the mosaic.
+def phase(real_noise: np.ndarray, fake_noise: np.ndarray, is_aligned: bool = True) -> float:
+    """Distance of `phase_profile`s: RMS over channels, moments and positions in the 2x2 mosaic.
 
     is_aligned: whether both noises begin at the same position; if not, the best of the four alignments counts.
     """
+    check_pair(real_noise, fake_noise)
+    return phase_distance(phase_profile(real_noise), phase_profile(fake_noise), is_aligned)
+
+
+def phase_distance(real: np.ndarray, fake: np.ndarray, is_aligned: bool = True) -> float:
+    """Distance of two `phase_profile`s, (C, 3, 2, 2) each."""
     return min(
         float(np.sqrt(np.mean(np.square(real - np.roll(fake, shift, (2, 3))))))
         for shift in (ALIGNMENTS[:1] if is_aligned else ALIGNMENTS)

@@ -1,7 +1,7 @@
 """Structure of noise between neighbours, channels and intensities, which no histogram of noise can see.
 
-Distances come in two steps, a description of one noise and the distance of two descriptions, so that a real noise that
-many fakes are compared with is described once.
+Every distance comes in two steps, a description of one noise and the distance of two descriptions, so that a real
+noise that many fakes are compared with is described once.
 """
 
 import math
@@ -22,8 +22,14 @@ NLF_PIXELS = 500  # fewest of a bin that counts
 WHITE_NOISE = {"kld_exact": 0.07, "acf": 0.12, "xcorr": 0.5, "nlf": 0.3}
 
 
+def acf(real_noise: np.ndarray, fake_noise: np.ndarray) -> float:
+    """Distance of autocorrelations: RMS over the lags up to 4 pixels each way but (0, 0), and the channels."""
+    check_pair(real_noise, fake_noise)
+    return acf_distance(autocorrelation(real_noise), autocorrelation(fake_noise))
+
+
 def acf_distance(real: np.ndarray, fake: np.ndarray) -> float:
-    """Distance of two `autocorrelation`s, (C, 2 L + 1, 2 L + 1) each: RMS over the channels and all lags but (0, 0)."""
+    """Distance of two `autocorrelation`s, (C, 2 L + 1, 2 L + 1) each."""
     off_centre = np.ones(real.shape[1:], bool)
     off_centre[real.shape[1] // 2, real.shape[2] // 2] = False
     return float(np.sqrt(np.mean(np.square(real - fake)[:, off_centre])))
@@ -50,8 +56,14 @@ def autocorrelation(noise: np.ndarray, max_lag: int = MAX_LAG) -> np.ndarray:
     return np.divide(covariance, variance, out=np.zeros_like(covariance), where=variance > 1e-12)
 
 
+def psd(real_noise: np.ndarray, fake_noise: np.ndarray) -> float:
+    """Distance of power spectra: RMS difference in dB over the rings of `spectrum` and the channels."""
+    check_pair(real_noise, fake_noise)
+    return psd_distance(spectrum(real_noise), spectrum(fake_noise))
+
+
 def psd_distance(real: np.ndarray, fake: np.ndarray) -> float:
-    """Distance of two `spectrum`s, (C, rings) each in dB: RMS difference; rings that are unknown (nan) are left out."""
+    """Distance of two `spectrum`s, (C, rings) each in dB; rings that are unknown (nan) are left out."""
     return float(np.sqrt(np.nanmean(np.square(real - fake))))
 
 
@@ -92,8 +104,14 @@ def spectrum_frequencies(rings: int = RINGS) -> np.ndarray:
     return (np.arange(rings) + 0.5) / (2 * rings)
 
 
+def xcorr(real_noise: np.ndarray, fake_noise: np.ndarray) -> float:
+    """Distance of channel correlations: the largest absolute difference off the diagonal; nan for one channel."""
+    check_pair(real_noise, fake_noise)
+    return xcorr_distance(channel_correlation(real_noise), channel_correlation(fake_noise))
+
+
 def xcorr_distance(real: np.ndarray, fake: np.ndarray) -> float:
-    """Distance of two `channel_correlation`s, (C, C) each: the largest difference off the diagonal; nan for C = 1."""
+    """Distance of two `channel_correlation`s, (C, C) each."""
     between = np.abs(real - fake)[~np.eye(len(real), dtype=bool)]
     return float(between.max()) if between.size else math.nan
 
@@ -107,18 +125,33 @@ def channel_correlation(noise: np.ndarray) -> np.ndarray:
     return np.divide(covariance, scale, out=np.zeros_like(covariance), where=scale > 0)
 
 
-def nlf_distance(real: np.ndarray, fake: np.ndarray) -> float:
-    """Distance of two `noise_level_function`s: mean over bins and channels of the std's relative difference.
+def nlf(real_noise: np.ndarray, fake_noise: np.ndarray, clean_uint8: np.ndarray) -> float:
+    """Distance of noise level functions: mean relative difference of the std over intensity bins and channels.
 
-    It is relative to the real std, at least that of rounding, 0.29; nan when no bin has the 500 pixels that count.
+    nan when no bin has the 500 pixels that count.
     """
+    return nlf_distance(*_level_functions(real_noise, fake_noise, clean_uint8))
+
+
+def nlf_distance(real: np.ndarray, fake: np.ndarray) -> float:
+    """Distance of two `noise_level_function`s in std, relative to the real one (at least that of rounding, 0.29)."""
     relative = np.abs(fake[1] - real[1]) / np.maximum(real[1], np.sqrt(QUANTISATION))
     return _mean_of_known(relative)
 
 
+def nlf_mean(real_noise: np.ndarray, fake_noise: np.ndarray, clean_uint8: np.ndarray) -> float:
+    """Compare the means of the noise in the same way: mean absolute difference in grey levels."""
+    return nlf_mean_distance(*_level_functions(real_noise, fake_noise, clean_uint8))
+
+
 def nlf_mean_distance(real: np.ndarray, fake: np.ndarray) -> float:
-    """Distance of two `noise_level_function`s in the same way: mean absolute difference of the mean, grey levels."""
+    """Distance of two `noise_level_function`s in mean, grey levels."""
     return _mean_of_known(np.abs(fake[0] - real[0]))
+
+
+def _level_functions(real_noise: np.ndarray, fake_noise: np.ndarray, clean_uint8: np.ndarray) -> list[np.ndarray]:
+    check_pair(real_noise, fake_noise)
+    return [noise_level_function(noise_level_sums(noise, clean_uint8)) for noise in (real_noise, fake_noise)]
 
 
 def _mean_of_known(values: np.ndarray) -> float:

@@ -22,10 +22,6 @@ def rounded(noise: np.ndarray) -> np.ndarray:
     return np.rint(noise).astype(np.int16)
 
 
-def phase(real: np.ndarray, fake: np.ndarray, is_aligned: bool = True) -> float:
-    return metrics.phase_distance(metrics.phase_profile(real), metrics.phase_profile(fake), is_aligned)
-
-
 def field(seed: int, first: tuple[int, int] = (0, 0)) -> np.ndarray:
     """Noise whose measured pixels lie at position (0, 0) of the mosaic alone, from one of its positions on."""
     noise = np.random.default_rng(seed).normal(0, 5, (SIDE + 1, SIDE + 1, 3))
@@ -42,16 +38,16 @@ def test_profile_of_interpolated_noise_is_that_worked_out_by_hand():
 
 
 def test_phase_is_0_for_the_noise_itself_and_small_for_another_draw():
-    assert phase(field(0), field(0)) == 0
-    assert phase(field(0), field(1)) < 0.05
+    assert metrics.phase(field(0), field(0)) == 0
+    assert metrics.phase(field(0), field(1)) < 0.05
 
 
 @pytest.mark.parametrize("shift", [(0, 1), (1, 0), (1, 1)])
 def test_phase_finds_a_shift_by_a_pixel_only_where_the_origin_is_known(shift):
     """Variances 4 and 1 of mean 1.75: two of four change by 3 / 1.75, of variance alone."""
     moved = field(1, shift)
-    assert phase(field(0), moved) == pytest.approx(3 / 1.75 / 6**0.5, abs=0.05)
-    assert phase(field(0), moved, is_aligned=False) < 0.05
+    assert metrics.phase(field(0), moved) == pytest.approx(3 / 1.75 / 6**0.5, abs=0.05)
+    assert metrics.phase(field(0), moved, is_aligned=False) < 0.05
 
 
 def test_noise_without_any_variation_has_no_phase():
