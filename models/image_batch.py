@@ -120,8 +120,8 @@ def per_image(values: Any, count: int, name: str, highest: float, channels: int 
     rows, columns = numbers.shape
     if rows not in (1, count) or columns not in (1, channels):
         given = f"{rows} numbers" if columns == 1 else f"{rows}x{columns} numbers"
-        of_channels = f" or rows of {channels}" if channels > 1 else ""
-        raise ValueError(f"{name}: {given} for {count} images, expected one or {count}{of_channels}")
+        rows_too = f", or rows of {channels}" if channels > 1 else ""
+        raise ValueError(f"{name}: {given} for {count} images, expected one for all or one for each{rows_too}")
     for number in numbers.flatten().tolist():
         if not 0 <= number <= highest:  # not a number fails too
             raise ValueError(f"{name} {number:g}, expected within [0, {highest:g}]")

@@ -165,7 +165,9 @@ class JointModel:
         # Synthesise. NCNet needs a gradient only where a loss of this step reaches it.
         gain = self._forward("E", noisy)  # (N, 1, 1, 1), or (N, 3, 1, 1)
         overall_gain = gain.mean(1, keepdim=True)
-        maps = self._forward("G1", clean, gain).split(clean.shape[1], dim=1)  # (N, 3, P, P) each
+        # Every other step NPNet gets the image's gain alone, as from a user who chooses one: the noise's usual colour.
+        known = gain if step % 2 else overall_gain
+        maps = self._forward("G1", clean, known).split(clean.shape[1], dim=1)  # (N, 3, P, P) each
         noise_level = maps[0]
         sdnu = noise_level * drawn.z
         with torch.set_grad_enabled(adversarial or (joint and not options.separate_train)):

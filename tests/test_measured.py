@@ -7,13 +7,13 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from models import NCNet, NoiseGenerator, NPNet, build_networks, synthesize_w
+from models import JointModel, JointOptions, NCNet, NoiseGenerator, NPNet, build_networks, synthesize_w
 from models.fitting import Fit
 from models.losses import clipped_nll, gain_error
 from models.measured import start_from_measurements
 from models.neca import correlate, filter_noise, sinh_arcsinh, with_level
 from models.noise_models import Images, NecaW
-from tests.tiny import CONFIGS
+from tests.tiny import CONFIGS, tiny_networks
 
 STD = 0.04
 LEVELS = torch.linspace(0.5 * STD, 1.5 * STD, 256) * torch.tensor([[1.0], [1.4], [0.8]])  # by channel and intensity
@@ -248,7 +248,8 @@ VARIANTS = {"E": {"nc": 4, "pool_mode": "inside"}, "G1": {"nc": 4, "out_nc": 6},
 @pytest.mark.parametrize("out_nc", [6, 12])
 def test_shape_level_and_mean_come_after_ncnet_whatever_the_tile(out_nc):
     networks = build_networks(VARIANTS | {"G1": {"nc": 4, "out_nc": out_nc}}, "kaiming", 0)
-    clean, z, gain = torch.rand(1, 3, 90, 120), draw(1, 3, 90, 120), torch.full((1, 1, 1, 1), STD)
+    clean, z = torch.rand(1, 3, 90, 120), draw(1, 3, 90, 120)
+    gain = STD * torch.tensor([0.8, 1.0, 1.2]).view(1, 3, 1, 1)
     whole = synthesize_w(networks["G1"], networks["G2"], clean, gain, z, level_after=True)
     level, mean, *shape = networks["G1"](clean, gain).split(3, dim=1)
     assert level.min() >= 0 and mean.min() < 0 and all(-1 < one.min() < one.max() < 1 for one in shape)
@@ -256,7 +257,7 @@ def test_shape_level_and_mean_come_after_ncnet_whatever_the_tile(out_nc):
     field = correlate(networks["G2"], z)
     torch.testing.assert_close(whole.sdnc, level * (sinh_arcsinh(field, *shape) if shape else field) + mean)
     generator = NoiseGenerator(networks, tile=32)
-    tiled = generator.synthesize(clean, gain=STD, z=z, maps=True)
+    tiled = generator.synthesize(clean, gain=gain, z=z, maps=True)
     for name in ("noise_level", "sdnu", "sdnc", "fake"):
         torch.testing.assert_close(getattr(tiled, name), getattr(whole, name), rtol=1e-3, atol=1e-4)
 
@@ -278,14 +279,18 @@ def test_level_after_ncnet_scales_the_noise_of_neca_s(noise_level):
 
 @torch.no_grad()
 @pytest.mark.parametrize("size", [(9, 40), (90, 300)])
-def test_gain_of_the_inside_is_that_of_the_whole_network_whatever_the_tile(size):
-    genet = build_networks({"E": VARIANTS["E"]}, "kaiming", 0)["E"]
+@pytest.mark.parametrize("out_nc", [1, 3])
+def test_gain_of_the_inside_is_that_of_the_whole_network_whatever_the_tile(size, out_nc):
+    genet = build_networks({"E": VARIANTS["E"] | {"out_nc": out_nc}}, "kaiming", 0)["E"]
     noisy = torch.rand(1, 3, *size)
     border = min(6, (min(size) - 1) // 2)
     features = genet.model(noisy)[..., border:-border, border:-border]
     torch.testing.assert_close(genet(noisy), genet.linear(features.mean((2, 3), keepdim=True)))
     generator = NoiseGenerator({"E": genet, "G2": NCNet(nc=4)}, tile=32)
-    assert generator.estimate_gain(noisy) == pytest.approx([genet(noisy).item()], rel=1e-4)
+    assert generator.estimate_gain(noisy) == pytest.approx([genet(noisy).mean().item()], rel=1e-4)
+    assert generator.estimate_gain(noisy[0], by_channel=True) == pytest.approx(
+        genet(noisy).flatten().tolist(), rel=1e-4
+    )
 
 
 def test_npnet_with_other_numbers_of_channels_is_refused():
@@ -305,6 +310,33 @@ def test_genet_of_channels_tells_which_one_is_amplified_from_the_start(kernel):
     levels = [networks["G1"](clean, networks["E"](clean + by * (noisy - clean))) for by in (torch.ones(3, 1, 1), blue)]
     amplified = (levels[1].mean((2, 3)) / levels[0].mean((2, 3)))[0]
     assert (amplified[2] / amplified[:2]).tolist() == pytest.approx([1.5, 1.5], rel=0.1)
+
+
+@torch.no_grad()
+def test_noise_of_a_noisy_image_s_gain_follows_the_gains_of_its_channels():
+    networks = build_networks(VARIANTS | {"E": {"nc": 4, "out_nc": 3}}, "kaiming", 0)
+    head = networks["E"].linear[0][0]
+    head.weight.mul_(0.01)
+    head.bias.copy_(torch.tensor([0.1, 0.2, 0.3]))
+    generator, clean, noisy = NoiseGenerator(networks), torch.rand(2, 3, 48, 64), torch.rand(2, 3, 48, 64)
+    expected = synthesize_w(networks["G1"], networks["G2"], clean, networks["E"](noisy), draw(*clean.shape), True).sdnc
+    for strength in ({"gain_of": noisy}, {"gain": networks["E"](noisy)}):
+        made = generator.synthesize(clean, z=draw(*clean.shape), maps=True, **strength).sdnc
+        torch.testing.assert_close(made, expected, rtol=1e-3, atol=1e-5)
+    with pytest.raises(ValueError, match=r"gain: 2x2 numbers for 2 images, expected one .* or rows of 3"):
+        generator.synthesize(clean, gain=[[0.1, 0.2], [0.1, 0.2]])
+
+
+def test_npnet_learns_the_usual_colour_of_the_noise_for_a_gain_that_somebody_chooses():
+    """Every other step it sees no gains of channels; else nothing would keep theirs equal on average."""
+    model = JointModel(
+        tiny_networks(dtype=torch.float32) | build_networks({"E": {"nc": 4, "out_nc": 3}}, "kaiming", 0), JointOptions()
+    )
+    seen = []
+    model.networks["G1"].register_forward_pre_hook(lambda _, given: seen.append(given[1].shape[1]))
+    for step in (1, 2, 3):
+        model.train_batch({name: torch.zeros(2, 3, 96, 96, dtype=torch.uint8) for name in ("clean", "noisy")}, step, 1)
+    assert seen == [3, 1, 3]
 
 
 @torch.no_grad()

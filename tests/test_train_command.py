@@ -471,7 +471,9 @@ def test_variants_that_need_another_option_name_it(root, options, expected):
     assert not (root / "saves").exists()
 
 
-VARIANTS = "--init_type measured --G1_out_nc 12 --G2_level after --G2_mosaic --keep_phase --E_pool_mode inside"
+VARIANTS = (
+    "--init_type measured --G1_out_nc 12 --G2_level after --G2_mosaic --keep_phase --E_pool_mode inside --E_out_nc 3"
+)
 WITHOUT_CRITICS = f"{VARIANTS} --lambda_gain 1 --lambda_nll 1 --lambda_adv1 0 --lambda_adv2 0".split()
 
 

@@ -10,7 +10,7 @@ from benchmark.trust import Result
 
 
 class Fault(NamedTuple):
-    """What replaces what in a file, the command that must notice it, and words that its failure must have."""
+    """A change of a file, old text to new, the command that must notice it, and words that its failure must have."""
 
     file: str
     changes: dict[str, str]
