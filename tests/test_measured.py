@@ -347,3 +347,4 @@ def test_gain_of_each_channel_is_the_gain_of_the_image_where_they_are_equal():
     torch.testing.assert_close(equal, once)
     doubled = npnet(clean, gain * torch.tensor([0.5, 0.5, 2]).view(1, 3, 1, 1))
     torch.testing.assert_close(doubled, once * torch.tensor([0.5, 0.5, 2]).repeat(2).view(1, 6, 1, 1))
+    assert npnet(clean, gain * torch.tensor([-1.0, 1, 1]).view(1, 3, 1, 1))[:, :3].min() >= 0, "GENet may err below 0"

@@ -20,9 +20,9 @@ def rows():
     generator, found = load_neca(ROOT / "pretrain" / "DC"), []
     for scene in (scene for scene in all_scenes(DemoOptions()) if scene.half == "test"):
         clean, real = (image[192:704, 384:896] for image in (scene.clean(), scene.noisy(0)))
-        truth = noise_of(real, clean)
+        gain, truth = generator.estimate_gain(real), noise_of(real, clean)
         for seed in SEEDS:
-            fake = generator.synthesize(clean, gain_of=real, seed=seed, key=scene.name)
+            fake = generator.synthesize(clean, gain, seed=seed, key=scene.name)
             white = to_uint8((clean + np.random.default_rng(seed).normal(0, truth.std(), clean.shape)) / 255)
             for model, image in {"real": real, "NeCA-W": fake, "white": white}.items():
                 row = {
