@@ -94,8 +94,8 @@ def synthesize_w(
     return Synthesis(maps[0], maps[0] * z, sdnc, clean + sdnc)
 
 
-def synthesize_s(ncnet: Network, clean: Tensor, noise_level: float, z: Tensor, level_after: bool = False) -> Synthesis:
+def synthesize_s(ncnet: Network, clean: Tensor, noise_level: float, z: Tensor) -> Synthesis:
     """NeCA-S: signal-independent, neighbouring-correlated noise of `noise_level` grey levels; needs no noisy image."""
     level = clean.new_full((1, 1, 1, 1), noise_level / 255)
-    sinc = correlated_noise(ncnet, (level,), z, level_after)
+    sinc = correlated_noise(ncnet, (level,), z)
     return Synthesis(level.expand_as(clean), level * z, sinc, clean + sinc)

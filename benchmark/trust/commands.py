@@ -32,7 +32,6 @@ TRAINING = "--log_step 1 --test_epoch 1 --epochs 3 --ema .9 --keep_checkpoints 2
 DENOISER = f"""--name run --cam_name {CAMERA} --patch_size 32 --batch_size 2 --nc 4 --nb 3 --init_type kaiming
     --device cpu --source real neca-w coloured --fit_images 2 --test_images 1"""
 BLOCKS = (3, 2, 16, 16, 3)  # of a small SIDD benchmark
-DND_SIDE = 24
 
 
 class Case(NamedTuple):
