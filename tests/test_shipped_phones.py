@@ -39,9 +39,9 @@ def test_noise_grows_with_the_iso(phone):
     assert len(apart) >= 2 and all(stds[low] < stds[high] for low, high in pairwise(apart)), stds
 
 
-def test_iphone_makes_the_noise_of_the_shipped_pair_that_it_has_not_seen():
+def test_s6_makes_the_noise_of_the_shipped_pair_that_it_has_not_seen():
     clean, noisy = (read_image(ROOT / "test" / "imgs" / f"{side}.png") for side in ("clean", "noisy"))
-    fake = load_neca(PRETRAIN / "IP").synthesize(clean, gain_of=noisy)
+    fake = load_neca(PRETRAIN / "S6").synthesize(clean, gain_of=noisy)
     real, made = (noise_statistics(noise_of(image, clean)) for image in (noisy, fake))
     assert made.std == pytest.approx(real.std, rel=0.15)
     assert made.lag1_h == pytest.approx(real.lag1_h, abs=0.08) and made.lag1_v == pytest.approx(real.lag1_v, abs=0.08)
