@@ -81,7 +81,7 @@ def test_torchrun_trains_as_one_process_does_and_either_continues_the_other(root
 
 
 def test_killed_process_ends_the_run_which_continues_bit_identically(root):
-    arguments = (*RUN[:2], "--epochs", "10", *RUN[4:], "--num_workers", "1")
+    arguments = (*RUN, "--num_workers", "1")
     code, output = run("main_train_jointly.py", *command(root, *arguments, save="whole"), own=True)
     assert code == 0, output
     process = start("main_train_jointly.py", *command(root, *arguments), own=True)

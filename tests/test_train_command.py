@@ -150,7 +150,9 @@ def test_stop_signal_finishes_the_step_saves_and_exits_cleanly(root, number):
 
 
 def test_kill_at_random_moments_leaves_a_resumable_run(root):
-    arguments = ("--epochs", "40", "--num_workers", "1", "--test_epoch", "1", "--ema", "0.9", "--keep_checkpoints", "1")
+    epochs = 4 + 2 * KILLS  # of three rows in the log, of which a kill waits for at most four
+    arguments = ("--epochs", str(epochs), "--num_workers", "1", "--test_epoch", "1", "--ema", "0.9")
+    arguments += ("--keep_checkpoints", "1")
     assert start(root, *arguments, save="whole").wait(timeout=300) == 0
     moments = random.Random(0)
     logged = root / "saves" / CAMERA / "logs" / "metrics.jsonl"
@@ -158,7 +160,7 @@ def test_kill_at_random_moments_leaves_a_resumable_run(root):
         process = start(root, *arguments)
         # Let it make some progress, so that every kill strikes a run at work, then strike at any point of a step.
         reached = len(logged.read_text().splitlines()) if logged.exists() else 0
-        wanted = min(reached + moments.randint(1, 4), 119)
+        wanted = min(reached + moments.randint(1, 4), 3 * epochs - 1)
         wait_until(lambda: logged.exists() and len(logged.read_text().splitlines()) >= wanted, process)  # noqa: B023
         time.sleep(moments.uniform(0, 0.05))
         process.kill()
@@ -259,7 +261,7 @@ class Killed(BaseException):
 
 
 def test_kill_between_any_two_files_leaves_a_resumable_run_and_usable_networks(root, monkeypatch):
-    arguments = ("--epochs", "4", "--ema", "0.9", "--keep_checkpoints", "1", "--keep_best")
+    arguments = ("--epochs", "2", "--test_epoch", "1", "--ema", "0.9", "--keep_checkpoints", "1", "--keep_best")
     train(root, *arguments, save="whole")
     replace, done = os.replace, []
 

@@ -23,7 +23,7 @@ OPTIONS = f"""--test_epoch {TEST_EPOCHS} --log_step {LOG} --keep_checkpoints {KE
 
 def campaign(folder: Path, share: float, seed: int) -> Result:
     """Train for `share` times STEPS and compare the end with the beginning, in seconds of the processors."""
-    steps = max(400, round(STEPS * share))
+    steps = max(300, round(STEPS * share))
     compared = min(COMPARED, steps // 4)
     make_camera(new_folder(folder / "inputs"))
     words = [*command(folder / "inputs", *OPTIONS.split(), save=OUT), "--steps", str(steps), "--seed", str(seed)]
