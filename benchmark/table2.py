@@ -65,7 +65,7 @@ class Plan:
 
     @property
     def report(self) -> Path:
-        """Folder of the scores."""
+        """Return the folder of the scores."""
         return self.dir_save / "report"
 
     def trainings(self) -> dict[str, list[str]]:

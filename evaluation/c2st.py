@@ -217,7 +217,7 @@ def _loss(scores: Tensor) -> Tensor:
 
 
 def auc(real: np.ndarray, fake: np.ndarray) -> float:
-    """Area under the ROC curve: the share of pairs in which the real one scores higher, ties half."""
+    """Return the area under the ROC curve: the share of pairs in which the real one scores higher, ties half."""
     ranks = rankdata(np.concatenate([real, fake]))[: len(real)]
     return float((ranks.sum() - len(real) * (len(real) + 1) / 2) / (len(real) * len(fake)))
 

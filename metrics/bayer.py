@@ -13,7 +13,7 @@ ROUNDS = 10  # of `align_phases`, at most; it takes two or three
 
 
 def phase(real_noise: np.ndarray, fake_noise: np.ndarray, is_aligned: bool = True) -> float:
-    """Distance of `phase_profile`s: RMS over channels, moments and positions in the 2x2 mosaic.
+    """Compare `phase_profile`s: RMS difference over channels, moments and positions in the 2x2 mosaic.
 
     is_aligned: whether both noises begin at the same position; if not, the best of the four alignments counts.
     """
@@ -22,7 +22,7 @@ def phase(real_noise: np.ndarray, fake_noise: np.ndarray, is_aligned: bool = Tru
 
 
 def phase_distance(real: np.ndarray, fake: np.ndarray, is_aligned: bool = True) -> float:
-    """Distance of two `phase_profile`s, (C, 3, 2, 2) each."""
+    """Return the RMS difference of two `phase_profile`s, (C, 3, 2, 2) each; `is_aligned` as for `phase`."""
     return min(
         float(np.sqrt(np.mean(np.square(real - np.roll(fake, shift, (2, 3))))))
         for shift in (ALIGNMENTS[:1] if is_aligned else ALIGNMENTS)

@@ -16,7 +16,7 @@ AKLD_FLOOR, AKLD_RATIO = 1e-10, 10.0  # of the local variance in [0, 1] units, a
 
 
 def kld(real_noise: np.ndarray, fake_noise: np.ndarray) -> float:
-    """Kullback-Leibler divergence KL(real || fake) in nats, as NeCA measures it.
+    """Return the Kullback-Leibler divergence KL(real || fake) in nats, as NeCA measures it.
 
     Takes whole grey levels (`noise_of`), the fake one of a clipped and rounded image. Bins that are empty in either
     histogram are dropped and nothing is smoothed, so this is no divergence in the strict sense: it can be negative,
@@ -31,7 +31,7 @@ def kld(real_noise: np.ndarray, fake_noise: np.ndarray) -> float:
 
 
 def kld_naflow(real_noise: np.ndarray, fake_noise: np.ndarray) -> float:
-    """KL(real || fake) in nats as NAFlow measures it: 256 bins on [-1, 1], empty ones dropped.
+    """Return KL(real || fake) in nats as NAFlow measures it: 256 bins on [-1, 1], empty ones dropped.
 
     The fake noise, in grey levels, is that of a clipped image, not rounded. Can be negative, as `kld`.
     """
@@ -50,9 +50,10 @@ def _divergence_of_common_bins(real: np.ndarray, fake: np.ndarray) -> float:
 
 
 def kld_flow(real_noise: np.ndarray, fake_noise: np.ndarray) -> float:
-    """KL(real || fake) in nats as Noise Flow measures it: bins of 4 grey levels on -260..260, add-one smoothing.
+    """Return KL(real || fake) in nats as Noise Flow measures it, with add-one smoothing.
 
-    The fake noise, in grey levels, is not rounded and need not be clipped; what lies beyond the bins is left out.
+    The fake noise, in grey levels, is not rounded and need not be clipped. Bins are 4 grey levels wide, from -260 to
+    260; what lies beyond is left out.
     """
     check_pair(real_noise, fake_noise)
     bounds = FLOW_EDGES[0], FLOW_EDGES[-1]
@@ -61,7 +62,7 @@ def kld_flow(real_noise: np.ndarray, fake_noise: np.ndarray) -> float:
 
 
 def kld_exact(real_noise: np.ndarray, fake_noise: np.ndarray) -> float:
-    """KL(real || fake) in nats over all 511 grey-level differences, with add-one smoothing.
+    """Return KL(real || fake) in nats over all 511 grey-level differences, with add-one smoothing.
 
     Takes whole grey levels, as `kld` does. Never negative, and 0 only for equal histograms.
     """
@@ -83,7 +84,7 @@ def count_levels(noise: np.ndarray) -> np.ndarray:
 
 
 def akld(real_noise: np.ndarray, fake_noise: np.ndarray) -> float:
-    """Average KL divergence between local Gaussians of real and fake noise (DANet; Yue et al. 2020).
+    """Average the KL divergence between local Gaussians of real and fake noise (DANet; Yue et al. 2020).
 
     real_noise: (H, W, C); fake_noise: (H, W, C), or (L, H, W, C) for the average over L independent fakes, in grey
     levels, of clipped images, not rounded. With the local variance v, squared noise blurred by seven fixed taps, and

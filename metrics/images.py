@@ -20,15 +20,16 @@ def noise_of(noisy_uint8: np.ndarray, clean_uint8: np.ndarray) -> np.ndarray:
 
 
 def psnr(image_uint8: np.ndarray, reference_uint8: np.ndarray) -> float:
-    """Peak signal-to-noise ratio in dB, peak 255; infinite for equal images. Raises as `noise_of`."""
+    """Return the peak signal-to-noise ratio in dB, peak 255; infinite for equal images. Raises as `noise_of`."""
     mse = np.mean(noise_of(image_uint8, reference_uint8).astype(np.float64) ** 2)
     return float(10 * np.log10(255.0**2 / mse)) if mse > 0 else float("inf")
 
 
 def ssim(image_uint8: np.ndarray, reference_uint8: np.ndarray) -> float:
-    """Structural similarity (Wang et al. 2004), mean over channels: Gaussian window 11, sigma 1.5, data range 255.
+    """Return the structural similarity (Wang et al. 2004), mean over channels.
 
-    Raises as `noise_of`, and for images that are not (H, W, C) or smaller than the window.
+    Its Gaussian window has 11 pixels and sigma 1.5; the data range is 255. Raises as `noise_of`, and for images that
+    are not (H, W, C) or smaller than the window.
     """
     noise_of(image_uint8, reference_uint8)
     if image_uint8.ndim != 3 or min(image_uint8.shape[:2]) < SSIM_SIDE:

@@ -23,20 +23,20 @@ WHITE_NOISE = {"kld_exact": 0.07, "acf": 0.12, "xcorr": 0.5, "nlf": 0.3}
 
 
 def acf(real_noise: np.ndarray, fake_noise: np.ndarray) -> float:
-    """Distance of autocorrelations: RMS over the lags up to 4 pixels each way but (0, 0), and the channels."""
+    """Compare autocorrelations: RMS difference over channels and lags up to 4 pixels each way, but (0, 0)."""
     check_pair(real_noise, fake_noise)
     return acf_distance(autocorrelation(real_noise), autocorrelation(fake_noise))
 
 
 def acf_distance(real: np.ndarray, fake: np.ndarray) -> float:
-    """Distance of two `autocorrelation`s, (C, 2 L + 1, 2 L + 1) each."""
+    """Return the RMS difference of two `autocorrelation`s, (C, 2 L + 1, 2 L + 1) each, lag (0, 0) left out."""
     off_centre = np.ones(real.shape[1:], bool)
     off_centre[real.shape[1] // 2, real.shape[2] // 2] = False
     return float(np.sqrt(np.mean(np.square(real - fake)[:, off_centre])))
 
 
 def autocorrelation(noise: np.ndarray, max_lag: int = MAX_LAG) -> np.ndarray:
-    """Normalised autocorrelation per channel: (H, W, C) -> (C, 2 L + 1, 2 L + 1), lag (0, 0) in the middle.
+    """Normalise the autocorrelation of each channel: (H, W, C) -> (C, 2 L + 1, 2 L + 1), lag (0, 0) in the middle.
 
     The mean is removed per channel; each lag is averaged over the pixels that have a partner at that lag. A channel
     without any variation has autocorrelation 0 everywhere. Raises ValueError when the image is too small for the lags.
@@ -57,18 +57,18 @@ def autocorrelation(noise: np.ndarray, max_lag: int = MAX_LAG) -> np.ndarray:
 
 
 def psd(real_noise: np.ndarray, fake_noise: np.ndarray) -> float:
-    """Distance of power spectra: RMS difference in dB over the rings of `spectrum` and the channels."""
+    """Compare power spectra: RMS difference in dB over the rings of `spectrum` and the channels."""
     check_pair(real_noise, fake_noise)
     return psd_distance(spectrum(real_noise), spectrum(fake_noise))
 
 
 def psd_distance(real: np.ndarray, fake: np.ndarray) -> float:
-    """Distance of two `spectrum`s, (C, rings) each in dB; rings that are unknown (nan) are left out."""
+    """Return the RMS difference of two `spectrum`s, (C, rings) each in dB; unknown rings (nan) are left out."""
     return float(np.sqrt(np.nanmean(np.square(real - fake))))
 
 
 def spectrum(noise: np.ndarray, rings: int = RINGS) -> np.ndarray:
-    """Radially averaged power spectrum per channel: (H, W, C) -> (C, rings) in dB re one grey level squared.
+    """Average the power spectrum of each channel radially: (H, W, C) -> (C, rings) in dB re one grey level squared.
 
     The mean is removed; white noise of variance v has 10 log10(v) everywhere. The power is averaged over rings of
     equal width up to 0.5 cycles per pixel and floored at that of rounding, 1/12, which keeps a fake without noise
@@ -87,7 +87,7 @@ def spectrum(noise: np.ndarray, rings: int = RINGS) -> np.ndarray:
 
 @lru_cache(maxsize=8)
 def _rings(height: int, width: int, rings: int) -> tuple[np.ndarray, np.ndarray]:
-    """Ring of each of rfft2's frequencies, the last for those without one, and how often rfft2 stands for it."""
+    """Return the ring of each of rfft2's frequencies, the last for those in none, and how often each one counts."""
     vertical, horizontal = scipy.fft.fftfreq(height)[:, None], scipy.fft.rfftfreq(width)[None]
     frequency = np.hypot(vertical, horizontal)
     ring = np.minimum((frequency * 2 * rings).astype(np.int64), rings - 1)
@@ -105,19 +105,19 @@ def spectrum_frequencies(rings: int = RINGS) -> np.ndarray:
 
 
 def xcorr(real_noise: np.ndarray, fake_noise: np.ndarray) -> float:
-    """Distance of channel correlations: the largest absolute difference off the diagonal; nan for one channel."""
+    """Compare channel correlations: largest absolute difference off the diagonal; nan for one channel."""
     check_pair(real_noise, fake_noise)
     return xcorr_distance(channel_correlation(real_noise), channel_correlation(fake_noise))
 
 
 def xcorr_distance(real: np.ndarray, fake: np.ndarray) -> float:
-    """Distance of two `channel_correlation`s, (C, C) each."""
+    """Return the largest absolute difference of two `channel_correlation`s, (C, C) each, off the diagonal."""
     between = np.abs(real - fake)[~np.eye(len(real), dtype=bool)]
     return float(between.max()) if between.size else math.nan
 
 
 def channel_correlation(noise: np.ndarray) -> np.ndarray:
-    """Pearson correlation between the channels' noise: (H, W, C) -> (C, C); 0 for a channel without variation."""
+    """Correlate the channels' noise (Pearson): (H, W, C) -> (C, C); 0 for a channel without variation."""
     check_noise(noise)
     centred = (noise - noise.mean(axis=(0, 1), keepdims=True)).reshape(-1, noise.shape[2])
     covariance = centred.T @ centred
@@ -126,7 +126,7 @@ def channel_correlation(noise: np.ndarray) -> np.ndarray:
 
 
 def nlf(real_noise: np.ndarray, fake_noise: np.ndarray, clean_uint8: np.ndarray) -> float:
-    """Distance of noise level functions: mean relative difference of the std over intensity bins and channels.
+    """Compare noise level functions: mean relative difference of the std over intensity bins and channels.
 
     nan when no bin has the 500 pixels that count.
     """
@@ -134,7 +134,7 @@ def nlf(real_noise: np.ndarray, fake_noise: np.ndarray, clean_uint8: np.ndarray)
 
 
 def nlf_distance(real: np.ndarray, fake: np.ndarray) -> float:
-    """Distance of two `noise_level_function`s in std, relative to the real one (at least that of rounding, 0.29)."""
+    """Compare the stds of two `noise_level_function`s, relative to the real one (at least that of rounding, 0.29)."""
     relative = np.abs(fake[1] - real[1]) / np.maximum(real[1], np.sqrt(QUANTISATION))
     return _mean_of_known(relative)
 
@@ -145,7 +145,7 @@ def nlf_mean(real_noise: np.ndarray, fake_noise: np.ndarray, clean_uint8: np.nda
 
 
 def nlf_mean_distance(real: np.ndarray, fake: np.ndarray) -> float:
-    """Distance of two `noise_level_function`s in mean, grey levels."""
+    """Return the mean difference of the means of two `noise_level_function`s, in grey levels."""
     return _mean_of_known(np.abs(fake[0] - real[0]))
 
 
@@ -174,7 +174,7 @@ def noise_level_sums(noise: np.ndarray, clean_uint8: np.ndarray) -> np.ndarray:
 
 
 def noise_level_function(sums: np.ndarray) -> np.ndarray:
-    """Mean and std of the noise by clean intensity, from `noise_level_sums`: (3, C, 16) -> (2, C, 16) in grey levels.
+    """Return the noise's mean and std by clean intensity, in grey levels: `noise_level_sums` (3, C, 16) -> (2, C, 16).
 
     nan where a bin has fewer than 500 pixels.
     """
@@ -195,13 +195,13 @@ def std(real_noise: np.ndarray, fake_noise: np.ndarray) -> float:
 
 
 def bias(real_noise: np.ndarray, fake_noise: np.ndarray) -> float:
-    """Largest absolute difference of a channel's mean, in grey levels."""
+    """Return the largest absolute difference of a channel's mean, in grey levels."""
     check_pair(real_noise, fake_noise)
     return float(np.abs(fake_noise.mean(axis=(0, 1)) - real_noise.mean(axis=(0, 1))).max())
 
 
 def structure_score(values: dict[str, float]) -> float:
-    """Mean of kld_exact, acf, xcorr and nlf, each over what white Gaussian noise scores; lower is better.
+    """Average kld_exact, acf, xcorr and nlf, each over what white Gaussian noise scores; lower is better.
 
     0 is the truth, 1 as bad as white Gaussian noise of the true std. None of the four alone tells a good fake: each is
     blind to what the others see. A fake without noise scores some 20, since kld_exact is 5 to 8 then. What is unknown

@@ -12,9 +12,9 @@ ACT_MODES = ("R", "L", "BR", "BL", "IR", "IL")  # KAIR's letters: B/I batch/inst
 
 
 def activation(act_mode: str, channels: int) -> list[nn.Module]:
-    """Layers that follow a convolution: `R` ReLU, `L` LeakyReLU(0.2), before it `B` BatchNorm or `I` InstanceNorm.
+    """Make the layers that follow a convolution, by the letters of `ACT_MODES`.
 
-    BatchNorm has momentum 0.9 and epsilon 1e-4 (published). Raises ValueError for other letters.
+    LeakyReLU has slope 0.2, BatchNorm momentum 0.9 and epsilon 1e-4 (published). Raises ValueError for other letters.
     """
     if act_mode not in ACT_MODES:
         raise ValueError(f"activation mode {act_mode!r}, expected one of {', '.join(ACT_MODES)}")
@@ -28,7 +28,7 @@ def activation(act_mode: str, channels: int) -> list[nn.Module]:
 
 
 def conv(in_nc: int, out_nc: int, kernel: int, stride: int = 1, **options: Any) -> nn.Conv2d:
-    """Convolution whose padding keeps the size, or halves it with stride 2: 3 for 7x7, 1 for 3x3 and 4x4."""
+    """Make a convolution whose padding keeps the size, or halves it with stride 2: 3 for 7x7, 1 for 3x3 and 4x4."""
     return nn.Conv2d(in_nc, out_nc, kernel, stride, padding=(kernel - 1) // 2, **options)
 
 

@@ -129,7 +129,7 @@ def per_image(values: Any, count: int, name: str, highest: float, channels: int 
 
 
 def image_keys(key: str | Sequence[str], count: int) -> list[str]:
-    """Keys of a batch's images. From one key: it for the first image, so that a batch begins as it alone would."""
+    """Return a key for each image of a batch; a single key is that of the first, as if it were alone."""
     if isinstance(key, str):
         return [key, *(f"{key} image {number}" for number in range(1, count))]
     keys = list(key) if isinstance(key, Sequence) else [key]

@@ -88,14 +88,14 @@ def filter_noise(z: Tensor, kernel: Tensor) -> Tensor:
 def synthesize_w(
     npnet: Network, ncnet: Network, clean: Tensor, gain: Tensor, z: Tensor, level_after: bool = False
 ) -> Synthesis:
-    """NeCA-W: clean (N, C, H, W) in [0, 1], gain (N, 1, 1, 1) from GENet or chosen, z ~ N(0, 1) of clean's shape."""
+    """Make NeCA-W noise: clean (N, C, H, W) in [0, 1], gain (N, 1, 1, 1), z ~ N(0, 1) of clean's shape."""
     maps = npnet(clean, gain).split(clean.shape[1], dim=1)
     sdnc = correlated_noise(ncnet, maps, z, level_after)
     return Synthesis(maps[0], maps[0] * z, sdnc, clean + sdnc)
 
 
 def synthesize_s(ncnet: Network, clean: Tensor, noise_level: float, z: Tensor) -> Synthesis:
-    """NeCA-S: signal-independent, neighbouring-correlated noise of `noise_level` grey levels; needs no noisy image."""
+    """Make NeCA-S noise: clean and z as for `synthesize_w`; noise_level before NCNet, in grey levels."""
     level = clean.new_full((1, 1, 1, 1), noise_level / 255)
     sinc = correlated_noise(ncnet, (level,), z)
     return Synthesis(level.expand_as(clean), level * z, sinc, clean + sinc)

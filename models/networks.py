@@ -55,6 +55,6 @@ def describe_networks(networks: dict[str, nn.Module]) -> str:
 
 
 def network_checkpoint(network: nn.Module, epoch: int) -> dict[str, Any]:
-    """Content of a network's file: the published form (`epoch`, `model_state_dict`) plus its sizes (`config`)."""
+    """Return what a network's file holds: `epoch` and `model_state_dict`, as published, and its sizes (`config`)."""
     weights = {name: tensor.detach().cpu() for name, tensor in network.state_dict().items()}
     return {"epoch": epoch, "model_state_dict": weights, "config": config_of(network)}

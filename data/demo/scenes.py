@@ -96,44 +96,44 @@ class DemoScene:
 
     @property
     def number(self) -> int:
-        """SIDD's scene number, from 1: the instances that share it differ in ISO (and, here, in what they show)."""
+        """Return SIDD's scene number, from 1; instances that share it differ in ISO (and, here, in what they show)."""
         return (self.instance - 1) // len(self.options.iso) + 1
 
     @property
     def level(self) -> int:
-        """Index of the scene's ISO level, from 0."""
+        """Return the index of the scene's ISO level, from 0."""
         return (self.instance - 1) % len(self.options.iso)
 
     @property
     def iso(self) -> int:
-        """ISO of the scene."""
+        """Return the scene's ISO."""
         return self.options.iso[self.level]
 
     @property
     def half(self) -> str:
-        """Every fifth scene is "test", with all its ISO levels: SIDD's 80/20, and stable when scenes are added."""
+        """Return "test" for every fifth scene, at all ISOs, else "train": SIDD's 80/20, whatever scenes are added."""
         return "test" if self.number % 5 == 2 else "train"
 
     @property
     def kelvin(self) -> int:
-        """Colour temperature of the light, in kelvin."""
+        """Return the colour temperature of the light, in kelvin."""
         return KELVIN[(self.number + self.level) % 3]
 
     @property
     def brightness(self) -> str:
-        """Brightness of the light: L(ow), N(ormal) or H(igh), as SIDD has it."""
+        """Return the brightness of the light: L(ow), N(ormal) or H(igh), as SIDD has it."""
         return "LNH"[(self.number // 3 + self.level) % 3]
 
     @property
     def name(self) -> str:
-        """Name of the scene's folder, of SIDD's form."""
+        """Return the name of the scene's folder, in SIDD's form."""
         shutter = round(self.iso * SHUTTER[self.brightness])
         light = f"{self.kelvin:04d}_{self.brightness}"
         return f"{self.instance:04d}_{self.number:03d}_{CAMERA}_{self.iso:05d}_{shutter:05d}_{light}"
 
     @cached_property
     def raw(self) -> np.ndarray:
-        """The light on the sensor, before any noise: (H, W) float32, 1 = full scale."""
+        """Return the light on the sensor, before any noise: (H, W) float32, 1 = full scale."""
         content = compose(*self.options.size, self.half, self._random(CONTENT_STREAM))
         return to_raw(content, self.kelvin, EXPOSURE[self.brightness])
 
