@@ -24,9 +24,9 @@ Batches = AbstractContextManager[Iterator[dict[str, Any]]]  # whose workers end 
 SAMPLING = "by step"
 # Kinds of randomness, so that none shares its numbers with another: (seed, epoch or step, kind).
 ORDER, PATCHES, MIXTURE = 1, 2, 3
-# Modes of `dihedral`: the symmetries of a square. The two low bits are quarter turns.
-DIHEDRAL, TURNS, FLIP = 8, 0b011, 0b100
-# Those without a quarter turn, which keep the Bayer mosaic, and whether they mirror rows and columns.
+# Number of modes of `dihedral`, the symmetries of a square; bits of a mode: its quarter turns, and a flip before them.
+MODES, QUARTER_TURNS, FLIP = 8, 0b011, 0b100
+# Modes that keep the Bayer mosaic, since they turn by 0 or 180 degrees: do they mirror (rows, columns)?
 KEEPING_PHASE = {0: (0, 0), 2: (1, 1), FLIP: (0, 1), FLIP + 2: (1, 0)}
 
 
@@ -55,10 +55,10 @@ class PatchDataset(Dataset):
         self.keep_phase = keep_phase
 
     def __getitem__(self, key: tuple[int, np.ndarray]) -> dict:
-        """Return pixels (N, P, P, 2 C) uint8, clean before noisy; modes (N,) of `dihedral`, to be done; name: files."""
+        """Return pixels (N, P, P, 2 C) uint8, clean before noisy; modes (N,), that `to_device` applies; name: files."""
         step, indices = key
         random = np.random.default_rng((self.seed, step, PATCHES))
-        room = self.reader.boxes[indices, 2:] - self.patch_size
+        room = self.reader.boxes[indices, 2:] - self.patch_size  # (N, 2), rows and columns that a patch can move by
         if self.keep_phase:
             kept = random.integers(0, len(KEEPING_PHASE), len(indices)) if self.augment else np.zeros(len(indices), int)
             modes, mirrored = np.array(list(KEEPING_PHASE))[kept], np.array(list(KEEPING_PHASE.values()))[kept]
@@ -66,7 +66,7 @@ class PatchDataset(Dataset):
             corners = parity + 2 * random.integers(0, (room - parity) // 2, endpoint=True)  # (N, 2)
         else:
             corners = random.integers(0, room, endpoint=True)  # (N, 2)
-            modes = random.integers(0, DIHEDRAL, len(indices)) if self.augment else np.zeros(len(indices), int)
+            modes = random.integers(0, MODES, len(indices)) if self.augment else np.zeros(len(indices), int)
         indices, corners, modes = (drawn[self.share] for drawn in (indices, corners, modes))
         patches = np.empty((len(indices), self.patch_size, self.patch_size, 2 * self.reader.channels), np.uint8)
         self.reader.fill(patches, indices, corners)
@@ -210,7 +210,7 @@ def dihedral(image: np.ndarray, mode: int) -> np.ndarray:
     """
     if mode & FLIP:
         image = image[:, ::-1]
-    return np.rot90(image, mode & TURNS)
+    return np.rot90(image, mode & QUARTER_TURNS)
 
 
 def dihedral_batch(images: Tensor, modes: Tensor) -> Tensor:
@@ -225,4 +225,4 @@ def dihedral_batch(images: Tensor, modes: Tensor) -> Tensor:
 def _dihedral_places(size: int, device: torch.device) -> Tensor:
     """Tell which pixel of a square comes to each place: (8, P * P)."""
     pixels = np.arange(size * size).reshape(size, size, 1)
-    return torch.from_numpy(np.stack([dihedral(pixels, mode).ravel() for mode in range(DIHEDRAL)])).to(device)
+    return torch.from_numpy(np.stack([dihedral(pixels, mode).ravel() for mode in range(MODES)])).to(device)
