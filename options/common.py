@@ -12,10 +12,14 @@ MOST_OPTION_FILES = 100  # that a command reads, by its words and by one another
 
 
 class _DefaultsHelp(argparse.ArgumentDefaultsHelpFormatter):
-    """Shows defaults, but not those of switches, which are off, nor a missing one."""
+    """Shows defaults, lists as one types them, but not those of switches, which are off, nor a missing one."""
 
     def _get_help_string(self, action: argparse.Action) -> str | None:
-        return action.help if action.nargs == 0 or action.default is None else super()._get_help_string(action)
+        if action.nargs == 0 or action.default in (None, []):
+            return action.help
+        if isinstance(action.default, list):
+            return f"{action.help} (default: {' '.join(map(str, action.default))})"
+        return super()._get_help_string(action)
 
 
 class Parser(argparse.ArgumentParser):
@@ -52,27 +56,27 @@ class Parser(argparse.ArgumentParser):
 
 
 def positive_int(text: str) -> int:
-    """Argparse type: an integer from 1."""
+    """Parse an integer from 1."""
     return bounded(text, int, 1, math.inf, "a whole number from 1")
 
 
 def natural_int(text: str) -> int:
-    """Argparse type: an integer from 0."""
+    """Parse an integer from 0."""
     return bounded(text, int, 0, math.inf, "a whole number from 0")
 
 
 def thread_count(text: str) -> int:
-    """Argparse type: a number of threads, 0 to 64; each keeps images in memory."""
+    """Parse a number of threads, 0 to 64; each keeps images in memory."""
     return bounded(text, int, 0, 64, "a whole number from 0, at most 64")
 
 
 def non_negative_float(text: str) -> float:
-    """Argparse type: a number from 0 that single precision can hold."""
+    """Parse a number from 0 that single precision can hold."""
     return bounded(text, float, 0, 3e38, "a number from 0, at most 3e38")
 
 
 def below_one(text: str) -> float:
-    """Argparse type: a number from 0, below 1."""
+    """Parse a number from 0, below 1."""
     return bounded(text, float, 0, math.nextafter(1, 0), "a number from 0, less than 1")
 
 
@@ -88,7 +92,7 @@ def bounded(text: str, kind: Callable[[str], Any], lowest: float, highest: float
 
 
 def given_path(text: str) -> str:
-    """Argparse type: a path that is not empty, as an unset variable of the shell would make it."""
+    """Refuse an empty path, as an unset variable of the shell would make it."""
     if not text.strip():
         raise argparse.ArgumentTypeError("is empty, expected a path")
     return text
@@ -112,7 +116,7 @@ def add_device_options(parser: Group) -> None:
         type=natural_int,
         nargs="+",
         default=[0],
-        help="CUDA GPU to use; a training takes several and starts one process for each; ignored on the CPU",
+        help="number of the CUDA GPU to use; a training takes several, one process for each; ignored on the CPU",
     )
 
 
@@ -126,7 +130,7 @@ def _seed(text: str) -> int:
 
 
 def add_channels_option(parser: Group) -> None:
-    """`--img_channels`, of commands that read image pairs."""
+    """Add `--img_channels`, of commands that read image pairs."""
     parser.add_argument(
         "--img_channels",
         type=int,

@@ -101,7 +101,7 @@ def make_pairs_options(arguments: list[str] | None) -> argparse.Namespace:
         parser,
         "--bursts",
         "DIR",
-        "folder with a folder of frames for each scene; their mean is the clean image, its own noise made up for",
+        "folder with a folder of frames for each scene; their mean is the clean image, its own noise corrected for",
     )
     add_path_option(parser, "--clean", "DIR", "folder of clean images")
     add_path_option(parser, "--noisy", "DIR", "their noisy images, of the same names")
@@ -113,7 +113,11 @@ def make_pairs_options(arguments: list[str] | None) -> argparse.Namespace:
         "others noisy; choose ISOs a factor of 16 apart, for the reference's own noise stays in the pairs",
     )
     parser.add_argument("--output_dir", type=given_path, required=True, help="folder of the scenes")
-    parser.add_argument("--camera_code", required=True, help="two characters A-Z or 0-9 of your own; --cam_name later")
+    parser.add_argument(
+        "--camera_code",
+        required=True,
+        help="your camera's code, two characters A-Z or 0-9, by which --cam_name finds it later",
+    )
     parser.add_argument("--iso", type=positive_int, help="ISO of images whose EXIF data says none")
     parser.add_argument("--frames", type=natural_int, default=2, help="noisy images of each scene; 0: all")
     parser.add_argument(
@@ -157,6 +161,6 @@ def restore_frames_parser() -> Parser:
         metavar="NNNN",
         help="numbers of scenes to hold out; other native crops train, and other frames follow the published split",
     )
-    parser.add_argument("--seed", type=natural_int, default=0, help="of the noise's order")
+    parser.add_argument("--seed", type=natural_int, default=0, help="all randomness follows from it")
     parser.add_argument("--num_workers", type=thread_count, default=2, help="threads that read; 0: none of their own")
     return parser

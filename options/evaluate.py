@@ -55,14 +55,16 @@ def _add_model_options(parser: argparse.ArgumentParser, model_names: tuple[str, 
         "--models",
         nargs="+",
         choices=model_names,
-        help="noise models to compare; without it all that can be had with these images: the generator, Gaussian "
-        "references fitted on the training scenes in --data_dir, and the other frame of a scene (real)",
+        metavar="MODEL",
+        help=f"noise models to compare: {', '.join(model_names)}; without it all that can be had with these images: "
+        "the generator, Gaussian references fitted on the training scenes in --data_dir, and the other frame of a "
+        "scene (real)",
     )
     add_pretrain_option(group)
     group.add_argument(
         "--noise_level",
         type=non_negative_float,
-        help="NeCA-S: grey levels; without it each image's true standard deviation",
+        help="NeCA-S: standard deviation before NCNet, in grey levels; without it that of each image's real noise",
     )
     group.add_argument(
         "--fake_dir",
@@ -166,7 +168,7 @@ def _add_choice_options(group: Group) -> None:
         type=natural_int,
         nargs="+",
         default=[],
-        help="of runs with the same recipe: {seed} in a path stands for each of them, as in "
+        help="seeds of runs with the same recipe: {seed} in a path stands for each of them, as in "
         "real=saves/denoising/real_{seed}",
     )
     group.add_argument(

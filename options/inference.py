@@ -24,8 +24,8 @@ def add_neca_type_option(parser: Group) -> None:
         "--NeCA_type",
         choices=NECA_TYPES,
         default="W",
-        help="W: signal-dependent noise of a gain, by default the noisy image's or the camera's; S: signal-independent "
-        "noise of one level",
+        help="W: signal-dependent noise, whose strength is a gain; S: signal-independent noise, whose strength is "
+        "--noise_level",
     )
 
 

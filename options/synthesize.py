@@ -109,7 +109,11 @@ def synthesize_parser() -> Parser:
 def _add_strength_options(group: Group) -> None:
     add_neca_type_option(group)
     gain = group.add_mutually_exclusive_group()
-    gain.add_argument("--noisy_dir", type=given_path, help="W: that of the real noisy image of the same name")
+    gain.add_argument(
+        "--noisy_dir",
+        type=given_path,
+        help="W: folder of real noisy images; each output has the gain of the one of the same name",
+    )
     gain.add_argument(
         "--gain_from",
         type=given_path,

@@ -111,14 +111,14 @@ def _add_source_options(group: Group) -> None:
         "--fit_images",
         type=natural_int,
         default=100,
-        help="crops of each camera and ISO that awgn, heteroscedastic, coloured and coloured-phase are fitted on, "
-        "evenly spaced over the training scenes; 0: all",
+        help=f"crops of each camera and ISO that {', '.join(FITTED)} are fitted on, evenly spaced over the training "
+        "scenes; 0: all",
     )
 
 
 def _add_network_options(group: Group) -> None:
-    group.add_argument("--arch", choices=tuple(ARCHITECTURES), default="dncnn", help="the denoiser")
-    group.add_argument("--nc", type=positive_int, default=64, help="width")
+    group.add_argument("--arch", choices=tuple(ARCHITECTURES), default="dncnn", help="kind of network")
+    group.add_argument("--nc", type=positive_int, default=64, help="channels of the layers")
     group.add_argument("--nb", type=_layers, default=20, help="number of convolutions")
     group.add_argument(
         "--act_mode", choices=ACT_MODES, default="BR", help="R ReLU, L leaky ReLU, with B batch or I instance norm"
@@ -127,14 +127,19 @@ def _add_network_options(group: Group) -> None:
 
 
 def _add_optimisation_options(group: Group) -> None:
-    group.add_argument("--loss", choices=tuple(LOSSES), default=DEFAULTS.loss, help="rec, against the clean patch")
+    group.add_argument(
+        "--loss",
+        choices=tuple(LOSSES),
+        default=DEFAULTS.loss,
+        help="what is minimised, between output and clean patch: squared or absolute error",
+    )
     group.add_argument("--lr", type=non_negative_float, default=DEFAULTS.lr, help="learning rate (Adam)")
     group.add_argument(
         "--lr_decay",
         type=positive_int,
         nargs="+",
         default=list(DEFAULTS.lr_decay),
-        help="epochs after which it decays by 10",
+        help="epochs after which the learning rate decays by 10",
     )
     add_adam_options(group, DEFAULTS.betas, "the weights")
 

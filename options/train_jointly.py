@@ -69,21 +69,24 @@ def _add_data_options(group: Group) -> None:
 
 
 def _add_network_options(group: Group) -> None:
+    of_images = "those of --img_channels"
     for letter in LETTERS:
-        of_images = "those of --img_channels"
         group.add_argument(
             f"--{letter}_in_nc", type=int, choices=(3, 1), default=3, help=f"input channels: {of_images}"
         )
         if letter in ("G2", "G3"):
-            words = f"output channels: {of_images}"
-            group.add_argument(f"--{letter}_out_nc", type=int, choices=(3, 1), default=3, help=words)
+            group.add_argument(
+                f"--{letter}_out_nc", type=int, choices=(3, 1), default=3, help=f"output channels: {of_images}"
+            )
         if letter == "G1":
             words = (
                 f"{of_images}: noise levels (published); twice as many: also the noise's means; four times as many: "
                 "also its skews and tails, with --G2_level after; they learn by --lambda_nll"
             )
             group.add_argument("--G1_out_nc", type=int, choices=(3, 6, 12, 1, 2, 4), default=3, help=words)
-        group.add_argument(f"--{letter}_nc", type=positive_int, default=WIDTHS[letter], help="(first) width")
+        group.add_argument(
+            f"--{letter}_nc", type=positive_int, default=WIDTHS[letter], help="channels of the first layer"
+        )
         if letter in ACTIVATIONS:
             group.add_argument(
                 f"--{letter}_act_mode",
@@ -102,7 +105,7 @@ def _add_network_options(group: Group) -> None:
     group.add_argument("--G2_final_act", choices=tuple(FINAL_ACTIVATIONS), default="Tanh", help="last layer of NCNet")
     words = "the noise level is applied before NCNet (published), or after it, which then sees noise of variance 1"
     group.add_argument("--G2_level", choices=LEVELS, default="before", help=words)
-    words = "NCNet has a linear filter of 2x2 cells, too: noise depends on the place in the Bayer mosaic; --keep_phase"
+    words = "NCNet also has a linear filter of 2x2 cells: noise by position in the Bayer mosaic; needs --keep_phase"
     group.add_argument("--G2_mosaic", action="store_true", help=words)
     group.add_argument(
         "--init_type",

@@ -112,8 +112,8 @@ def add_precision_options(group: Group) -> None:
 
 def add_adam_options(group: Group, betas: tuple[float, float], averaged: str) -> None:
     """Add Adam's moments, and the moving average of the weights; averaged: of which, for the help."""
-    for number, beta in enumerate(betas, start=1):
-        group.add_argument(f"--beta{number}", type=below_one, default=beta, help="Adam")
+    for number, (beta, moment) in enumerate(zip(betas, ("mean gradient", "mean squared gradient")), start=1):
+        group.add_argument(f"--beta{number}", type=below_one, default=beta, help=f"Adam's decay of its {moment}")
     words = f"decay of a moving average of {averaged}, saved to models/ema/ and tested too; 0: none (published)"
     group.add_argument("--ema", type=below_one, default=0.0, help=words)
 

@@ -1,11 +1,17 @@
 """The training options: the published flags are a promise, and every option must do something."""
 
 import csv
+import re
+import shlex
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from models.model_joint import MEASURED_LOSSES
+from models.model_joint import JointOptions
+from options.data import make_demo_parser
+from options.synthesize import synthesize_parser
+from options.train_denoiser import train_denoiser_parser
 from options.train_jointly import joint_options, network_configs, train_jointly_parser
 from options.training import fixed_options
 from tests.conftest import ROOT
@@ -43,26 +49,10 @@ def test_published_choices_are_all_accepted():
 
 
 def test_published_command_of_the_readme_is_accepted_as_written():
-    words = (
-        "--dir_save ./saves/noise_syn/ --train_img_dir ./Datasets/SIDD_Medium_Crop/ --data_prep_dir "
-        "./data_preparation/ --not_aug --patch_size 96 --cam_name GP --batch_size 16 --num_workers 8 --verbose "
-        "--epochs 5000 --gpu_ids 0 --joint_start_epoch 50 --seperate_train --gan_mode wgangp --test_epoch 5 "
-        "--lr_decay_2 80"
-    )
-    args = train_jointly_parser().parse_args(words.split())
-    options = joint_options(args)
-    assert options.separate_train
-    assert options.lr_decay_2 == (80,)
-    assert options.lr == {"E": 1e-4, "G1": 1e-4, "G2": 1e-4, "G3": 1e-3, "D1": 1e-4, "D2": 1e-4}
-    assert options.lambdas == {
-        "reg": 1,
-        "std1": 50,
-        "std2": 10,
-        "adv1": 0.1,
-        "adv2": 0.1,
-        "gp": 10,
-        "rec": 1,
-    } | dict.fromkeys(MEASURED_LOSSES, 0)
+    lines = (ROOT / "README.md").read_text(encoding="utf-8").splitlines()
+    [command] = [line for line in lines if "main_train_jointly.py --dir_save" in line]
+    args = train_jointly_parser().parse_args(shlex.split(command)[2:])
+    assert joint_options(args) == replace(JointOptions(), separate_train=True, lr_decay_2=(80,))
 
 
 def test_right_spelling_is_accepted_beside_the_published_one():
@@ -97,9 +87,12 @@ def test_help_of_tf32_says_what_the_published_numbers_were_made_with():
     assert "PyTorch 1.13" in described and "published numbers" in described
 
 
-def test_every_option_has_help():
-    for action in train_jointly_parser()._actions:
+@pytest.mark.parametrize("make", [train_jointly_parser, train_denoiser_parser, synthesize_parser, make_demo_parser])
+def test_every_option_has_help_and_shows_its_default_as_it_is_typed(make):
+    parser = make()
+    for action in parser._actions:
         assert action.help, action.option_strings
+    assert not re.search(r"\(default:\s+\[", parser.format_help())
 
 
 def test_options_fixed_on_resume_are_those_that_change_the_weights():
