@@ -99,7 +99,7 @@ def _modulate(field: Tensor, mean: Tensor, std: Tensor, clean: Tensor) -> Tensor
 
 
 class FittedKind(NamedTuple):
-    """A kind of fitted model: its name and description in tables, and how to make it."""
+    """A kind of fitted model: its name and description in tables, and how to make it; it may ignore the fit."""
 
     name: str
     description: str

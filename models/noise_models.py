@@ -1,8 +1,8 @@
 """Noise models: everything that makes noise for clean images, under one interface.
 
 Evaluation, synthesis and denoiser training use a model alike: `noise` turns images and white noise into noise. A new
-model is a subclass of `NoiseModel`; one that is fitted to image pairs needs a line in `models.gaussian_models.FITTED`,
-too, which puts it into all commands.
+model is a subclass of `NoiseModel`; a line in `models.gaussian_models.FITTED` puts it into evaluation and denoiser
+training.
 """
 
 import math
