@@ -37,11 +37,15 @@ def main(arguments: list[str] | None = None) -> int:
         log.info("note: not read as images: %s", printable(found.others))
 
     # Networks, and where the strength of the noise comes from.
-    precision = torch.float16 if args.half else torch.float32
     with blame("--cam_name or --pretrain_dir"):
         generator = load_neca(
-            *(args.pretrain_dir, args.cam_name, device, args.tile, precision, args.channels_last or None),
-            needed_networks(args),
+            args.pretrain_dir,
+            args.cam_name,
+            device,
+            tile=args.tile,
+            dtype=torch.float16 if args.half else torch.float32,
+            channels_last=args.channels_last or None,
+            networks=needed_networks(args),
         )
     source = choose_strengths(args, generator)
     if isinstance(source, OneOf) and args.gain_from is None and (note := bank_note(generator.folder, args.cam_name)):

@@ -93,8 +93,8 @@ def _pairs_of(folder: Path, cropped: bool, smallest: int, channels: int) -> list
             name = noisy.name if cropped else crop_name(noisy, number)
             is_cut = len(boxes) > 1 or frames[CROP_NUMBER.sub("", noisy.stem)] > 1
             origin = box.top % 2, box.left % 2
-            place = size, box, f"noisy/{name}", is_cut, origin
-            pairs.append(ImagePair(folder, clean, noisy, *place, others.get(noisy), channels))
+            other = others.get(noisy)
+            pairs.append(ImagePair(folder, clean, noisy, size, box, f"noisy/{name}", is_cut, origin, other, channels))
     return sorted(pairs, key=lambda pair: pair.name)
 
 
@@ -212,7 +212,6 @@ class Reader:
         self.pairs = pairs
         self.boxes = np.array([pair.box for pair in pairs]).reshape(-1, 4)  # top, left, height, width
         self.channels = pairs[0].channels if pairs else 3
-
         self.origins = np.array([pair.origin for pair in pairs]).reshape(-1, 2)  # in the mosaic
 
     def __len__(self) -> int:

@@ -10,7 +10,7 @@ import numpy as np
 from data.sidd import find_scenes, parse_scene
 from utils.files import atomic_path
 
-PUBLISHED = Path(__file__).parent.parent / "data_preparation" / "published_scenes.csv"
+PUBLISHED_SCENES = Path(__file__).parent.parent / "data_preparation" / "published_scenes.csv"
 HALVES = ("train", "test")
 TRAIN_SHARE = 0.8
 
@@ -155,7 +155,7 @@ def _read_lists(paths: list[Path], needed: Collection[str]) -> Split | None:
 
 def published_split(camera: str) -> Split | None:
     """Return SIDD's scenes by the published split; None for a camera without one."""
-    rows = [line.split(",") for line in PUBLISHED.read_text().splitlines()[1:]]
+    rows = [line.split(",") for line in PUBLISHED_SCENES.read_text().splitlines()[1:]]
     train, test = ([name for name, of, half in rows if (of, half) == (camera, wanted)] for wanted in HALVES)
     return (train, test) if train or test else None
 

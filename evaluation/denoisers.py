@@ -68,7 +68,8 @@ class NetworkDenoiser(Denoiser):
         else:
             network, overlap, takes = SpandrelNoise(path, content), SPANDREL_OVERLAP, 3
             tile = tile if network.can_be_tiled else 0
-            what = network.description + f", tiles of {tile} pixels, on which its result may depend" * bool(tile)
+            what = network.description
+            what += f", tiles of {tile} pixels, on which its result may depend" if tile else ""
         if takes != channels:
             raise ValueError(f"{path}: denoises images of {takes} channels, expected {channels}")
         self.network = TiledDenoiser(network, tile, self_ensemble, overlap=overlap).to(device)

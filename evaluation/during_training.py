@@ -62,7 +62,7 @@ def measure_denoiser(model: DenoiserModel, loader: DataLoader) -> Found:
         tiles = [("clean", clean), ("noisy", noisy)]
         row: dict[str, float] = {}
         for averaged in (False, True) if model.average else (False,):
-            suffix = "_ema" * averaged
+            suffix = "_ema" if averaged else ""
             denoised = to_uint8(_to_hwc(model.denoise(to_float(batch["noisy"], model.device), averaged)))
             row |= {f"psnr{suffix}": metrics.psnr(denoised, clean), f"ssim{suffix}": metrics.ssim(denoised, clean)}
             tiles.append(("denoised, averaged weights" if averaged else "denoised", denoised))
@@ -105,7 +105,8 @@ def _measure_image(
         synthesis = model.synthesize(*images, z, averaged)
         fake = to_uint8(_to_hwc(synthesis.fake))
         compared = Comparison(reference, noise_of(fake, clean))
-        row |= {name + "_ema" * averaged: value for name, value in _test(compared).items()}
+        suffix = "_ema" if averaged else ""
+        row |= {f"{name}{suffix}": value for name, value in _test(compared).items()}
         fakes["fake, averaged weights" if averaged else "fake"] = compared
     sdnu, sdnc = (_to_hwc(noise) * 255 for noise in (synthesis.sdnu, synthesis.sdnc))
     return row, (clean, noisy, fake, denoised, sdnu, sdnc), fakes

@@ -108,8 +108,9 @@ def _neca_s(choice: ModelChoice, pairs: list[ImagePair], device: torch.device) -
 def _fitted(choice: ModelChoice, pairs: list[ImagePair], names: list[str], remarks: list[str]) -> list[NoiseModel]:
     if not choice.training:
         raise AbsentError(f"there are no scenes of {choice.camera} in the training list that are not evaluated on")
-    how = choice.fit_images, choice.num_workers, choice.origins, pairs[0].channels
-    fits, counts = fit_on_scenes(choice.training, *how)
+    fits, counts = fit_on_scenes(
+        choice.training, choice.fit_images, choice.num_workers, choice.origins, pairs[0].channels
+    )
     remarks.append(f"{', '.join(names)}: fitted on training crops, {counts}.")
     fitted = [fitted_model(kind, fits) for kind in FITTED]
     models = fitted + [TimesStd(model, name=f"{model.name}{TIMES_STD}") for model in fitted]

@@ -100,9 +100,10 @@ def _sections(folder: Path, remarks: list[str], table: Table, summary: Summary, 
     unranked = [name for name, values in summary.items() if not is_ranked(values)]
     low, high = STD_RANGE
     reason = f"since the median std is not within {low} to {high} times the real one's"
+    not_ranked = [f"Not ranked, {reason}: {', '.join(unranked)}."] if unranked else []
     sections: Sections = {
         "": [*remarks],
-        "Summary": [table, *[f"Not ranked, {reason}: {', '.join(unranked)}."] * bool(unranked), pictures["scores"]],
+        "Summary": [table, *not_ranked, pictures["scores"]],
         "Noise, magnified": [pictures["noises"]],
         "Structure": [pictures["autocorrelation"], pictures["phases"], pictures["spectra"]],
         "Intensity and histogram": [pictures["noise_levels"], pictures["histograms"]],
@@ -204,7 +205,7 @@ def _c2st_sections(folder: Path, found: TwoSampleTests, models: list[str]) -> Se
     )
     table = Table.from_rows(["model", *(f"{side} pixels" for side in sides)], cells, caption)
     wide = [f"{name}, {side} pixels" for name, side in of_model[of_model["max"] - of_model["min"] >= STEADY].index]
-    why = (
+    remark = (
         f"Not steady, a range of {STEADY} or more: {'; '.join(wide)}. Between .5 and 1 the short trainings do not all "
         "find the same difference, and the AUC itself has a standard error of up to .41 / sqrt(patches)."
     )
@@ -220,7 +221,7 @@ def _c2st_sections(folder: Path, found: TwoSampleTests, models: list[str]) -> Se
     picture = Picture(
         folder / "c2st.png", "Noise of the patches that the first classifier was surest of, by their std."
     )
-    return {"Two-sample tests": [table, *[why] * bool(wide), picture]}
+    return {"Two-sample tests": [table, *([remark] if wide else []), picture]}
 
 
 def _spread_table(summary: Summary) -> Table:

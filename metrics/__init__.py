@@ -8,16 +8,14 @@ from typing import Any
 
 # Public names by module, imported when they are asked for: SciPy's FFT takes half of the cropper's start.
 _NAMES = {
-    "bayer": ["align_phases", "phase", "phase_distance", "phase_profile"],
-    "histogram": ["akld", "count_levels", "kld", "kld_exact", "kld_flow", "kld_naflow"],
-    "images": ["noise_of", "psnr", "ssim"],
-    "structure": [
-        *("WHITE_NOISE", "acf", "acf_distance", "autocorrelation", "bias", "channel_correlation", "nlf"),
-        *("nlf_distance", "nlf_mean", "nlf_mean_distance", "noise_level_function", "noise_level_sums", "psd"),
-        *("psd_distance", "spectrum", "spectrum_frequencies", "std", "structure_score", "xcorr", "xcorr_distance"),
-    ],
+    "bayer": "align_phases phase phase_distance phase_profile",
+    "histogram": "akld count_levels kld kld_exact kld_flow kld_naflow",
+    "images": "noise_of psnr ssim",
+    "structure": "WHITE_NOISE acf acf_distance autocorrelation bias channel_correlation nlf nlf_distance nlf_mean "
+    "nlf_mean_distance noise_level_function noise_level_sums psd psd_distance spectrum spectrum_frequencies std "
+    "structure_score xcorr xcorr_distance",
 }
-_MODULES = {name: f"metrics.{module}" for module, names in _NAMES.items() for name in names}
+_MODULES = {name: f"metrics.{module}" for module, names in _NAMES.items() for name in names.split()}
 __all__ = list(_MODULES)
 
 

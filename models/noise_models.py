@@ -48,9 +48,9 @@ class Images:
         """Select some of the images."""
 
         def chosen(values: Any) -> Any:
-            if values is None or isinstance(values, Tensor | np.ndarray):
-                return None if values is None else values[rows]
-            return [values[row] for row in rows] if values else values
+            if isinstance(values, Tensor | np.ndarray):
+                return values[rows]
+            return [values[row] for row in rows] if values else values  # what is not known stays so
 
         return Images(*(chosen(getattr(self, each.name)) for each in fields(self)))
 
@@ -161,10 +161,8 @@ class Neca(NoiseModel):
         origins = images.origins if images.origins and self.generator.by_phase else [(0, 0)] * len(noise)
         for y, x in dict.fromkeys(origins):  # the clean image goes on by reflection to the mosaic's first pixel
             rows = [row for row, origin in enumerate(origins) if origin == (y, x)]
-            clean, z = (
-                F.pad(images.clean[rows], (x, 0, y, 0), mode="reflect"),
-                white[rows, :, : height + y, : width + x],
-            )
+            clean = F.pad(images.clean[rows], (x, 0, y, 0), mode="reflect")
+            z = white[rows, :, : height + y, : width + x]
             chosen = {name: values[rows] for name, values in strength.items()}
             noise[rows] = self.generator.synthesize(clean, z=z, maps=True, **chosen).sdnc[..., y:, x:]
         return noise

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 AMP = {"bf16": torch.bfloat16, "fp16": torch.float16}
+LR_DECAY_GAMMA = 0.1
 
 
 @dataclass(frozen=True)
@@ -46,13 +47,12 @@ class Precision:
             raise
 
 
+PUBLISHED = Precision()
+
+
 def to_float(image_uint8: Tensor, device: torch.device) -> Tensor:
     """Move an image to the device, in [0, 1]."""
     return image_uint8.to(device, non_blocking=True).float().div_(255)
-
-
-PUBLISHED = Precision()
-LR_DECAY_GAMMA = 0.1
 
 
 def decayed(lr: float, milestones: tuple[int, ...], epoch: int) -> float:
@@ -83,7 +83,7 @@ class Update:
         _average([gradient for gradients in reached.values() for gradient in gradients])
         for letter, gradients in reached.items():
             if gradients:
-                self.scaler.step(self.optimizers[letter])
+                self.scaler.step(self.optimizers[letter])  # optimizer.step(), unless fp16's gradients overflowed
         self.scaler.update()
 
     def load(self, states: dict[str, Any], scaler: dict[str, Any]) -> None:
