@@ -4,12 +4,13 @@ import io
 import os
 import struct
 import zlib
+from functools import partial
 
 import numpy as np
 import pytest
 from PIL import Image, ImageCms
 
-from utils.image import encode_image, read_image, read_photo, to_8bit, write_image
+from utils.image import encode_image, read_image, read_photo, to_8bit, to_uint8, write_image
 
 HEIGHT, WIDTH = 10, 14
 RANDOM = np.random.default_rng(0)
@@ -94,23 +95,14 @@ def test_jpeg_is_read_as_pillow_decodes_it(tmp_path):
     assert np.array_equal(photo(tmp_path, content).pixels, np.asarray(Image.open(io.BytesIO(content))))
 
 
-@pytest.mark.parametrize(
-    "content", [png(RGB16), tiff(RGB16), tiff(RGB16, ">")], ids=["PNG", "TIFF little-endian", "TIFF big-endian"]
-)
-def test_16_bit_colours_are_read_exactly(tmp_path, content):
-    pixels, _ = photo(tmp_path, content)
+@pytest.mark.parametrize("encode", [png, tiff, partial(tiff, order=">")], ids=["PNG", "TIFF <", "TIFF >"])
+@pytest.mark.parametrize("channels, said", [(3, ()), (1, ("grey, repeated in three channels",))])
+def test_16_bit_values_are_read_exactly_and_grey_is_repeated_and_said(tmp_path, encode, channels, said):
+    values = RGB16[..., :channels]
+    pixels, remarks = photo(tmp_path, encode(values))
     assert pixels.dtype == np.uint16
-    assert np.array_equal(pixels, RGB16)
-
-
-@pytest.mark.parametrize(
-    "content", [png(RGB16[..., :1]), tiff(RGB16[..., :1]), tiff(RGB16[..., :1], ">")], ids=["PNG", "TIFF <", "TIFF >"]
-)
-def test_16_bit_grey_is_repeated_exactly_and_said(tmp_path, content):
-    pixels, remarks = photo(tmp_path, content)
-    assert pixels.dtype == np.uint16
-    assert np.array_equal(pixels, RGB16[..., [0, 0, 0]])
-    assert remarks == ("grey, repeated in three channels",)
+    assert np.array_equal(pixels, np.broadcast_to(values, RGB16.shape))
+    assert remarks == said
 
 
 @pytest.mark.parametrize("grey", [RGB16[..., :1], RGB8[..., :1]], ids=["16 bit", "8 bit"])
@@ -292,6 +284,11 @@ def test_16_bit_values_are_rounded_to_the_nearest_8_bit_one(tmp_path):
     assert np.array_equal(read_image(tmp_path / "a.png"), np.floor(RGB16 / 257 + 0.5))
     values = np.arange(65536, dtype=np.uint16)
     assert np.array_equal(to_8bit(values), np.floor(values / 65535 * 255 + 0.5))
+
+
+def test_conversion_of_fractions_to_8_bit_clips_and_rounds():
+    values = np.array([[[-1.0, 0.5 / 255 + 1e-9, 2.0]]])
+    np.testing.assert_array_equal(to_uint8(values), [[[0, 1, 255]]])
 
 
 # --- writing ---
