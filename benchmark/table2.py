@@ -33,6 +33,8 @@ ROWS = {  # name -> --source of the training
     "AWGN": ("awgn",),
     "heteroscedastic": ("heteroscedastic",),
     "coloured": ("coloured",),
+    "coloured x std": ("coloured-x-std",),
+    "coloured by phase x std": ("coloured-phase-x-std",),
     "NeCA-S": ("neca-s",),
     "NeCA-W": ("neca-w",),
     "real": ("real",),
@@ -126,7 +128,7 @@ class Plan:
 
 def run_name(row: str, seed: int | str) -> str:
     """Return the folder's name of a run; `{seed}` stands for all of them."""
-    return f"{row.lower()}_{seed}"
+    return f"{row.lower().replace(' ', '_')}_{seed}"
 
 
 def split_recipe(recipe: str) -> list[str]:

@@ -129,6 +129,8 @@ FITTED = {
         lambda fit: Gaussian(constant(fit.std)),
     ),
 }
+# Kinds that are scaled to the std of each real noisy image (`models.noise_models.TimesStd`), and what is scaled.
+SCALED = {f"{kind}-x-std": kind for kind in ("coloured", "coloured-phase")}
 
 
 def fitted_model(kind: str, fits: Mapping[int, Fit]) -> NoiseModel:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from models.blocks import ACT_MODES, INIT_TYPES
-from models.gaussian_models import FITTED
+from models.gaussian_models import FITTED, SCALED
 from models.model_denoiser import ARCHITECTURES, LOSSES, DenoiserOptions
 from models.network_ncnet import UNET_STRIDE
 from options.common import (
@@ -23,7 +23,7 @@ from options.common import (
 from options.synthesize import grey_levels
 from options.training import add_adam_options, add_data_options, add_precision_options, add_run_options, fixed_options
 
-KINDS = ("real", "neca-w", "neca-s", *FITTED)  # of noise
+KINDS = ("real", "neca-w", "neca-s", *FITTED, *SCALED)  # of noise
 SIDD_CAMERAS = ("G4", "GP", "IP", "N6", "S6")
 DEFAULTS = DenoiserOptions()
 # Beside those of every training: the run's own name, and where the weights are, which are compared themselves.
@@ -83,7 +83,8 @@ def _add_source_options(group: Group) -> None:
         nargs="+",
         metavar="KIND[:SHARE]",
         help=f"{', '.join(KINDS)}, or folder=DIR for the pairs of another data set, such as main_synthesize.py "
-        "--layout sidd writes; several are mixed: each sample takes one at random, by the shares (default: neca-w)",
+        "--layout sidd writes; x-std means scaled to the real noisy patch's std. Several are mixed: each sample takes "
+        "one at random, by the shares (default: neca-w)",
     )
     group.add_argument("--cam_name", nargs="+", default=list(SIDD_CAMERAS), help="cameras whose images are used")
     add_pretrain_option(group)

@@ -15,7 +15,7 @@ from data.mixture import Mixture
 from data.pairs import Reader, pairs_fingerprint
 from data.sidd import Scene, parse_scene
 from models.fitting import Fit, fingerprint, fit_noise, load_fits, save_fits
-from models.gaussian_models import FITTED, Gaussian, fitted_model
+from models.gaussian_models import FITTED, SCALED, Gaussian, fitted_model
 from models.generator import NoiseGenerator, load_neca
 from models.noise_models import (
     Images,
@@ -25,6 +25,7 @@ from models.noise_models import (
     PerCamera,
     RealPair,
     Strength,
+    TimesStd,
     by_iso,
     estimated_gain,
     interval,
@@ -40,7 +41,8 @@ Fits = Mapping[str, Mapping[int, Fit]]  # by camera and ISO
 class NoiseChoice:
     """Choice of the noise that a training has.
 
-    kinds: "neca-w", "neca-s" or one of `FITTED` for each source; any other is the noise of the source's own images.
+    kinds: "neca-w", "neca-s" or one of `FITTED` or `SCALED` for each source; any other is the noise of the source's
+    own images.
     pretrain_dir: where the cameras' generators are. from_bank: neca-w takes gains from the camera's bank, not GENet's.
     noise_level, sigma: of neca-s and awgn, an interval in grey levels; None: measured on the training images.
     channels: of the images, 3 or 1.
@@ -57,7 +59,7 @@ class NoiseChoice:
     def is_fitted(self, kind: str) -> bool:
         """Tell whether a kind of noise takes its level, or more, from the training images."""
         given = {"awgn": self.sigma, "neca-s": self.noise_level}
-        return kind in (*FITTED, "neca-s") and given.get(kind) is None
+        return kind in (*FITTED, *SCALED, "neca-s") and given.get(kind) is None
 
 
 def make_training_noise(
@@ -83,6 +85,8 @@ def make_training_noise(
             return PerCamera({camera: NecaS(of, level) for camera, of in generators.items()})
         if kind == "awgn" and choice.sigma is not None:
             return Gaussian(_grey_interval(choice.sigma))
+        if kind in SCALED:
+            return TimesStd(make(SCALED[kind]))
         if kind in FITTED:
             return PerCamera({camera: fitted_model(kind, of_iso) for camera, of_iso in fits.items()})
         return RealPair()

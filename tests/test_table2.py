@@ -56,7 +56,7 @@ def test_dry_run_prints_commands_that_the_parsers_take(arguments, capsys):
     commands = [shlex.split(line)[1:] for line in capsys.readouterr().out.splitlines() if line.startswith("python")]
     trainings = [words[1:] for words in commands if words[0] == "main_train_denoiser.py"]
     named = {train_denoiser_options(train_denoiser_parser(), words).name for words in trainings}
-    assert named == {f"{row.lower()}_0" for row in table2.ROWS}
+    assert named == {table2.run_name(row, 0) for row in table2.ROWS}
     for words in commands[len(trainings) :]:
         assert words[0] == "main_eval.py"
         assert evaluate_parser(()).parse_args(words[1:]).command == words[1]

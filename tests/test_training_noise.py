@@ -11,7 +11,7 @@ from data.batches import BatchSampler
 from data.mixture import Mixture, MixtureSampler, all_pairs, fingerprint_of_sets
 from data.pairs import FileReader, ImagePair, find_pairs
 from models.fitting import Fit, fingerprint
-from models.gaussian_models import Gaussian, fitted_model
+from models.gaussian_models import SCALED, Gaussian, fitted_model
 from models.generator import NoiseGenerator, load_neca
 from models.neca import synthesize_s, synthesize_w
 from models.noise_models import Images, NecaS, NecaW, NoiseModel, PerCamera, RealPair, estimated_gain, interval
@@ -121,6 +121,17 @@ def test_awgn_has_the_fitted_std_of_the_camera_and_the_iso():
         wanted = (wanted**2 + 1 / 12) ** 0.5  # rounding
         assert abs(noise.mean()) < ERRORS * wanted / count**0.5
         assert abs(noise.std() - wanted) < ERRORS * wanted / (2 * count) ** 0.5
+
+
+@pytest.mark.parametrize("kind", SCALED)
+def test_scaled_noise_has_the_std_of_each_real_noisy_patch(kind):
+    given = batch([name()] * 3)
+    real = torch.tensor([4.0, 9.0, 16.0])[:, None, None, None] * torch.randn(given["clean"].shape)
+    given["noisy"] = (given["clean"] + real).round().clamp(0, 255).to(torch.uint8)
+    choice = NoiseChoice([kind], [CAMERA], "")
+    [model], _ = make_training_noise(choice, lambda: {CAMERA: {800: fit_of()}}, torch.device("cpu"))
+    made = noise_of(only(model)(given, 0)).flatten(1).std(1)
+    torch.testing.assert_close(made, noise_of(given).flatten(1).std(1), rtol=0.01, atol=0.02)
 
 
 def test_white_noise_of_a_range_has_every_std_of_it_once_for_each_sample():
