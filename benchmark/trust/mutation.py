@@ -32,7 +32,7 @@ TESTS = {
     "utils/run.py": "train_command",
     "data/cache.py": "cache",
     "data/splits.py": "splits",
-    "data/pairs.py": "pairs dataset sidd cache",
+    "data/pairs.py": "pairs phase dataset sidd cache",
 }
 OTHER_PROCESSES = "kill and not between or process or signal or speed or shipped or properties"
 SECONDS = 300  # after which the tests of a mutant count as failed
