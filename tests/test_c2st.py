@@ -6,6 +6,9 @@ import torch
 
 from evaluation import c2st
 from evaluation.noise_metrics import Comparison, Reference, measure
+from models.fitting import fit_noise
+from models.gaussian_models import FITTED
+from models.noise_models import Images
 from tests.noisy_set import make_set
 from tests.test_eval_noise import evaluate
 from tests.test_fitting import interpolated
@@ -43,6 +46,19 @@ def test_two_draws_of_one_process_cannot_be_told_apart(side, size, scenes):
     # Patches: 800 and 588 of each kind, whose AUC has a standard error of .41 / sqrt(n) = .014 and .017.
     found = images(lambda seed: drawn(seed, size=size), size, scenes)
     assert auc_of(found, side) == pytest.approx(0.5, abs=0.05)
+
+
+@pytest.mark.parametrize(("kind", "low", "high"), [("coloured-phase", 0.45, 0.55), ("coloured", 0.95, 1)])
+def test_gaussian_by_phase_is_the_truth_of_a_linear_camera_and_one_without_phase_is_not(kind, low, high):
+    clean = np.full((SIDE, SIDE, 3), 128, np.uint8)
+    pairs = [("", clean, (clean + drawn(seed)).astype(np.uint8), (0, 0)) for seed in range(200, 220)]
+    model = FITTED[kind].build(fit_noise({800: [pairs]}, lambda group: group, 0)[800])
+
+    def fitted(seed: int) -> np.ndarray:
+        noise = model.noise(Images(torch.full((1, 3, SIDE, SIDE), 128 / 255)), model.white_noise(SIDE, SIDE, seed, ""))
+        return np.rint(255 * noise[0].permute(1, 2, 0).numpy()).astype(np.int16)
+
+    assert low < auc_of(images(fitted), 8) <= high
 
 
 def shuffled(seed: int) -> np.ndarray:
