@@ -76,7 +76,7 @@ def draw_step(shape: torch.Size, pd_stride: int, seed: int, step: int, device: t
     phase = (source.randrange(pd_stride), source.randrange(pd_stride))
     generator = torch.Generator().manual_seed(source.getrandbits(63))  # on the CPU: the same numbers for every device
     z = torch.randn(shape, generator=generator).to(device, non_blocking=True)
-    mixing = {letter: torch.rand(shape[0], 1, 1, 1, generator=generator).to(device) for letter in ("D1", "D2")}
+    mixing = {letter: torch.rand(shape[0], 1, 1, 1, generator=generator).to(device) for letter in CRITICS}
     return StepRandomness(z, phase, mixing)
 
 
@@ -137,9 +137,9 @@ class JointModel:
         critics. Losses that a step does not have (rec before the joint epochs, adv between adversarial steps, gp
         without wgangp) are absent.
         """
+        warm = min(1, step / max(1, self.options.lr_warmup))
         for letter in LETTERS:
             self.networks[letter].train()
-            warm = min(1, step / max(1, self.options.lr_warmup))
             self.optimizers[letter].param_groups[0]["lr"] = warm * self.learning_rate(letter, epoch)
         noise = noisy - clean
         values, fakes = self._generator_step(clean, noisy, noise, drawn, step, epoch)
