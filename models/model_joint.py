@@ -36,7 +36,7 @@ class JointOptions:
     lr: dict[str, float] = field(
         default_factory=lambda: {letter: 1e-3 if letter == "G3" else 1e-4 for letter in LETTERS}
     )
-    lr_warmup: int = 0  # steps over which the rates grow from 0
+    clip_grad_norm: float = 0  # of each network; 0: none
     lr_decay_1: tuple[int, ...] = (1000000,)
     lr_decay_2: tuple[int, ...] = (100,)
     betas: tuple[float, float] = (0.5, 0.9)
@@ -114,7 +114,7 @@ class JointModel:
             for letter, network in self.networks.items()
         }
         self.generator_update, self.critic_update = (
-            Update({letter: self.optimizers[letter] for letter in letters}, precision.amp, self.device)
+            Update({x: self.optimizers[x] for x in letters}, precision.amp, self.device, options.clip_grad_norm)
             for letters in (GENERATOR_SIDE, CRITICS)
         )
 
@@ -137,10 +137,9 @@ class JointModel:
         critics. Losses that a step does not have (rec before the joint epochs, adv between adversarial steps, gp
         without wgangp) are absent.
         """
-        warm = min(1, step / max(1, self.options.lr_warmup))
         for letter in LETTERS:
             self.networks[letter].train()
-            self.optimizers[letter].param_groups[0]["lr"] = warm * self.learning_rate(letter, epoch)
+            self.optimizers[letter].param_groups[0]["lr"] = self.learning_rate(letter, epoch)
         noise = noisy - clean
         values, fakes = self._generator_step(clean, noisy, noise, drawn, step, epoch)
         reals = {"D1": noise, "D2": losses.pixel_shuffle_down(noise, self.options.pd_stride, drawn.phase)}

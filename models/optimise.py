@@ -66,11 +66,15 @@ class Update:
     Gradients are filled with zeros, not dropped: the published results were made with PyTorch 1.13, where Adam keeps
     moving NCNet on its momentum in the four steps between its gradients. Several processes (`torch.distributed`) take
     the mean of their gradients, which for equal shares of a batch is the gradient of the whole batch. Losses are
-    scaled for `amp` "fp16", whose smallest numbers are too large for gradients (Micikevicius et al. 2018).
+    scaled for `amp` "fp16", whose smallest numbers are too large for gradients (Micikevicius et al. 2018). A network's
+    gradient that is longer than `clip_grad_norm` is shortened to it (Pascanu et al. 2013).
     """
 
-    def __init__(self, optimizers: dict[str, Optimizer], amp: str | None, device: torch.device):
+    def __init__(
+        self, optimizers: dict[str, Optimizer], amp: str | None, device: torch.device, clip_grad_norm: float = 0
+    ):
         self.optimizers = optimizers
+        self.clip_grad_norm = clip_grad_norm
         self.scaler = torch.amp.GradScaler(device.type, enabled=amp == "fp16")
 
     def backward_and_step(self, loss: Tensor) -> None:
@@ -83,6 +87,9 @@ class Update:
         _average([gradient for gradients in reached.values() for gradient in gradients])
         for letter, gradients in reached.items():
             if gradients:
+                if self.clip_grad_norm:
+                    self.scaler.unscale_(self.optimizers[letter])
+                    nn.utils.clip_grad_norm_(self.optimizers[letter].param_groups[0]["params"], self.clip_grad_norm)
                 self.scaler.step(self.optimizers[letter])  # optimizer.step(), unless fp16's gradients overflowed
         self.scaler.update()
 

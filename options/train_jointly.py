@@ -135,8 +135,8 @@ def _add_optimisation_options(group: Group) -> None:
         group.add_argument(
             f"--lr_{letter}", type=non_negative_float, default=DEFAULTS.lr[letter], help="learning rate (Adam)"
         )
-    words = "steps over which the learning rates grow, linearly: Adam's first ones would spoil a measured start"
-    group.add_argument("--lr_warmup", type=natural_int, default=DEFAULTS.lr_warmup, help=words)
+    words = "longest gradient of a network, others are shortened to it, as one odd patch spoils many steps; 0: none is"
+    group.add_argument("--clip_grad_norm", type=non_negative_float, default=DEFAULTS.clip_grad_norm, help=words)
     group.add_argument(
         "--lr_decay_1",
         type=positive_int,
@@ -172,7 +172,7 @@ def joint_options(args: argparse.Namespace) -> JointOptions:
         separate_train=args.separate_train,
         lambdas={name: getattr(args, f"lambda_{name}") for name in LAMBDAS},
         lr={letter: getattr(args, f"lr_{letter}") for letter in LETTERS},
-        lr_warmup=args.lr_warmup,
+        clip_grad_norm=args.clip_grad_norm,
         lr_decay_1=tuple(args.lr_decay_1),
         lr_decay_2=tuple(args.lr_decay_2),
         betas=(args.beta1, args.beta2),

@@ -93,14 +93,16 @@ def test_denoiser_loss_reaches_the_generators_only_without_separate_training():
     assert not torch.equal(generator_weights(separate=False, joint=True), solo)
 
 
-def test_learning_rates_grow_over_the_first_steps_of_a_warm_up():
-    model = JointModel(tiny_networks(), JointOptions(lr_warmup=4))
-    rates = []
-    for step in (1, 2, 4, 5):
-        run_steps(model, [step], epoch=1)
-        rates.append([model.optimizers[letter].param_groups[0]["lr"] for letter in ("E", "G3")])
-    base = [model.learning_rate(letter, 1) for letter in ("E", "G3")]
-    assert rates == [pytest.approx([share * rate for rate in base]) for share in (0.25, 0.5, 1, 1)]
+def test_long_gradients_are_shortened_and_keep_their_direction():
+    def gradients(longest):
+        model = JointModel(tiny_networks(), JointOptions(clip_grad_norm=longest))
+        run_steps(model, [1], epoch=1)
+        return {x: torch.cat([p.grad.flatten() for p in model.networks[x].parameters()]) for x in ("E", "G1", "D1")}
+
+    free = gradients(longest=0)
+    longest = free["E"].norm().item() / 10
+    for letter, gradient in gradients(longest).items():
+        torch.testing.assert_close(gradient, free[letter] * min(1, longest / free[letter].norm().item()))
 
 
 def test_learning_rate_decays_as_multisteplr_stepped_once_an_epoch():
