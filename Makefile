@@ -57,7 +57,7 @@ table2: $(VENV)/.runtime
 	$(RUN) -m benchmark.table2 $(TABLE2)
 
 test: $(VENV)/.development
-	$(RUN) -m pytest -n 2 --cov --cov-report=term --cov-fail-under=90
+	$(RUN) -m pytest -n 2 --dist worksteal --cov --cov-report=term --cov-fail-under=90
 
 # Without bm3d, which the tests can do without.
 $(LOWEST_VENV)/.development: requirements.txt requirements-dev.txt
@@ -67,7 +67,7 @@ $(LOWEST_VENV)/.development: requirements.txt requirements-dev.txt
 	touch $@
 
 test-lowest: $(LOWEST_VENV)/.development
-	$(LOWEST_VENV)/bin/python -m pytest -n 2
+	$(LOWEST_VENV)/bin/python -m pytest -n 2 --dist worksteal
 
 lint: $(VENV)/.development
 	$(RUN) -m ruff check .

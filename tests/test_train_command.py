@@ -3,12 +3,10 @@
 import json
 import logging
 import os
-import random
 import shutil
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -25,8 +23,6 @@ from tests.runs import assert_same, logged, newest_state
 from utils import checkpoints
 from utils.image import read_image
 from utils.run import Run
-
-KILLS = int(os.environ.get("NECA_KILLS", "4"))  # kill -9 at so many random moments
 
 
 @pytest.fixture
@@ -147,32 +143,6 @@ def test_stop_signal_finishes_the_step_saves_and_exits_cleanly(root, number):
     train(root, "--epochs", "1000", "--steps", str(saved + 2))
     train(root, "--epochs", "1000", "--steps", str(saved + 2), save="whole")
     assert_same(weights(root), weights(root, "whole"))
-
-
-def test_kill_at_random_moments_leaves_a_resumable_run(root):
-    epochs = 4 + 2 * KILLS  # of three rows in the log, of which a kill waits for at most four
-    arguments = ("--epochs", str(epochs), "--num_workers", "1", "--test_epoch", "1", "--ema", "0.9")
-    arguments += ("--keep_checkpoints", "1")
-    assert start(root, *arguments, save="whole").wait(timeout=300) == 0
-    moments = random.Random(0)
-    logged = root / "saves" / CAMERA / "logs" / "metrics.jsonl"
-    for kill in range(KILLS):
-        process = start(root, *arguments)
-        # Let it make some progress, so that every kill strikes a run at work, then strike at any point of a step.
-        reached = len(logged.read_text().splitlines()) if logged.exists() else 0
-        wanted = min(reached + moments.randint(1, 4), 3 * epochs - 1)
-        wait_until(lambda: logged.exists() and len(logged.read_text().splitlines()) >= wanted, process)  # noqa: B023
-        time.sleep(moments.uniform(0, 0.05))
-        process.kill()
-        process.communicate()
-        assert process.returncode == -signal.SIGKILL, f"kill {kill} came too late"
-    finished = start(root, *arguments)
-    output, _ = finished.communicate(timeout=300)
-    assert finished.returncode == 0, output
-    assert_same(weights(root), weights(root, "whole"))
-    assert rows(root, "train") == rows(root, "train", "whole")
-    assert rows(root, "test") == rows(root, "test", "whole")
-    assert not list((root / "saves").rglob(".*.tmp*"))
 
 
 @pytest.mark.parametrize("ema", ["0", "0.9"])

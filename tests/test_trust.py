@@ -11,8 +11,8 @@ from tests.conftest import ROOT
 CORPUS = sorted((ROOT / "tests" / "corpus").glob("*/*"))
 
 
-# With this seed attacks has limits on tensors, .mat and option files, and lost_writes has a training.
-SMALL = {"kill": ".003 2", "lost_writes": ".003 2", "attacks": ".02 905", "long_run": ".003 2"}  # share and seed
+# With this seed attacks has limits on tensors, .mat and option files, kill and lost_writes have trainings.
+SMALL = {"kill": ".006 2", "lost_writes": ".003 2", "attacks": ".02 905", "long_run": ".003 2"}  # share and seed
 
 
 @pytest.mark.parametrize("campaign", SMALL)
