@@ -16,6 +16,9 @@ DEMO_DATA = ./Datasets/Tour_Srgb_Parts/
 DEMO_CROPS = ./Datasets/Tour_Crop/
 DEMO_SAVES = ./saves/demo/
 DEMO_LISTS = ./saves/demo/lists/
+# A crop of a test scene, for the quick test: that of test/imgs/ is another camera's.
+DEMO_SHOT = $(DEMO_CROPS)0005_002_DC_00800_00800_3200_N/
+DEMO_PAIR = ./saves/demo/pair/
 DEMO_STEPS ?= 500
 
 PHONES ?= G4 GP IP N6 S6
@@ -39,7 +42,11 @@ demo: $(VENV)/.runtime
 	$(RUN) Crop_SIDD.py --source $(DEMO_DATA) --target $(DEMO_CROPS) --num_workers 2
 	$(RUN) main_train_jointly.py @options/recipes/quick.txt --cam_name DC --train_img_dir $(DEMO_CROPS) \
 	  --data_prep_dir $(DEMO_LISTS) --dir_save $(DEMO_SAVES) --steps $(DEMO_STEPS)
-	$(RUN) main_test.py --cam_name DC --NeCA_type W --pretrain_dir $(DEMO_SAVES) --dir_test_save ./test/saves/demo_W/
+	mkdir -p $(DEMO_PAIR)
+	cp $(DEMO_SHOT)clean/0005_GT_SRGB_010_00001.png $(DEMO_PAIR)clean.png
+	cp $(DEMO_SHOT)noisy/0005_NOISY_SRGB_010_00001.png $(DEMO_PAIR)noisy.png
+	$(RUN) main_test.py --cam_name DC --NeCA_type W --pretrain_dir $(DEMO_SAVES) --dir_test_img $(DEMO_PAIR) \
+	  --dir_test_save ./test/saves/demo_W/
 	$(RUN) main_eval.py noise --cam_name DC --data_dir $(DEMO_CROPS) --data_prep_dir $(DEMO_LISTS) \
 	  --pretrain_dir $(DEMO_SAVES) --models NeCA-W coloured "coloured x std" AWGN-image real --max_images 12 \
 	  --output_dir $(DEMO_SAVES)evaluation/ --html
