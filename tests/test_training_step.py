@@ -8,6 +8,7 @@ import torch
 from benchmark.naive import NaiveTraining
 from models import ACT_MODES, CRITICS, LETTERS, JointModel, JointOptions, StepRandomness, build_networks, draw_step
 from models.losses import local_noise_level
+from models.optimise import Precision
 from tests.tiny import CONFIGS, tiny_batch, tiny_networks
 
 STEPS = 11  # two adversarial steps of wgangp, and updates on momentum alone after each
@@ -93,9 +94,10 @@ def test_denoiser_loss_reaches_the_generators_only_without_separate_training():
     assert not torch.equal(generator_weights(separate=False, joint=True), solo)
 
 
-def test_long_gradients_are_shortened_and_keep_their_direction():
+@pytest.mark.parametrize("amp", [None, "fp16"])  # fp16's losses are scaled, and its gradients with them
+def test_long_gradients_are_shortened_and_keep_their_direction(amp):
     def gradients(longest):
-        model = JointModel(tiny_networks(), JointOptions(clip_grad_norm=longest))
+        model = JointModel(tiny_networks(), JointOptions(clip_grad_norm=longest), precision=Precision(amp))
         run_steps(model, [1], epoch=1)
         return {x: torch.cat([p.grad.flatten() for p in model.networks[x].parameters()]) for x in ("E", "G1", "D1")}
 
