@@ -8,6 +8,7 @@ import tempfile
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 import scipy.io
 import torch
@@ -44,8 +45,8 @@ settings.register_profile(
 )
 settings.load_profile("trust")
 
-# A carriage return in a name is its own fault; a NUL, which pandas 2 reads as nothing, is in no name.
-LETTERS = st.characters(exclude_characters="\r\0", exclude_categories=["Cs"])
+# A carriage return in a name is its own fault; at a NUL, which no name can hold, pandas 2 ends a value.
+LETTERS = st.characters(exclude_characters="\r\0" if pd.__version__ < "3" else "\r", exclude_categories=["Cs"])
 FILE_NAMES = st.text(st.characters(exclude_characters="/\r\0", exclude_categories=["Cs"]), min_size=1, max_size=40)
 SCENE_NAMES = st.builds(
     "{:04d}_{:03d}_{}_{:05d}_{:05d}_{:04d}_{}".format,
