@@ -3,7 +3,7 @@
 import csv
 import re
 import shlex
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
 
 import pytest
@@ -53,6 +53,16 @@ def test_published_command_of_the_readme_is_accepted_as_written():
     [command] = [line for line in lines if "main_train_jointly.py --dir_save" in line]
     args = train_jointly_parser().parse_args(shlex.split(command)[2:])
     assert joint_options(args) == replace(JointOptions(), separate_train=True, lr_decay_2=(80,))
+
+
+def test_options_reach_every_setting_of_the_training_step():
+    words = """--gan_mode lsgan --pd_stride 2 --joint_start_epoch 7 --separate_train --lambda_gain 2 --lr_E 1
+        --clip_grad_norm 3 --lr_decay_1 5 --lr_decay_2 6 --beta1 0.1 --adv_every 2 --ema 0.5"""
+    given = joint_options(train_jointly_parser().parse_args(words.split()))
+    assert given.clip_grad_norm == 3
+    assert [
+        field.name for field in fields(given) if getattr(given, field.name) == getattr(JointOptions(), field.name)
+    ] == []
 
 
 def test_right_spelling_is_accepted_beside_the_published_one():
