@@ -135,7 +135,7 @@ def _add_optimisation_options(group: Group) -> None:
         group.add_argument(
             f"--lr_{letter}", type=non_negative_float, default=DEFAULTS.lr[letter], help="learning rate (Adam)"
         )
-    words = "longest gradient of a network, others are shortened to it, as one odd patch spoils many steps; 0: none is"
+    words = "longest gradient of a network; longer ones, which would spoil many steps, are shortened to it; 0: none is"
     group.add_argument("--clip_grad_norm", type=non_negative_float, default=DEFAULTS.clip_grad_norm, help=words)
     group.add_argument(
         "--lr_decay_1",
