@@ -1,5 +1,5 @@
 # make demo   install what is needed and run the whole chain on the demo camera
-# make phones train the phones of pretrain/, and the G4; PHONES_DATA= SIDD-Small or SIDD-Medium as downloaded, or what
+# make phones train one generator of the phones of pretrain/; PHONES_DATA= SIDD-Small or SIDD-Medium as downloaded, or what
 #             main_restore_frames.py has made (then PHONES_LISTS= its lists), PHONES_WEIGHTS= where the weights go
 # make test   install what is needed and run the tests
 # make test-lowest  the same with the lowest versions that requirements.txt admits, in an environment of its own
@@ -25,6 +25,8 @@ PHONES ?= G4 GP IP N6 S6
 PHONES_DATA ?= ./Datasets/SIDD_Medium_Srgb_Parts/
 PHONES_LISTS ?= ./data_preparation/
 PHONES_WEIGHTS ?= ./saves/phones/weights/
+empty =
+PHONES_RUN = ./saves/phones/$(subst $(empty) $(empty),+,$(PHONES))/
 
 .PHONY: demo phones table2 test test-lowest lint format
 
@@ -53,10 +55,10 @@ demo: $(VENV)/.runtime
 	@echo "Open $(DEMO_SAVES)evaluation/report.html"
 
 phones: $(VENV)/.runtime
+	$(RUN) main_train_jointly.py @options/recipes/quick.txt @options/recipes/phones.txt --cam_name $(PHONES) \
+	  --train_img_dir $(PHONES_DATA) --data_prep_dir $(PHONES_LISTS) --dir_save ./saves/phones/
 	for phone in $(PHONES); do \
-	  $(RUN) main_train_jointly.py @options/recipes/quick.txt @options/recipes/phones.txt --cam_name $$phone \
-	    --train_img_dir $(PHONES_DATA) --data_prep_dir $(PHONES_LISTS) --dir_save ./saves/phones/ && \
-	  $(RUN) main_export.py --cam_name $$phone --pretrain_dir ./saves/phones/$$phone/models/ema/ --half \
+	  $(RUN) main_export.py --cam_name $$phone --pretrain_dir $(PHONES_RUN)models/ema/ --half \
 	    --output_dir $(PHONES_WEIGHTS) || exit 1; \
 	done
 

@@ -55,7 +55,10 @@ class PatchDataset(Dataset):
         self.keep_phase = keep_phase
 
     def __getitem__(self, key: tuple[int, np.ndarray]) -> dict:
-        """Return pixels (N, P, P, 2 C) uint8, clean before noisy; modes (N,), that `to_device` applies; name: files."""
+        """Return pixels (N, P, P, 2 C) uint8, clean before noisy; modes (N,), that `to_device` applies; name: files.
+
+        camera: the codes of their cameras.
+        """
         step, indices = key
         random = np.random.default_rng((self.seed, step, PATCHES))
         room = self.reader.boxes[indices, 2:] - self.patch_size  # (N, 2), rows and columns that a patch can move by
@@ -70,8 +73,13 @@ class PatchDataset(Dataset):
         indices, corners, modes = (drawn[self.share] for drawn in (indices, corners, modes))
         patches = np.empty((len(indices), self.patch_size, self.patch_size, 2 * self.reader.channels), np.uint8)
         self.reader.fill(patches, indices, corners)
-        names = [self.reader.name(index) for index in indices]
-        return {"pixels": torch.from_numpy(patches), "modes": torch.from_numpy(modes), "name": names}
+        names, cameras = ([of(index) for index in indices] for of in (self.reader.name, self.reader.camera))
+        return {
+            "pixels": torch.from_numpy(patches),
+            "modes": torch.from_numpy(modes),
+            "name": names,
+            "camera": cameras,
+        }
 
 
 class BatchSampler:
@@ -125,14 +133,14 @@ class WholePairs(Dataset):
         return len(self.indices)
 
     def __getitem__(self, number: int) -> dict:
-        """Return clean, noisy: (C, H, W) uint8; name: the noisy file."""
+        """Return clean, noisy: (C, H, W) uint8; name: the noisy file; camera: its code."""
         index = self.indices[number]
         clean, noisy = (torch.from_numpy(image.transpose(2, 0, 1).copy()) for image in self.reader.pair(index))
-        return {"clean": clean, "noisy": noisy, "name": self.reader.name(index)}
+        return {"clean": clean, "noisy": noisy, "name": self.reader.name(index), "camera": self.reader.camera(index)}
 
 
 def whole_image_loader(reader: Reader, num_workers: int, indices: Sequence[int] | None = None) -> DataLoader:
-    """Load test images one by one, all or some: clean, noisy (1, C, H, W) uint8 and a list of one name."""
+    """Load test images one by one, all or some: clean, noisy (1, C, H, W) uint8, lists of one name and camera."""
     images = WholePairs(reader, range(len(reader)) if indices is None else indices)
     return DataLoader(images, batch_size=1, num_workers=num_workers, worker_init_fn=_outlive_stop_signals)
 
@@ -191,7 +199,7 @@ def _outlive_stop_signals(worker: int) -> None:
 
 
 def to_device(batch: dict, device: torch.device | str, augment: bool) -> dict:
-    """Unpack a batch of `PatchDataset` on the device into clean, noisy (N, C, P, P) uint8; name.
+    """Unpack a batch of `PatchDataset` on the device into clean, noisy (N, C, P, P) uint8; name, camera.
 
     Flips, rotations and the change of layout cost a GPU nothing, and a processor more than the rest of the loading.
     """
@@ -200,7 +208,7 @@ def to_device(batch: dict, device: torch.device | str, augment: bool) -> dict:
         pixels = dihedral_batch(pixels, batch["modes"])
     planes = pixels.permute(0, 3, 1, 2)  # (N, 2 C, P, P)
     clean, noisy = (image.contiguous() for image in planes.chunk(2, dim=1))
-    return {"clean": clean, "noisy": noisy, "name": batch["name"]}
+    return {"clean": clean, "noisy": noisy, "name": batch["name"], "camera": batch["camera"]}
 
 
 def dihedral(image: np.ndarray, mode: int) -> np.ndarray:

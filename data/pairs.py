@@ -222,6 +222,10 @@ class Reader:
         pair = self.pairs[index]
         return f"{pair.folder}/{pair.name}"
 
+    def camera(self, index: int) -> str:
+        """Return the code of the pair's camera."""
+        return self.pairs[index].scene.camera
+
     def pair(self, index: int) -> tuple[np.ndarray, np.ndarray]:
         """Return the clean and the noisy image, (H, W, C) uint8 each."""
         raise NotImplementedError

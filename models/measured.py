@@ -38,25 +38,26 @@ METER_RIDGE, RIDGE_TO_TRAIN = 1e-4, 1e-2
 LEVELS_RIDGE = 1e-5
 
 Pair = tuple[Tensor, Tensor]  # clean and noisy image, (1, C, H, W) in [0, 1]
+Measured = tuple[Fit, Sequence[Pair]]  # of a camera
 
 
 @torch.no_grad()
-def start_from_measurements(networks: Mapping[str, Any], fit: Fit, pairs: Sequence[Pair], to_train: bool) -> None:
+def start_from_measurements(networks: Mapping[str, Any], cameras: Sequence[Measured], to_train: bool) -> None:
     """Set the weights of E, G1 and G2, which were initialised at random, in place.
 
-    fit: the noise of the training images; pairs: some of them, of any size, for their gains and colours; to_train:
-    training follows, else GENet comes nearer to the gains at once. An NCNet with `mosaic` gets the filter by position
-    in the mosaic. Raises ValueError for an NCNet that cannot be set so.
+    cameras: of one or several, in the networks' order, the noise of the training images, and some of these, of any
+    size, for their gains and colours; to_train: training follows, else GENet comes nearer to the gains at once. An
+    NCNet with `mosaic` gets the filter by position in the mosaic. Raises ValueError for an NCNet that cannot be set so.
     """
     if networks["G2"].mosaic is None:
-        _set_filter(networks["G2"], fit.kernel)
+        _set_filter(networks["G2"], cameras[0][0].kernel)
     else:
-        _set_mosaic(networks["G2"], fit.phase_kernel)
-    _set_meter(networks["E"], fit, pairs, RIDGE_TO_TRAIN if to_train else METER_RIDGE)
-    _set_levels(networks["G1"], fit, pairs)
+        _set_mosaic(networks["G2"], [fit.phase_kernel for fit, _ in cameras])
+    _set_meter(networks["E"], cameras, RIDGE_TO_TRAIN if to_train else METER_RIDGE)
+    _set_levels(networks["G1"], cameras)
 
 
-def _set_meter(genet: GENet, fit: Fit, pairs: Sequence[Pair], ridge: float) -> None:
+def _set_meter(genet: GENet, cameras: Sequence[Measured], ridge: float) -> None:
     """Let GENet add up what high-pass filters see, so that it comes nearest to the noise's standard deviation.
 
     In patches, from which it will go on learning, and in whole images, which count as much and end up unbiased: their
@@ -64,6 +65,7 @@ def _set_meter(genet: GENet, fit: Fit, pairs: Sequence[Pair], ridge: float) -> N
     as their noise is above the fitted levels, compared with the others'.
     """
     first, head = _conv(genet, "model.0.0"), _conv(genet, "linear.0.0")
+    pairs = [pair for _, taught in cameras for pair in taught]
     by_channel = len(head.weight) > 1
     first.weight.sub_(first.weight.mean((2, 3), keepdim=True)).mul_(CONTRAST)  # blind to brightness
     if by_channel:
@@ -74,7 +76,12 @@ def _set_meter(genet: GENet, fit: Fit, pairs: Sequence[Pair], ridge: float) -> N
     levels = [global_noise_level(noisy - clean).clamp_min(LEAST_LEVEL).view(1, -1) for clean, noisy in scaled]
     seen = [_input_of(head, genet, noisy).flatten(1).T for _, noisy in scaled]  # (nc, 1) each, or (nc, patches)
     head.weight.mul_(torch.cat(levels, 1).mean() / (head.weight.flatten(1) @ torch.cat(seen, 1)).mean())
-    shares = [_shares(fit, *pair) if by_channel else torch.ones(1, 1) for pair in pairs for _ in FACTORS] * 2
+    shares = [
+        _shares(fit, *pair) if by_channel else torch.ones(1, 1)
+        for fit, taught in cameras
+        for pair in taught
+        for _ in FACTORS
+    ] * 2
     samples = (
         (features, share * level, (level**-2 / level.numel()).expand(len(share), -1))
         for features, share, level in zip(seen, shares, levels)
@@ -104,24 +111,32 @@ def _shares(fit: Fit, clean: Tensor, noisy: Tensor) -> Tensor:
     return ratio / ratio.mean()
 
 
-def _set_levels(npnet: NPNet, fit: Fit, pairs: Sequence[Pair]) -> None:
+def _set_levels(npnet: NPNet, cameras: Sequence[Measured]) -> None:
     """Let NPNet's last layer make the fitted levels, whose root it gives, and means of random features.
 
-    The features are kinks at random colours, and at gains about the images' own.
+    The features are kinks at random colours, each camera's own, and at gains about the images' own.
     """
     draw = torch.Generator().manual_seed(0)
+    pairs = [pair for _, taught in cameras for pair in taught]
     usual = torch.cat([global_noise_level(noisy - clean) for clean, noisy in pairs]).log().mean().exp()
     colours = torch.randn(npnet.conv1.weight.shape[:2], generator=draw)
     npnet.conv1.weight.mul_(NEIGHBOURS)[:, :, 3, 3] = colours
     for layer, size in ((npnet.conv2, 0.5), (npnet.conv3, 2 * usual), (npnet.conv4, 2 * usual)):
         _bias(layer).copy_(size * torch.randn(layer.out_channels, generator=draw))
-    _bias(npnet.conv1).copy_(-(colours * torch.rand(colours.shape, generator=draw)).sum(1))
+    own = [_bias(npnet.conv1)] if len(cameras) == 1 else npnet.camera_bias
+    for bias in own:
+        bias.copy_(-(colours * torch.rand(colours.shape, generator=draw)).sum(1))
     npnet.conv5.weight.zero_()
-    _fit_head(npnet.conv5, _level_samples(npnet, fit, pairs, draw), LEVELS_RIDGE)
+    samples = (
+        sample
+        for number, measured in enumerate(cameras)
+        for sample in _level_samples(npnet, *measured, draw, [] if len(cameras) == 1 else [torch.tensor([number])])
+    )
+    _fit_head(npnet.conv5, samples, LEVELS_RIDGE)
 
 
 def _level_samples(
-    npnet: NPNet, fit: Fit, pairs: Sequence[Pair], draw: torch.Generator
+    npnet: NPNet, fit: Fit, pairs: Sequence[Pair], draw: torch.Generator, camera: list[Tensor]
 ) -> Iterable[tuple[Tensor, Tensor, Tensor]]:
     """Yield features, root of the level, mean, no skew and no tail, and weights for `_fit_head`.
 
@@ -133,7 +148,7 @@ def _level_samples(
         for factor in FACTORS:
             for content in (thinned, *(change(thinned) for change in OTHER_CONTENTS)):
                 level, mean = (strength * factor * table for table in _levels(fit, content))
-                features = _input_of(npnet.conv5, npnet, content, _gain(content, level, mean, draw))
+                features = _input_of(npnet.conv5, npnet, content, _gain(content, level, mean, draw), *camera)
                 level, mean = level.clamp_min(LEAST_LEVEL)[0].flatten(1), mean[0].flatten(1)
                 wanted = torch.cat([level.sqrt(), mean, torch.zeros_like(level), torch.zeros_like(level)])
                 weights = torch.cat([1 / level, level**-2, torch.ones_like(level), torch.ones_like(level)])
@@ -223,10 +238,10 @@ def _set_filter(ncnet: NCNet, kernel: Tensor) -> None:
     head.weight[:, :lanes] = torch.cat([identity, -identity], 1)[..., None, None]
 
 
-def _set_mosaic(ncnet: NCNet, kernel: Tensor) -> None:
+def _set_mosaic(ncnet: NCNet, kernels: list[Tensor]) -> None:
     """Let NCNet's filter of cells make the noise alone: NCNet(v) + v = kernel * v; the U-Net's head begins at 0."""
     cells = _conv(ncnet, "mosaic.1")
-    cells.weight.copy_(_added(kernel, cells.kernel_size[0]))
+    cells.weight.copy_(torch.cat([_added(kernel, cells.kernel_size[0]) for kernel in kernels]))
     _conv(ncnet, "decoder_head.0").weight.zero_()
 
 

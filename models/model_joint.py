@@ -1,8 +1,8 @@
 """Joint training of the noise generators, their critics and the denoiser: six networks, one step."""
 
 import random
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from functools import partial
 from typing import Any, NamedTuple
 
 import torch
@@ -84,7 +84,8 @@ class JointModel:
     """Six networks with their optimisers, and the training step of NeCA.
 
     `networks` maps the letters E, G1, G2, G3, D1, D2 to modules, which move to `device`; all randomness of the steps
-    follows from `seed`. The `world_size` processes have equal shares of every batch.
+    follows from `seed`. The `world_size` processes have equal shares of every batch. Of several `cameras`, given by
+    their codes, NPNet and NCNet know which one an image is of; batches then say it, under "camera".
     """
 
     def __init__(
@@ -96,6 +97,7 @@ class JointModel:
         precision: Precision = PUBLISHED,
         rank: int = 0,
         world_size: int = 1,
+        cameras: Sequence[str] = (),
     ):
         self.networks = {letter: networks[letter].to(device) for letter in LETTERS}
         self.level_after = config_of(networks["G2"])["level"] == "after"
@@ -104,6 +106,7 @@ class JointModel:
         self.device = torch.device(device)
         self.precision = precision
         self.rank, self.world_size = rank, world_size
+        self.cameras = cameras if len(cameras) > 1 else ()
         if world_size > 1 and self.device.type == "cuda":  # PyTorch has no such layers for the CPU
             self.networks["G3"] = nn.SyncBatchNorm.convert_sync_batchnorm(self.networks["G3"])
         self.averages = {letter: averaged_copy(self.networks[letter]) for letter in (GENERATORS if options.ema else ())}
@@ -124,24 +127,29 @@ class JointModel:
         share = len(clean)
         whole = torch.Size((share * self.world_size, *clean.shape[1:]))
         drawn = draw_step(whole, self.options.pd_stride, self.seed, step, self.device)
-        return self.training_step(
-            clean, noisy, drawn.part(slice(self.rank * share, (self.rank + 1) * share)), step, epoch
-        )
+        own = drawn.part(slice(self.rank * share, (self.rank + 1) * share))
+        return self.training_step(clean, noisy, own, step, epoch, batch["camera"] if self.cameras else ())
 
     def training_step(
-        self, clean: Tensor, noisy: Tensor, drawn: StepRandomness, step: int, epoch: int
+        self,
+        clean: Tensor,
+        noisy: Tensor,
+        drawn: StepRandomness,
+        step: int,
+        epoch: int,
+        cameras: Sequence[str] = (),
     ) -> dict[str, Tensor]:
         """Update all networks on one batch and return its losses, unweighted and detached.
 
-        clean, noisy: (N, 3, P, P) in [0, 1]; step and epoch count from 1. D_real, D_fake and gp are sums over both
-        critics. Losses that a step does not have (rec before the joint epochs, adv between adversarial steps, gp
-        without wgangp) are absent.
+        clean, noisy: (N, 3, P, P) in [0, 1]; step and epoch count from 1; cameras: the images'.
+        D_real, D_fake and gp are sums over both critics. Losses that a step does not have (rec before the joint epochs,
+        adv between adversarial steps, gp without wgangp) are absent.
         """
         for letter in LETTERS:
             self.networks[letter].train()
             self.optimizers[letter].param_groups[0]["lr"] = self.learning_rate(letter, epoch)
         noise = noisy - clean
-        values, fakes = self._generator_step(clean, noisy, noise, drawn, step, epoch)
+        values, fakes = self._generator_step(clean, noisy, noise, drawn, step, epoch, self._known(cameras))
         reals = {"D1": noise, "D2": losses.pixel_shuffle_down(noise, self.options.pd_stride, drawn.phase)}
         if self.options.has_critics:
             values |= self._critic_step(reals, fakes, drawn.mixing)
@@ -155,7 +163,14 @@ class JointModel:
         return decayed(self.options.lr[letter], milestones, epoch)
 
     def _generator_step(
-        self, clean: Tensor, noisy: Tensor, noise: Tensor, drawn: StepRandomness, step: int, epoch: int
+        self,
+        clean: Tensor,
+        noisy: Tensor,
+        noise: Tensor,
+        drawn: StepRandomness,
+        step: int,
+        epoch: int,
+        camera: list[Tensor],
     ) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
         """Update E, G1, G2 and G3; return losses, and detached fakes for the critics."""
         options = self.options
@@ -166,11 +181,11 @@ class JointModel:
         overall_gain = gain.mean(1, keepdim=True)
         # Every other step NPNet gets the image's gain alone, as from a user who chooses one: the noise's usual colour.
         known = gain if step % 2 else overall_gain
-        maps = self._forward("G1", clean, known).split(clean.shape[1], dim=1)  # (N, 3, P, P) each
+        maps = self._forward("G1", clean, known, *camera).split(clean.shape[1], dim=1)  # (N, 3, P, P) each
         noise_level = maps[0]
         sdnu = noise_level * drawn.z
         with torch.set_grad_enabled(adversarial or (joint and not options.separate_train)):
-            sdnc = correlated_noise(partial(self._forward, "G2"), maps, drawn.z, self.level_after)
+            sdnc = correlated_noise(lambda noise: self._forward("G2", noise, *camera), maps, drawn.z, self.level_after)
         fakes = {"D1": sdnc, "D2": losses.pixel_shuffle_down(sdnu, options.pd_stride, drawn.phase)}
 
         values = {
@@ -227,21 +242,33 @@ class JointModel:
             self.critic_update.backward_and_step(0.5 * distance)
         return values
 
+    def _known(self, cameras: Sequence[str]) -> list[Tensor]:
+        """Give NPNet and NCNet of several cameras the numbers of the images', (N,), and those of one nothing."""
+        if not self.cameras:
+            return []
+        return [torch.tensor([self.cameras.index(camera) for camera in cameras], device=self.device)]
+
     def _forward(self, letter: str, *inputs: Any) -> Tensor:
         return self.precision.forward(self.networks[letter], *inputs)
 
     @torch.inference_mode()
-    def synthesize(self, clean: Tensor, noisy: Tensor, z: Tensor, averaged: bool = False) -> Synthesis:
+    def synthesize(
+        self, clean: Tensor, noisy: Tensor, z: Tensor, averaged: bool = False, cameras: Sequence[str] = ()
+    ) -> Synthesis:
         """Synthesise noise on a clean image with the gain of a noisy one: (N, 3, H, W) in [0, 1], any size.
 
-        `averaged` takes the moving averages of the weights, which there are with `ema` only.
+        `averaged` takes the moving averages of the weights, which there are with `ema` only; cameras: the images'.
         """
         gain_net, level_net, correlation_net = ((self.averages if averaged else self.networks)[x] for x in GENERATORS)
         for network in (gain_net, level_net, correlation_net):
             network.eval()
         # `forward` itself: code compiled for patches is none for images of every size.
-        gain = gain_net.forward(noisy)
-        return synthesize_w(level_net.forward, correlation_net.forward, clean, gain, z, self.level_after)
+        gain, camera = gain_net.forward(noisy), self._known(cameras)
+        return synthesize_w(
+            lambda *inputs: level_net.forward(*inputs, *camera),
+            lambda noise: correlation_net.forward(noise, *camera),
+            *(clean, gain, z, self.level_after),
+        )
 
     @torch.inference_mode()
     def denoise(self, noisy: Tensor) -> Tensor:
@@ -249,10 +276,25 @@ class JointModel:
         return self.networks["G3"].eval().forward(noisy)
 
     def network_files(self, epoch: int) -> dict[str, dict[str, Any]]:
-        """Return what to write into each network's checkpoint file, by the file's name without epoch and suffix."""
-        files = {f"checkpoint_{letter}": network for letter, network in self.networks.items()}
-        files |= {f"ema/checkpoint_{letter}": network for letter, network in self.averages.items()}
-        return {name: network_checkpoint(network, epoch) for name, network in files.items()}
+        """Return what to write into each network's checkpoint file, by the file's name without epoch and suffix.
+
+        Of several cameras each has a folder of its own with its generators.
+        """
+        return {
+            f"{folder}{camera}checkpoint_{letter}": network_checkpoint(own, epoch)
+            for folder, networks in (("", self.networks), ("ema/", self.averages))
+            for letter, network in networks.items()
+            for camera, own in self._of_cameras(letter, network)
+        }
+
+    def _of_cameras(self, letter: str, network: Any) -> list[tuple[str, nn.Module]]:
+        """Return a generator's network as each of several cameras uses it, with the camera's folder."""
+        if not self.cameras or letter not in GENERATORS:
+            return [("", network)]
+        return [
+            (f"{camera}/", network if letter == "E" else network.of_camera(number))
+            for number, camera in enumerate(self.cameras)
+        ]
 
     def state_dict(self) -> dict[str, Any]:
         """Return all that a resumed run needs: weights and optimisers (learning rates follow from the epoch)."""

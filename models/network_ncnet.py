@@ -38,7 +38,7 @@ class NCNet(nn.Module):
 
     Variants of ours: `level` tells the callers where the noise level belongs. `mosaic` adds a linear filter of cells of
     2x2 pixels (12 -> 12 channels, 5x5 cells), since noise of demosaicked images depends on the position in the Bayer
-    mosaic, with whose first pixel images then begin.
+    mosaic, with whose first pixel images then begin. Several `cameras` share all but this filter.
     """
 
     def __init__(
@@ -53,6 +53,7 @@ class NCNet(nn.Module):
         final_act: str = "Tanh",
         level: str = "before",
         mosaic: bool = False,
+        cameras: int = 1,
     ):
         super().__init__()
         for value, choices in (
@@ -67,6 +68,10 @@ class NCNet(nn.Module):
         self.config: dict[str, Any] = {"in_nc": in_nc, "out_nc": out_nc, "nc": nc, "act_mode": act_mode}
         self.config |= {"downsample_mode": downsample_mode, "upsample_mode": upsample_mode}
         self.config |= {"padding_mode": padding_mode, "final_act": final_act, "level": level, "mosaic": mosaic}
+        if cameras > 1:
+            if not mosaic:
+                raise ValueError(f"NCNet of {cameras} cameras without the filter of the mosaic, in which they differ")
+            self.config["cameras"] = cameras
         widths = [min(nc * 2**level, max(nc, MAX_CHANNELS)) for level in range(UNET_LEVELS)]  # 64, 128, 256, 512
 
         first = [conv(in_nc, nc, 7, padding_mode=padding_mode), nn.ReLU(inplace=True)]
@@ -82,11 +87,14 @@ class NCNet(nn.Module):
         self.decoder_head = nn.Sequential(conv(nc, out_nc, 1), FINAL_ACTIVATIONS[final_act]())
         self.mosaic: nn.Module | None = None
         if mosaic:
-            cells = nn.Conv2d(4 * in_nc, 4 * out_nc, 5, padding=2, padding_mode="reflect", bias=False)
+            cells = nn.Conv2d(4 * in_nc, cameras * 4 * out_nc, 5, padding=2, padding_mode="reflect", bias=False)
             self.mosaic = nn.Sequential(nn.PixelUnshuffle(2), cells, nn.PixelShuffle(2))
 
-    def forward(self, noise: Tensor) -> Tensor:
-        """Predict what the neighbours add to the noise: (N, 3, H, W) -> (N, 3, H, W); H and W are multiples of 8."""
+    def forward(self, noise: Tensor, camera: Tensor | None = None) -> Tensor:
+        """Predict what the neighbours add to the noise: (N, 3, H, W) -> (N, 3, H, W); H and W are multiples of 8.
+
+        camera: (N,), the images' cameras, of several.
+        """
         if noise.shape[-2] % UNET_STRIDE or noise.shape[-1] % UNET_STRIDE:
             raise ValueError(f"NCNet: {tuple(noise.shape[-2:])} pixels, expected multiples of {UNET_STRIDE}")
         skips = []
@@ -98,7 +106,20 @@ class NCNet(nn.Module):
         for up_sampler, decoder in zip(self.up_samplers, self.decoders):
             features = decoder(torch.cat([up_sampler(features), skips.pop()], dim=1))
         added = self.decoder_head(features)  # (N, 3, H, W)
-        return added if self.mosaic is None else added + self.mosaic(noise)
+        if self.mosaic is None:
+            return added
+        filtered = self.mosaic(noise)  # (N, 3, H, W), or (N, cameras 3, H, W)
+        if camera is not None:
+            filtered = filtered.unflatten(1, (-1, added.shape[1]))[range(len(noise)), camera]
+        return added + filtered
+
+    def of_camera(self, camera: int) -> "NCNet":
+        """Copy what one of several cameras uses, as a network of that camera alone."""
+        alone = NCNet(**self.config | {"cameras": 1})
+        weights = self.state_dict()
+        weights["mosaic.1.weight"] = weights["mosaic.1.weight"].chunk(self.config["cameras"])[camera]
+        alone.load_state_dict(weights)
+        return alone
 
 
 def _two_convs(in_nc: int, out_nc: int, act_mode: str, padding_mode: str, stride: int = 1) -> list[nn.Module]:

@@ -46,28 +46,44 @@ class NPNet(nn.Module):
 
     Variants of ours: with twice as many channels out as in, means follow the levels: noise of dark and of bright places
     has one (-9 grey levels at ISO 10000). With four times as many, skews and tails follow them: a phone's tone curve
-    makes noise of middle levels skew (-1) and heavy-tailed.
+    makes noise of middle levels skew (-1) and heavy-tailed. Several `cameras` share all but the first layer's bias.
 
     Source: paper, noise level prediction. As in the published code the last layer's output is squared, where the
     paper's figure adds the gain to it. No activation follows the first convolution (published). Of a gain for each
     channel, (N, C, 1, 1), the mean is the image's.
     """
 
-    def __init__(self, in_nc: int = 3, out_nc: int = 3, nc: int = 96):
+    def __init__(self, in_nc: int = 3, out_nc: int = 3, nc: int = 96, cameras: int = 1):
         super().__init__()
         if out_nc not in [maps * in_nc for maps in MAPS]:
             words = f"{in_nc}, {2 * in_nc} with means or {4 * in_nc} with skews and tails, too"
             raise ValueError(f"NPNet with {out_nc} channels out, expected {words}")
         self.config = {"in_nc": in_nc, "out_nc": out_nc, "nc": nc}
+        if cameras > 1:
+            self.config["cameras"] = cameras
+            self.camera_bias = nn.Parameter(torch.zeros(cameras, nc))
         self.conv1 = conv(in_nc, nc, 7, padding_mode="reflect")
         self.conv2 = conv(nc, nc, 1)
         self.conv3 = conv(nc, nc, 1)
         self.conv4 = conv(nc, nc, 1)
         self.conv5 = conv(nc, out_nc, 1)
 
-    def forward(self, clean: Tensor, gain: Tensor) -> Tensor:
-        """Predict the noise level of every pixel: (N, C, H, W), (N, 1, 1, 1) -> (N, C, H, W), or all maps, 2 or 4 C."""
+    def forward(self, clean: Tensor, gain: Tensor, camera: Tensor | None = None) -> Tensor:
+        """Predict the noise level of every pixel: (N, C, H, W), (N, 1, 1, 1) -> (N, C, H, W), or all maps, 2 or 4 C.
+
+        camera: (N,), the images' cameras, of several.
+        """
         features, overall = self.conv1(clean), gain.mean(1, keepdim=True)  # (N, nc, H, W), (N, 1, 1, 1)
+        if camera is not None:
+            features = features + self.camera_bias[camera][..., None, None]
         for layer in (self.conv2, self.conv3, self.conv4):
             features = F.leaky_relu(gain_normalise(layer(features), overall), 0.01)
         return noise_maps(self.conv5(features), clean.shape[1], gain)
+
+    def of_camera(self, camera: int) -> "NPNet":
+        """Copy what one of several cameras uses, as a network of that camera alone."""
+        weights = self.state_dict()
+        weights["conv1.bias"] = weights["conv1.bias"] + weights.pop("camera_bias")[camera]
+        alone = NPNet(**self.config | {"cameras": 1})
+        alone.load_state_dict(weights)
+        return alone

@@ -163,6 +163,9 @@ def find_checkpoint_folder(folder: str | Path, camera: str | None, letters: tupl
     """
     root = Path(folder)
     run = [] if camera is None else [root / camera, root / camera / "models" / "best", root / camera / "models"]
+    if camera is not None:  # a run of several cameras, <dir_save>/IP+S6/
+        several = [path / "models" for path in sorted(root.glob("*+*")) if camera in path.name.split("+")]
+        run += [place / camera for models in several for place in (models / "best", models)]
     places = [*run, root]
     for place in places:
         if find_checkpoints(place, letters):

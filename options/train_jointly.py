@@ -1,6 +1,7 @@
 """Options of main_train_jointly.py: the published flags with the published defaults, and ours."""
 
 import argparse
+from typing import cast
 
 from models.blocks import ACT_MODES, INIT_TYPES
 from models.losses import GAN_MODES
@@ -43,9 +44,19 @@ def train_jointly_parser() -> argparse.ArgumentParser:
     return parser
 
 
+class _Joined(argparse.Action):
+    """Store cameras as one name: IP+S6."""
+
+    def __call__(self, parser: object, namespace: argparse.Namespace, values: object, option: object = None) -> None:
+        """Join the values."""
+        setattr(namespace, self.dest, "+".join(cast(list[str], values)))
+
+
 def _add_run_options(group: Group) -> None:
-    group.add_argument("--cam_name", default="IP", help="camera code, two characters of the scene names")
-    group.add_argument("--dir_save", default="./saves/noise_syn/", help="the run goes to <dir_save>/<cam_name>/")
+    words = "camera code, two characters of the scene names; several: one generator that knows the camera, for each"
+    group.add_argument("--cam_name", nargs="+", action=_Joined, default="IP", metavar="CAM", help=words)
+    words = "the run goes to <dir_save>/<cam_name>/, of several cameras <dir_save>/IP+S6/, for instance"
+    group.add_argument("--dir_save", default="./saves/noise_syn/", help=words)
     add_run_options(group, 5000, "the generators of the test with the lowest structure-aware score")
     group.add_argument(
         "--use_pretrained",
@@ -185,7 +196,7 @@ def network_configs(args: argparse.Namespace) -> dict[str, dict]:
     """Take the networks' constructor arguments out of the parsed options: -> {letter: arguments}.
 
     Raises ValueError for patches that NCNet or the pixel-shuffle down-sampling cannot divide, for NCNet's filter of the
-    mosaic without `keep_phase`, and for channels that are not the images'.
+    mosaic without `keep_phase`, for several cameras without that filter, and for channels that are not the images'.
     """
     for name, value in vars(args).items():
         fitting = [args.img_channels * maps for maps in (MAPS if name == "G1_out_nc" else (1,))]
@@ -203,11 +214,20 @@ def network_configs(args: argparse.Namespace) -> dict[str, dict]:
         raise ValueError(
             f"--patch_size {args.patch_size} is no multiple of --pd_stride {args.pd_stride}; change one of them"
         )
+    cameras = args.cam_name.split("+")
+    if len(set(cameras)) < len(cameras):
+        raise ValueError(f"--cam_name {' '.join(cameras)}: names a camera twice")
+    if len(cameras) > 1 and not args.G2_mosaic:
+        raise ValueError("--cam_name: several cameras differ in NCNet's filter; add --G2_mosaic --keep_phase")
+    if len(cameras) > 1 and args.use_pretrained:
+        raise ValueError("--use_pretrained: checkpoints are of one camera; give one --cam_name")
     configs: dict[str, dict] = {letter: {} for letter in LETTERS}
     for name, value in vars(args).items():
         letter, _, argument = name.partition("_")
         if letter in configs:
             configs[letter][argument] = value
+    for letter in ("G1", "G2"):
+        configs[letter]["cameras"] = len(cameras)
     critic_sizes = {"D1": args.patch_size, "D2": args.patch_size // args.pd_stride}
     for letter, size in critic_sizes.items():
         configs[letter] |= {"patch_size": size, "halvings": HALVINGS[letter]}

@@ -1,5 +1,7 @@
 """A training's start from measurements of its images."""
 
+from collections.abc import Sequence
+
 import numpy as np
 import torch
 from torch import Tensor, nn
@@ -18,11 +20,14 @@ FIT_ONLY = (
 )
 
 
-def measured_start(reader: Reader, networks: dict[str, nn.Module], num_workers: int, to_train: bool) -> None:
-    """Fit the noise of all training images, whatever their ISO, and let networks begin from it, in place.
+def measured_start(
+    reader: Reader, cameras: Sequence[str], networks: dict[str, nn.Module], num_workers: int, to_train: bool
+) -> None:
+    """Fit the noise of each camera's training images, whatever their ISO, and let networks begin from it, in place.
 
     Args:
         reader: the training images.
+        cameras: the codes, in the networks' order.
         networks: E, G1 and G2, for `start_from_measurements`.
         num_workers: threads.
         to_train: training follows.
@@ -30,15 +35,20 @@ def measured_start(reader: Reader, networks: dict[str, nn.Module], num_workers: 
     Raises:
         ValueError: as `models.fitting.fit_noise` and `start_from_measurements`.
     """
-    chosen = evenly_spaced(range(len(reader)), IMAGES)
+    of_camera: dict[str, list[int]] = {camera: [] for camera in cameras}
+    for index in range(len(reader)):
+        of_camera[reader.camera(index)].append(index)
+    chosen = {camera: evenly_spaced(indices, IMAGES) for camera, indices in of_camera.items()}
 
     def read(index: int) -> list[tuple]:
         return [(reader.name(index), *reader.pair(index), tuple(reader.origins[index]))]
 
-    found = fit_noise({"all": chosen}, read, num_workers)
-    pairs = [reader.pair(index) for index in evenly_spaced(chosen, SET_BY)]
-    cut = [(_middle(clean), _middle(noisy)) for clean, noisy in pairs]
-    start_from_measurements(networks, found["all"], cut, to_train)
+    def middles(camera: str) -> list[tuple[Tensor, Tensor]]:
+        pairs = [reader.pair(index) for index in evenly_spaced(chosen[camera], SET_BY)]
+        return [(_middle(clean), _middle(noisy)) for clean, noisy in pairs]
+
+    found = fit_noise(chosen, read, num_workers)
+    start_from_measurements(networks, [(found[camera], middles(camera)) for camera in cameras], to_train)
 
 
 def _middle(image_uint8: np.ndarray) -> Tensor:

@@ -40,7 +40,7 @@ def pictures(seed: int, strength: float) -> tuple[torch.Tensor, torch.Tensor]:
 
 def begin(networks: dict, kernel: torch.Tensor) -> None:
     fit = Fit(STD, MEANS, LEVELS, kernel, kernel)
-    start_from_measurements(networks, fit, [pictures(seed, 1 + seed / 4) for seed in range(4)], to_train=False)
+    start_from_measurements(networks, [(fit, [pictures(seed, 1 + seed / 4) for seed in range(4)])], to_train=False)
 
 
 @pytest.fixture(scope="module")
@@ -107,6 +107,42 @@ def test_ncnet_with_a_mosaic_begins_with_the_measured_filter_of_each_place(with_
 
 
 @torch.no_grad()
+def test_each_of_several_cameras_begins_with_its_own_levels_and_filter(with_mosaic):
+    """One camera's noise grows with the intensity, the other's falls; one's neighbours are joined, the other's not."""
+    _, taps = with_mosaic
+    white = torch.zeros_like(taps)
+    white[range(12), range(12), 4, 4] = 1
+    fits = Fit(STD, MEANS, LEVELS, taps, taps), Fit(STD, MEANS, LEVELS.flip(1), white, white)
+    configs = {"E": {"nc": 16}, "G1": {"nc": 96, "cameras": 2}, "G2": MOSAIC | {"cameras": 2}}
+    networks = build_networks(configs, "kaiming", 0)
+    start_from_measurements(networks, [(fit, [pictures(seed, 1) for seed in range(4)]) for fit in fits], to_train=False)
+    clean, noisy = pictures(9, 1)
+    gain, growing = (noisy - clean).std().view(1, 1, 1, 1), clean[0, 1].flatten()
+    levels = [networks["G1"].of_camera(number)(clean, gain)[0, 1].flatten() for number in (0, 1)]
+    slopes = [torch.corrcoef(torch.stack([level, growing]))[0, 1] for level in levels]
+    assert slopes[0] > 0.5 and slopes[1] < -0.5
+    z, middle = draw(1, 3, 64, 64, seed=2), slice(8, -8)
+    for number, wanted in enumerate((filter_noise(z, taps), z[..., middle, middle])):
+        found = correlate(networks["G2"].of_camera(number), z)[..., middle, middle]
+        torch.testing.assert_close(found, wanted, rtol=1e-4, atol=1e-4)
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("network", [NPNet(nc=4, cameras=3), NCNet(nc=4, mosaic=True, cameras=3)])
+def test_images_of_several_cameras_get_what_each_camera_s_own_network_gives(network):
+    for weight in network.double().parameters():
+        weight.copy_(0.3 * draw(*weight.shape))
+    images, numbers = torch.rand(4, 3, 16, 16, dtype=torch.float64), [2, 0, 1, 2]
+    gain = [torch.full_like(images[:, :1, :1, :1], 0.3)] if isinstance(network, NPNet) else []
+    together = network(images, *gain, torch.tensor(numbers))
+    for number, image, found in zip(numbers, images, together):
+        alone = network.of_camera(number).double()
+        assert "cameras" not in alone.config
+        torch.testing.assert_close(alone(image[None], *(one[:1] for one in gain))[0], found)
+    assert not torch.allclose(network(images[:1], *(one[:1] for one in gain), torch.tensor([0])), together[:1])
+
+
+@torch.no_grad()
 def test_noise_with_a_mosaic_is_the_same_in_tiles_and_follows_an_image_s_place(with_mosaic):
     networks, _ = with_mosaic
     clean, z = torch.rand(2, 3, 90, 120), draw(2, 3, 91, 121)
@@ -149,7 +185,7 @@ def test_training_can_go_on_from_the_start(kernel):
     configs = {"E": {"nc": 24, "pool_mode": "inside"}, "G1": {"nc": 24, "out_nc": 12}, "G2": {"nc": 8}}
     networks = build_networks(configs, "kaiming", 0)
     taught = [pictures(seed, 4.0 ** (seed % 3 - 1)) for seed in range(9)]
-    start_from_measurements(networks, Fit(STD, MEANS, LEVELS, kernel, kernel), taught, to_train=True)
+    start_from_measurements(networks, [(Fit(STD, MEANS, LEVELS, kernel, kernel), taught)], to_train=True)
     assert networks["G1"].conv5.weight.abs().max() < 10, "features that are hardly there must not get large weights"
     assert networks["E"].linear[0][0].weight.abs().max() < 0.3, "nor GENet, whose first steps would change the gain"
     images = [pictures(seed, strength) for seed in range(20, 32) for strength in (0.25, 1, 4)]
@@ -305,7 +341,7 @@ def test_genet_of_channels_tells_which_one_is_amplified_from_the_start(kernel):
     blue = torch.tensor([1.0, 1.0, 1.5])[:, None, None]
     taught = [pictures(seed, 1 + seed / 8) for seed in range(8)]
     taught[::2] = [(clean, clean + blue * (noisy - clean)) for clean, noisy in taught[::2]]
-    start_from_measurements(networks, Fit(STD, MEANS, LEVELS, kernel, kernel), taught, to_train=False)
+    start_from_measurements(networks, [(Fit(STD, MEANS, LEVELS, kernel, kernel), taught)], to_train=False)
     clean, noisy = pictures(20, 1.2)
     levels = [networks["G1"](clean, networks["E"](clean + by * (noisy - clean))) for by in (torch.ones(3, 1, 1), blue)]
     amplified = (levels[1].mean((2, 3)) / levels[0].mean((2, 3)))[0]

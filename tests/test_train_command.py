@@ -14,7 +14,7 @@ import torch
 
 import main_train_jointly
 from models.networks import LETTERS
-from models.pretrained import load_generators
+from models.pretrained import find_checkpoint_folder, load_generators
 from synthesis.gains import read_bank
 from tests.camera import CAMERA, command, make_camera
 from tests.conftest import ROOT, contents, wait_until
@@ -435,7 +435,12 @@ def test_diverging_run_names_the_step_and_saves_nothing(root, steps):
 
 @pytest.mark.parametrize(
     ("options", "expected"),
-    [(["--G2_mosaic"], "add --keep_phase"), (["--G1_out_nc", "12"], "add --G2_level after")],
+    [
+        (["--G2_mosaic"], "add --keep_phase"),
+        (["--G1_out_nc", "12"], "add --G2_level after"),
+        (["--cam_name", "ZZ", "YY"], "add --G2_mosaic --keep_phase"),
+        (["--cam_name", "ZZ", "ZZ"], "names a camera twice"),
+    ],
 )
 def test_variants_that_need_another_option_name_it(root, options, expected):
     with pytest.raises(ValueError, match=expected):
@@ -480,3 +485,46 @@ def test_measured_training_resumes_bit_identically(root):
     for last in ("1", "4"):
         train(root, *WITHOUT_CRITICS, "--steps", last, save="again")
     assert_same(weights(root), weights(root, "again"))
+
+
+@pytest.fixture
+def two_cameras(root) -> Path:
+    make_camera(root, code="YY", std=24)
+    return root
+
+
+BOTH = ("--cam_name", "ZZ", "YY", *WITHOUT_CRITICS, "--ema", "0.9", "--keep_best", "--lr_G1", "1e-3")
+
+
+def test_one_generator_of_two_cameras_gives_each_its_weights_and_gains(two_cameras):
+    root = two_cameras
+    train(root, *BOTH, "--steps", "4")
+    run = root / "saves" / "ZZ+YY"
+    gains = {}
+    for camera in ("ZZ", "YY"):
+        best = find_checkpoint_folder(root / "saves", camera)
+        assert best == run / "models" / "best" / camera
+        for folder in (best, run / "models" / camera, run / "models" / "ema" / camera):
+            networks = load_generators(folder)
+            assert all("cameras" not in network.config for network in networks.values())
+            bank = read_bank(folder / "gains.json")
+            assert bank.camera == camera and all(camera in name for name, _ in bank.of_iso(None))
+        gains[camera] = bank.gains[800][0][1]
+    assert gains["YY"] > 1.5 * gains["ZZ"]
+    files = [[run / "models" / camera / f"checkpoint_{x}_00000001.pth" for camera in ("ZZ", "YY")] for x in ("E", "G1")]
+    shared, own = ([checkpoints.load_checkpoint(path)["model_state_dict"] for path in paths] for paths in files)
+    assert_same(*shared)
+    assert [name for name in own[0] if not torch.equal(own[0][name], own[1][name])] == ["conv1.bias"]
+
+
+def test_training_of_two_cameras_resumes_bit_identically(two_cameras):
+    train(two_cameras, *BOTH, "--steps", "4")
+    for last in ("1", "4"):
+        train(two_cameras, *BOTH, "--steps", last, save="again")
+    states = [newest_state(two_cameras / save / "ZZ+YY") for save in ("saves", "again")]
+    assert_same(*states)
+
+
+def test_checkpoints_are_those_of_one_camera(two_cameras, capsys):
+    message = refused(capsys, main_train_jointly.main, command(two_cameras, *BOTH, "--use_pretrained"))
+    assert "one --cam_name" in message
