@@ -25,8 +25,7 @@ PHONES ?= G4 GP IP N6 S6
 PHONES_DATA ?= ./Datasets/SIDD_Medium_Srgb_Parts/
 PHONES_LISTS ?= ./data_preparation/
 PHONES_WEIGHTS ?= ./saves/phones/weights/
-empty =
-PHONES_RUN = ./saves/phones/$(subst $(empty) $(empty),+,$(PHONES))/
+PHONES_RUN = ./saves/phones/$(shell echo $(sort $(PHONES)) | tr ' ' +)/
 
 .PHONY: demo phones table2 test test-lowest lint format
 

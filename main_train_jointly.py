@@ -1,4 +1,4 @@
-"""Train a camera's noise generator jointly with its critics and a denoiser (NeCA)."""
+"""Train the noise generator of a camera, or of several, jointly with its critics and a denoiser (NeCA)."""
 
 import argparse
 from functools import partial

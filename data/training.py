@@ -55,8 +55,8 @@ def split_scenes(
     Raises ValueError for a camera without scenes, and for one without a way to a split.
     """
     halves: tuple[list[Path], list[Path]] = ([], [])
-    for camera in cameras:
-        scenes = {scene.name: scene for scene in find_scenes(folder, camera)}
+    found = {camera: {scene.name: scene for scene in find_scenes(folder, camera)} for camera in cameras}
+    for camera, scenes in found.items():
         split = choose_scenes(camera, scenes, lists_dir, generate=generate_lists, seed=seed, log=log)
         for half, names in zip(halves, split):
             half.extend(scenes[name] for name in names)

@@ -123,20 +123,22 @@ def _set_levels(npnet: NPNet, cameras: Sequence[Measured]) -> None:
     npnet.conv1.weight.mul_(NEIGHBOURS)[:, :, 3, 3] = colours
     for layer, size in ((npnet.conv2, 0.5), (npnet.conv3, 2 * usual), (npnet.conv4, 2 * usual)):
         _bias(layer).copy_(size * torch.randn(layer.out_channels, generator=draw))
-    own = [_bias(npnet.conv1)] if len(cameras) == 1 else npnet.camera_bias
-    for bias in own:
+    biases, numbers = [_bias(npnet.conv1)], [None]
+    if len(cameras) > 1:
+        biases, numbers = list(npnet.camera_bias), list(torch.arange(len(cameras)).split(1))
+    for bias in biases:
         bias.copy_(-(colours * torch.rand(colours.shape, generator=draw)).sum(1))
     npnet.conv5.weight.zero_()
     samples = (
         sample
-        for number, measured in enumerate(cameras)
-        for sample in _level_samples(npnet, *measured, draw, [] if len(cameras) == 1 else [torch.tensor([number])])
+        for number, (fit, taught) in zip(numbers, cameras)
+        for sample in _level_samples(npnet, number, fit, taught, draw)
     )
     _fit_head(npnet.conv5, samples, LEVELS_RIDGE)
 
 
 def _level_samples(
-    npnet: NPNet, fit: Fit, pairs: Sequence[Pair], draw: torch.Generator, camera: list[Tensor]
+    npnet: NPNet, camera: Tensor | None, fit: Fit, pairs: Sequence[Pair], draw: torch.Generator
 ) -> Iterable[tuple[Tensor, Tensor, Tensor]]:
     """Yield features, root of the level, mean, no skew and no tail, and weights for `_fit_head`.
 
@@ -148,7 +150,7 @@ def _level_samples(
         for factor in FACTORS:
             for content in (thinned, *(change(thinned) for change in OTHER_CONTENTS)):
                 level, mean = (strength * factor * table for table in _levels(fit, content))
-                features = _input_of(npnet.conv5, npnet, content, _gain(content, level, mean, draw), *camera)
+                features = _input_of(npnet.conv5, npnet, content, _gain(content, level, mean, draw), camera)
                 level, mean = level.clamp_min(LEAST_LEVEL)[0].flatten(1), mean[0].flatten(1)
                 wanted = torch.cat([level.sqrt(), mean, torch.zeros_like(level), torch.zeros_like(level)])
                 weights = torch.cat([1 / level, level**-2, torch.ones_like(level), torch.ones_like(level)])
@@ -198,7 +200,7 @@ def _fit_head(head: nn.Conv2d, samples: Iterable[tuple[Tensor, Tensor, Tensor]],
     bias.copy_(solved[:, -1])
 
 
-def _input_of(layer: nn.Module, network: nn.Module, *inputs: Tensor) -> Tensor:
+def _input_of(layer: nn.Module, network: nn.Module, *inputs: Tensor | None) -> Tensor:
     """Run a network and return what one of its layers gets."""
     found: list[Tensor] = []
     handle = layer.register_forward_pre_hook(lambda _, given: found.append(given[0]))

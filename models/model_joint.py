@@ -3,6 +3,7 @@
 import random
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, NamedTuple
 
 import torch
@@ -128,7 +129,7 @@ class JointModel:
         whole = torch.Size((share * self.world_size, *clean.shape[1:]))
         drawn = draw_step(whole, self.options.pd_stride, self.seed, step, self.device)
         own = drawn.part(slice(self.rank * share, (self.rank + 1) * share))
-        return self.training_step(clean, noisy, own, step, epoch, batch["camera"] if self.cameras else ())
+        return self.training_step(clean, noisy, own, step, epoch, batch.get("camera", ()))
 
     def training_step(
         self,
@@ -149,7 +150,7 @@ class JointModel:
             self.networks[letter].train()
             self.optimizers[letter].param_groups[0]["lr"] = self.learning_rate(letter, epoch)
         noise = noisy - clean
-        values, fakes = self._generator_step(clean, noisy, noise, drawn, step, epoch, self._known(cameras))
+        values, fakes = self._generator_step(clean, noisy, noise, drawn, step, epoch, self._numbers(cameras))
         reals = {"D1": noise, "D2": losses.pixel_shuffle_down(noise, self.options.pd_stride, drawn.phase)}
         if self.options.has_critics:
             values |= self._critic_step(reals, fakes, drawn.mixing)
@@ -170,7 +171,7 @@ class JointModel:
         drawn: StepRandomness,
         step: int,
         epoch: int,
-        camera: list[Tensor],
+        camera: Tensor | None,
     ) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
         """Update E, G1, G2 and G3; return losses, and detached fakes for the critics."""
         options = self.options
@@ -181,11 +182,11 @@ class JointModel:
         overall_gain = gain.mean(1, keepdim=True)
         # Every other step NPNet gets the image's gain alone, as from a user who chooses one: the noise's usual colour.
         known = gain if step % 2 else overall_gain
-        maps = self._forward("G1", clean, known, *camera).split(clean.shape[1], dim=1)  # (N, 3, P, P) each
+        maps = self._forward("G1", clean, known, camera).split(clean.shape[1], dim=1)  # (N, 3, P, P) each
         noise_level = maps[0]
         sdnu = noise_level * drawn.z
         with torch.set_grad_enabled(adversarial or (joint and not options.separate_train)):
-            sdnc = correlated_noise(lambda noise: self._forward("G2", noise, *camera), maps, drawn.z, self.level_after)
+            sdnc = correlated_noise(lambda noise: self._forward("G2", noise, camera), maps, drawn.z, self.level_after)
         fakes = {"D1": sdnc, "D2": losses.pixel_shuffle_down(sdnu, options.pd_stride, drawn.phase)}
 
         values = {
@@ -242,11 +243,11 @@ class JointModel:
             self.critic_update.backward_and_step(0.5 * distance)
         return values
 
-    def _known(self, cameras: Sequence[str]) -> list[Tensor]:
-        """Give NPNet and NCNet of several cameras the numbers of the images', (N,), and those of one nothing."""
+    def _numbers(self, cameras: Sequence[str]) -> Tensor | None:
+        """Return the numbers of images' cameras, (N,), for networks of several; those of one get None."""
         if not self.cameras:
-            return []
-        return [torch.tensor([self.cameras.index(camera) for camera in cameras], device=self.device)]
+            return None
+        return torch.tensor([self.cameras.index(camera) for camera in cameras], device=self.device)
 
     def _forward(self, letter: str, *inputs: Any) -> Tensor:
         return self.precision.forward(self.networks[letter], *inputs)
@@ -263,12 +264,9 @@ class JointModel:
         for network in (gain_net, level_net, correlation_net):
             network.eval()
         # `forward` itself: code compiled for patches is none for images of every size.
-        gain, camera = gain_net.forward(noisy), self._known(cameras)
-        return synthesize_w(
-            lambda *inputs: level_net.forward(*inputs, *camera),
-            lambda noise: correlation_net.forward(noise, *camera),
-            *(clean, gain, z, self.level_after),
-        )
+        gain, camera = gain_net.forward(noisy), self._numbers(cameras)
+        npnet, ncnet = partial(level_net.forward, camera=camera), partial(correlation_net.forward, camera=camera)
+        return synthesize_w(npnet, ncnet, clean, gain, z, self.level_after)
 
     @torch.inference_mode()
     def denoise(self, noisy: Tensor) -> Tensor:

@@ -69,8 +69,6 @@ class NCNet(nn.Module):
         self.config |= {"downsample_mode": downsample_mode, "upsample_mode": upsample_mode}
         self.config |= {"padding_mode": padding_mode, "final_act": final_act, "level": level, "mosaic": mosaic}
         if cameras > 1:
-            if not mosaic:
-                raise ValueError(f"NCNet of {cameras} cameras without the filter of the mosaic, in which they differ")
             self.config["cameras"] = cameras
         widths = [min(nc * 2**level, max(nc, MAX_CHANNELS)) for level in range(UNET_LEVELS)]  # 64, 128, 256, 512
 
@@ -93,8 +91,10 @@ class NCNet(nn.Module):
     def forward(self, noise: Tensor, camera: Tensor | None = None) -> Tensor:
         """Predict what the neighbours add to the noise: (N, 3, H, W) -> (N, 3, H, W); H and W are multiples of 8.
 
-        camera: (N,), the images' cameras, of several.
+        camera: (N,), the images' cameras; a network of several needs them, and raises ValueError without.
         """
+        if (camera is None) != ("cameras" not in self.config):
+            raise ValueError(f"NCNet of {self.config.get('cameras', 1)} cameras, expected the images' if of several")
         if noise.shape[-2] % UNET_STRIDE or noise.shape[-1] % UNET_STRIDE:
             raise ValueError(f"NCNet: {tuple(noise.shape[-2:])} pixels, expected multiples of {UNET_STRIDE}")
         skips = []
@@ -114,11 +114,12 @@ class NCNet(nn.Module):
         return added + filtered
 
     def of_camera(self, camera: int) -> "NCNet":
-        """Copy what one of several cameras uses, as a network of that camera alone."""
-        alone = NCNet(**self.config | {"cameras": 1})
+        """Return what one of several cameras uses, as a network of that camera alone."""
         weights = self.state_dict()
         weights["mosaic.1.weight"] = weights["mosaic.1.weight"].chunk(self.config["cameras"])[camera]
-        alone.load_state_dict(weights)
+        with torch.device("meta"):
+            alone = NCNet(**self.config | {"cameras": 1})
+        alone.load_state_dict(weights, assign=True)
         return alone
 
 

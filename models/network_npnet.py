@@ -46,7 +46,7 @@ class NPNet(nn.Module):
 
     Variants of ours: with twice as many channels out as in, means follow the levels: noise of dark and of bright places
     has one (-9 grey levels at ISO 10000). With four times as many, skews and tails follow them: a phone's tone curve
-    makes noise of middle levels skew (-1) and heavy-tailed. Several `cameras` share all but the first layer's bias.
+    makes noise of middle levels skew (-1) and heavy-tailed. Several `cameras` share all but a bias of the first layer.
 
     Source: paper, noise level prediction. As in the published code the last layer's output is squared, where the
     paper's figure adds the gain to it. No activation follows the first convolution (published). Of a gain for each
@@ -71,8 +71,10 @@ class NPNet(nn.Module):
     def forward(self, clean: Tensor, gain: Tensor, camera: Tensor | None = None) -> Tensor:
         """Predict the noise level of every pixel: (N, C, H, W), (N, 1, 1, 1) -> (N, C, H, W), or all maps, 2 or 4 C.
 
-        camera: (N,), the images' cameras, of several.
+        camera: (N,), the images' cameras; a network of several needs them, and raises ValueError without.
         """
+        if (camera is None) != ("cameras" not in self.config):
+            raise ValueError(f"NPNet of {self.config.get('cameras', 1)} cameras, expected the images' if of several")
         features, overall = self.conv1(clean), gain.mean(1, keepdim=True)  # (N, nc, H, W), (N, 1, 1, 1)
         if camera is not None:
             features = features + self.camera_bias[camera][..., None, None]
@@ -81,9 +83,10 @@ class NPNet(nn.Module):
         return noise_maps(self.conv5(features), clean.shape[1], gain)
 
     def of_camera(self, camera: int) -> "NPNet":
-        """Copy what one of several cameras uses, as a network of that camera alone."""
+        """Return what one of several cameras uses, as a network of that camera alone."""
         weights = self.state_dict()
         weights["conv1.bias"] = weights["conv1.bias"] + weights.pop("camera_bias")[camera]
-        alone = NPNet(**self.config | {"cameras": 1})
-        alone.load_state_dict(weights)
+        with torch.device("meta"):
+            alone = NPNet(**self.config | {"cameras": 1})
+        alone.load_state_dict(weights, assign=True)
         return alone

@@ -158,33 +158,41 @@ def _either(path: Path) -> Path:
 def find_checkpoint_folder(folder: str | Path, camera: str | None, letters: tuple[str, ...] = GENERATORS) -> Path:
     """Find the folder that holds a camera's networks: released weights, a training run's, or `folder` itself.
 
-    Of a run's, the best come before the newest. Without a camera only `folder` itself will do. Raises
+    A run of the camera alone comes before one of several, and of a run's networks the best before the newest. Without
+    a camera only `folder` itself will do. Raises ValueError for two runs of several cameras that have this one, and
     MissingWeightsError that says where it looked, which cameras are there and how to get weights.
     """
-    root = Path(folder)
-    run = [] if camera is None else [root / camera, root / camera / "models" / "best", root / camera / "models"]
-    if camera is not None:  # a run of several cameras, <dir_save>/IP+S6/
-        several = [path / "models" for path in sorted(root.glob("*+*")) if camera in path.name.split("+")]
-        run += [place / camera for models in several for place in (models / "best", models)]
-    places = [*run, root]
+    root, places, joint = Path(folder), [], []
+    if camera is not None:
+        joint = [run for run in sorted(root.glob("*+*")) if camera in run.name.split("+")]  # of several cameras
+        places = [root / camera, *_newest_last(root / camera)]
+        places += [models / camera for run in (*joint, root) for models in _newest_last(run)]
+    places.append(root)
     for place in places:
         if find_checkpoints(place, letters):
+            if len(joint) > 1 and any(place.is_relative_to(run) for run in joint):
+                raise ValueError(f"camera {camera} is in {' and '.join(map(str, joint))}; give one of them instead")
             return place
     if camera is None:
         raise MissingWeightsError(f"{root}: has no checkpoints of {', '.join(letters)} that belong together")
-    cameras = [
+    cameras = {
         place.name
-        for place in (sorted(root.iterdir()) if root.is_dir() else [])
+        for place in (*root.glob("*"), *root.glob("*+*/models/*"), *root.glob("*+*/models/best/*"))
         if find_checkpoints(place, letters) or find_checkpoints(place / "models", letters)
-    ]
+    }
     files = ", ".join(f"checkpoint_{letter}.pth" for letter in letters)
     ways = ["train with main_train_jointly.py"]
     if camera in RELEASED:
         ways.insert(0, f"download the authors' files from {RELEASED[camera]} into {places[0]}/")
     raise MissingWeightsError(
         f"camera {camera} has no weights ({files}) in {', '.join(map(str, places))}; cameras with weights there: "
-        f"{', '.join(cameras) or 'none'}; {', or '.join(ways)}"
+        f"{', '.join(sorted(cameras)) or 'none'}; {', or '.join(ways)}"
     )
+
+
+def _newest_last(run: Path) -> tuple[Path, Path]:
+    """Return a run's folders of networks, the best ones' first."""
+    return run / "models" / "best", run / "models"
 
 
 def hash_weights(files: dict[str, Path]) -> str:
@@ -201,7 +209,9 @@ def require_unmixed(folder: Path, begins_after: int | None) -> None:
     if has_state(folder):
         return
     others = []
-    for path in sorted((folder / "models").glob("checkpoint_*.pth")):
+    models = folder / "models"
+    of_cameras = models.glob("[A-Z0-9][A-Z0-9]/checkpoint_*.pth")  # of a run of several
+    for path in sorted([*models.glob("checkpoint_*.pth"), *of_cameras]):
         number = re.search(r"_(\d+)$", path.stem)
         if begins_after is None or (number and int(number[1]) > begins_after):
             others.append(path)

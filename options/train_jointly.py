@@ -33,8 +33,8 @@ LAMBDAS = {
 def train_jointly_parser() -> argparse.ArgumentParser:
     """Build the parser of the joint training command."""
     parser = Parser(
-        "Train the noise generator of one camera (GENet, NPNet, NCNet) jointly with its critics and a denoiser. "
-        "Run the same command again to continue an interrupted run."
+        "Train the noise generator of a camera, or of several (GENet, NPNet, NCNet), jointly with its critics and a "
+        "denoiser. Run the same command again to continue an interrupted run."
     )
     _add_run_options(parser.add_argument_group("run"))
     _add_data_options(parser.add_argument_group("data"))
@@ -44,24 +44,31 @@ def train_jointly_parser() -> argparse.ArgumentParser:
     return parser
 
 
-class _Joined(argparse.Action):
-    """Store cameras as one name: IP+S6."""
+class _Cameras(argparse.Action):
+    """Store the codes of one or several cameras as one name, IP or IP+S6, whatever their order."""
 
     def __call__(self, parser: object, namespace: argparse.Namespace, values: object, option: object = None) -> None:
-        """Join the values."""
-        setattr(namespace, self.dest, "+".join(cast(list[str], values)))
+        """Join the codes."""
+        codes = "+".join(cast(list[str], values)).split("+")
+        if not all(codes) or len(set(codes)) < len(codes):
+            raise argparse.ArgumentError(self, f"{' '.join(codes)!r}: expected codes of cameras, each once")
+        setattr(namespace, self.dest, "+".join(sorted(codes)))
 
 
 def _add_run_options(group: Group) -> None:
-    words = "camera code, two characters of the scene names; several: one generator that knows the camera, for each"
-    group.add_argument("--cam_name", nargs="+", action=_Joined, default="IP", metavar="CAM", help=words)
-    words = "the run goes to <dir_save>/<cam_name>/, of several cameras <dir_save>/IP+S6/, for instance"
+    words = (
+        "camera code, two characters of the scene names; several, with --G2_mosaic: one generator for all, which knows "
+        "the camera, and weights for each"
+    )
+    group.add_argument("--cam_name", nargs="+", action=_Cameras, default="IP", metavar="CAM", help=words)
+    words = "the run goes to <dir_save>/<cam_name>/, that of several cameras to <dir_save>/IP+S6/, for instance"
     group.add_argument("--dir_save", default="./saves/noise_syn/", help=words)
     add_run_options(group, 5000, "the generators of the test with the lowest structure-aware score")
     group.add_argument(
         "--use_pretrained",
         action="store_true",
-        help="go on from given checkpoints (see --checkpoint_*_name) at their epoch; networks without one begin afresh",
+        help="go on from given checkpoints (see --checkpoint_*_name), of one camera, at their epoch; networks without "
+        "one begin afresh",
     )
     for letter in LETTERS:
         group.add_argument(
@@ -215,8 +222,6 @@ def network_configs(args: argparse.Namespace) -> dict[str, dict]:
             f"--patch_size {args.patch_size} is no multiple of --pd_stride {args.pd_stride}; change one of them"
         )
     cameras = args.cam_name.split("+")
-    if len(set(cameras)) < len(cameras):
-        raise ValueError(f"--cam_name {' '.join(cameras)}: names a camera twice")
     if len(cameras) > 1 and not args.G2_mosaic:
         raise ValueError("--cam_name: several cameras differ in NCNet's filter; add --G2_mosaic --keep_phase")
     if len(cameras) > 1 and args.use_pretrained:

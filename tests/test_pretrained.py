@@ -169,21 +169,31 @@ def test_only_the_networks_asked_for_are_needed(tmp_path):
     assert list(load_generators(tmp_path, ("G2",))) == ["G2"]
 
 
-@pytest.mark.parametrize("place", ["IP", "IP/models", "."])
+@pytest.mark.parametrize("place", ["IP", "IP/models", "GP+IP/models/best/IP", "GP+IP/models/IP", "models/IP", "."])
 def test_weights_are_found_where_they_are_released_trained_or_pointed_at(tmp_path, place):
     save_tiny(tmp_path / place)
     assert find_checkpoint_folder(tmp_path, "IP") == tmp_path / place
 
 
+def test_run_of_a_camera_alone_comes_before_one_of_several_and_two_of_these_are_refused(tmp_path):
+    save_tiny(tmp_path / "GP+IP" / "models" / "IP")
+    save_tiny(tmp_path / "IP+S6" / "models" / "best" / "IP")
+    with pytest.raises(ValueError, match=r"camera IP is in .*GP\+IP and .*IP\+S6; give one of them"):
+        find_checkpoint_folder(tmp_path, "IP")
+    save_tiny(tmp_path / "IP" / "models")
+    assert find_checkpoint_folder(tmp_path, "IP") == tmp_path / "IP" / "models"
+
+
 def test_camera_without_weights_is_told_where_to_get_them_and_which_others_are_there(tmp_path):
     save_tiny(tmp_path / "DC")
     save_tiny(tmp_path / "T3" / "models")
+    save_tiny(tmp_path / "GP+N6" / "models" / "best" / "GP")
     save_tiny(tmp_path / "S6", "G2")  # not all of them
     save_tiny(tmp_path / "IP", "G1")
-    with pytest.raises(ValueError, match=r"cameras with weights there: DC, T3;") as error:
+    with pytest.raises(ValueError, match=r"cameras with weights there: DC, GP, T3;") as error:
         find_checkpoint_folder(tmp_path, "IP")
     message = str(error.value)
-    for part in ("camera IP", f"{tmp_path}/IP, {tmp_path}/IP/models/best, {tmp_path}/IP/models, {tmp_path};", "T3;"):
+    for part in ("camera IP", f"{tmp_path}/IP, {tmp_path}/IP/models/best, {tmp_path}/IP/models, ", f"{tmp_path};"):
         assert part in message
     for part in ("main_train_jointly.py", "checkpoint_E.pth, checkpoint_G1.pth, checkpoint_G2.pth"):
         assert part in message
