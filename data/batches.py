@@ -55,9 +55,9 @@ class PatchDataset(Dataset):
         self.keep_phase = keep_phase
 
     def __getitem__(self, key: tuple[int, np.ndarray]) -> dict:
-        """Return pixels (N, P, P, 2 C) uint8, clean before noisy; modes (N,), that `to_device` applies; name: files.
+        """Return pixels (N, P, P, 2 C) uint8, clean before noisy; modes (N,), that `to_device` applies; name, camera.
 
-        camera: the codes of their cameras.
+        name: the noisy files; camera: the codes of their cameras.
         """
         step, indices = key
         random = np.random.default_rng((self.seed, step, PATCHES))
@@ -73,12 +73,11 @@ class PatchDataset(Dataset):
         indices, corners, modes = (drawn[self.share] for drawn in (indices, corners, modes))
         patches = np.empty((len(indices), self.patch_size, self.patch_size, 2 * self.reader.channels), np.uint8)
         self.reader.fill(patches, indices, corners)
-        names, cameras = ([of(index) for index in indices] for of in (self.reader.name, self.reader.camera))
         return {
             "pixels": torch.from_numpy(patches),
             "modes": torch.from_numpy(modes),
-            "name": names,
-            "camera": cameras,
+            "name": [self.reader.name(index) for index in indices],
+            "camera": [self.reader.camera(index) for index in indices],
         }
 
 
