@@ -1,6 +1,6 @@
 # make demo   install what is needed and run the whole chain on the demo camera
-# make phones train one generator of the phones of pretrain/; PHONES_DATA= SIDD-Small or SIDD-Medium as downloaded, or what
-#             main_restore_frames.py has made (then PHONES_LISTS= its lists), PHONES_WEIGHTS= where the weights go
+# make phones train one generator of the phones of pretrain/; PHONES_DATA= SIDD-Small or SIDD-Medium as downloaded, or
+#             what main_restore_frames.py has made (then PHONES_LISTS= its lists), PHONES_WEIGHTS= where the weights go
 # make test   install what is needed and run the tests
 # make test-lowest  the same with the lowest versions that requirements.txt admits, in an environment of its own
 # make table2 train denoisers on every kind of noise and score them; TABLE2= gives it options, such as --dry_run

@@ -94,7 +94,8 @@ class NCNet(nn.Module):
         camera: (N,), the images' cameras; a network of several needs them, and raises ValueError without.
         """
         if (camera is None) != ("cameras" not in self.config):
-            raise ValueError(f"NCNet of {self.config.get('cameras', 1)} cameras, expected the images' if of several")
+            given = "none" if camera is None else "numbers"
+            raise ValueError(f"NCNet: {given} for the images' cameras, expected numbers if it has several, else none")
         if noise.shape[-2] % UNET_STRIDE or noise.shape[-1] % UNET_STRIDE:
             raise ValueError(f"NCNet: {tuple(noise.shape[-2:])} pixels, expected multiples of {UNET_STRIDE}")
         skips = []

@@ -74,7 +74,8 @@ class NPNet(nn.Module):
         camera: (N,), the images' cameras; a network of several needs them, and raises ValueError without.
         """
         if (camera is None) != ("cameras" not in self.config):
-            raise ValueError(f"NPNet of {self.config.get('cameras', 1)} cameras, expected the images' if of several")
+            given = "none" if camera is None else "numbers"
+            raise ValueError(f"NPNet: {given} for the images' cameras, expected numbers if it has several, else none")
         features, overall = self.conv1(clean), gain.mean(1, keepdim=True)  # (N, nc, H, W), (N, 1, 1, 1)
         if camera is not None:
             features = features + self.camera_bias[camera][..., None, None]

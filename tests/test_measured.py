@@ -140,6 +140,9 @@ def test_images_of_several_cameras_get_what_each_camera_s_own_network_gives(netw
         assert "cameras" not in alone.config
         torch.testing.assert_close(alone(image[None], *(one[:1] for one in gain))[0], found)
     assert not torch.allclose(network(images[:1], *(one[:1] for one in gain), torch.tensor([0])), together[:1])
+    for wrong, given in ((network, []), (alone, [torch.tensor(numbers)])):
+        with pytest.raises(ValueError, match="expected numbers if it has several, else none"):
+            wrong(images, *gain, *given)
 
 
 @torch.no_grad()

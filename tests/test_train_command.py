@@ -517,6 +517,12 @@ def test_one_generator_of_two_cameras_gives_each_its_weights_and_gains_and_resum
     for last in ("1", "4"):
         train(root, *BOTH, "--steps", last, save="again")
     assert_same(*(newest_state(root / save / "YY+ZZ") for save in ("saves", "again")))
+    for path in [*(run / "models").glob("training_state_*"), *(run / "models").glob("checkpoint_*")]:
+        path.unlink()
+    checkpoint = run / "models" / "ZZ" / "checkpoint_G2_00000001.pth"  # as if of the published code, without a step
+    checkpoints.save_checkpoint(checkpoint, {"model_state_dict": {}})
+    with pytest.raises(ValueError, match="no training state to resume"):
+        train(root, *BOTH, "--steps", "4")
 
 
 @pytest.mark.parametrize(
@@ -525,12 +531,13 @@ def test_one_generator_of_two_cameras_gives_each_its_weights_and_gains_and_resum
         (("--use_pretrained",), "one --cam_name"),
         (("--cam_name", "ZZ", "ZZ"), "'ZZ ZZ': expected codes of cameras, each once"),
         (("--cam_name", "ZZ+"), "expected codes of cameras"),
-        (("--cam_name", "ZZ", "QQ", "--generate_data_lists"), "no scenes of camera QQ"),
+        (("--cam_name", "YY", "ZY", "--generate_data_lists", "--seed", "1"), "no scenes of camera ZY"),
     ],
 )
 def test_cameras_that_cannot_be_trained_together_are_refused_before_anything_is_written(
     two_cameras, capsys, options, expected
 ):
+    (two_cameras / "lists" / "YY_test.txt").unlink()  # which camera by camera would be written anew
     before = contents(two_cameras)
     assert expected in refused(capsys, main_train_jointly.main, command(two_cameras, *BOTH, *options))
     assert contents(two_cameras) == before
