@@ -12,8 +12,9 @@ import torch
 
 from data.splits import read_list, select_scenes
 from evaluation.denoisers import find_checkpoint
-from models import GENERATORS, load_neca, load_network, network_checkpoint
-from models.pretrained import find_checkpoint_folder, find_checkpoints, hash_weights
+from inference import load_neca, load_network
+from inference.pretrained import find_checkpoint_folder, find_checkpoints, hash_weights
+from models import GENERATORS, network_checkpoint
 from options.inference import denoiser_parser, export_parser, gains_options
 from synthesis.curves import measure_curves
 from synthesis.gains import bank_path, copy_bank, measure_scenes, read_bank, write_bank

@@ -7,7 +7,7 @@ from pathlib import Path
 import torch
 
 from data.folders import FoundImages, ImageJob, find_images, plan_plain, plan_scenes, require_apart, with_partners
-from models import NoiseGenerator, load_neca
+from inference import NoiseGenerator, load_neca
 from options.synthesize import fixed_settings, needed_networks, synthesize_options, with_way_out
 from synthesis.gains import bank_note, bank_path, read_bank
 from synthesis.output import SynthesisFolder

@@ -6,7 +6,7 @@ from tqdm import tqdm
 
 from data.folders import find_named_pairs, require_noisy
 from evaluation.quick_test import EXPECTED_GAIN, run_pair
-from models import load_neca
+from inference import load_neca
 from options.inference import needed_networks, quick_test_parser, without_effect
 from utils.command import blame, run_command
 from utils.files import claim_folder

@@ -11,10 +11,10 @@ from data.mosaic import find_origins, with_origins
 from data.pairs import find_pairs, pairs_fingerprint
 from data.training import BatchSettings, TrainingData, split_scenes
 from evaluation.during_training import measure_joint
+from inference.pretrained import begin_from, require_unmixed
 from models.model_joint import JointModel
 from models.network_ncnet import UNET_STRIDE
 from models.networks import GENERATORS, build_networks, describe_networks
-from models.pretrained import begin_from, require_unmixed
 from options.train_jointly import MEASURED, joint_options, network_configs, train_jointly_parser
 from options.training import batch_settings, fixed_options, precision_of, schedule_options
 from synthesis.gains import write_run_banks

@@ -18,7 +18,7 @@ from benchmark.timing import spread, take_turns
 from data.pairs import find_pairs
 from data.sidd import find_crops
 from evaluation.noise import evaluate
-from models.noise_models import Images, NoiseModel
+from noise.interface import Images, NoiseModel
 
 
 class Ready(NoiseModel):

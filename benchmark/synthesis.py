@@ -19,7 +19,7 @@ import torch
 from torch import Tensor, nn
 
 from benchmark.timing import Work, ratio, seconds, spread, take_turns
-from models.generator import SYNTHESIS_TILE, NoiseGenerator
+from inference.generator import SYNTHESIS_TILE, NoiseGenerator
 from models.neca import synthesize_w
 from models.networks import GENERATORS, build_networks
 

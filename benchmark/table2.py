@@ -20,7 +20,7 @@ import torch
 
 from data.sidd import find_scenes
 from evaluation.denoisers import make_denoiser
-from models.pretrained import find_checkpoint_folder
+from inference.pretrained import find_checkpoint_folder
 from options.common import Parser, natural_int, positive_int
 from options.train_denoiser import SIDD_CAMERAS, train_denoiser_parser
 from utils.command import blame, run_command

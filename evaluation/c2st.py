@@ -20,7 +20,7 @@ from data.boxes import Box
 from data.pairs import ImagePair, Sample, by_file, read_samples
 from evaluation.noise_metrics import Comparison, Reference
 from evaluation.noise_models import fake_noise
-from models.noise_models import NoiseModel
+from noise.interface import NoiseModel
 from utils.randomness import evenly_spaced, seed_from
 from utils.workers import in_threads
 

@@ -19,9 +19,9 @@ from skimage.restoration import estimate_sigma
 from torch import Tensor, nn
 
 from evaluation.noise_models import split_name
+from inference.pretrained import MissingWeightsError, find_checkpoints, load_network
+from inference.tiled import DENOISER_TILE, TiledDenoiser
 from models.networks import config_of
-from models.pretrained import MissingWeightsError, find_checkpoints, load_network
-from models.tiled import DENOISER_TILE, TiledDenoiser
 from utils.checkpoints import SUFFIXES, load_checkpoint
 from utils.command import printable
 from utils.files import sha256_of

@@ -14,9 +14,9 @@ from data.benchmarks.sidd import read_validation
 from data.pairs import ImagePair, by_file, read_samples
 from data.sidd import parse_scene
 from evaluation.denoisers import Denoiser, denoise_checked, read_spec
+from inference.pretrained import MissingWeightsError
+from inference.tiled import Window
 from metrics.images import SSIM_SIDE
-from models.pretrained import MissingWeightsError
-from models.tiled import Window
 from utils.image import to_uint8
 from utils.randomness import evenly_spaced
 from utils.workers import in_threads

@@ -12,7 +12,7 @@ from evaluation.c2st import TwoSampleTests
 from evaluation.noise_metrics import METRICS, Comparison, Reference, measure
 from evaluation.noise_models import fake_noise
 from evaluation.noise_pictures import REAL, Evidence
-from models.noise_models import NoiseModel
+from noise.interface import NoiseModel
 from utils.workers import in_threads
 
 COLUMNS = ("image", "camera", "iso", "model", "draw", *(name for name in METRICS if METRICS[name].tabulated))

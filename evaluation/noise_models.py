@@ -17,12 +17,12 @@ from data.mosaic import Origins, with_origins
 from data.pairs import ImagePair, Sample, by_file, pairs_by_iso, read_samples
 from data.sidd import parse_scene
 from evaluation.noise_pictures import REAL
-from models.fitting import Fit, fit_noise
-from models.gaussian_models import FITTED, Gaussian, fitted_model
-from models.generator import NoiseGenerator, load_neca
+from inference.generator import NoiseGenerator, load_neca
+from inference.pretrained import MissingWeightsError
 from models.networks import GENERATORS
-from models.noise_models import Images, NecaS, NecaW, NoiseModel, TimesStd, constant, estimated_gain, true_std
-from models.pretrained import MissingWeightsError
+from noise.fitting import Fit, fit_noise
+from noise.gaussian import FITTED, Gaussian, fitted_model
+from noise.interface import Images, NecaS, NecaW, NoiseModel, TimesStd, constant, estimated_gain, true_std
 from utils.command import printable
 from utils.files import sha256_of
 from utils.image import png_size, read_image

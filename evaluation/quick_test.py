@@ -6,8 +6,9 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from data.folders import NamedPair
+from inference import NoiseGenerator
 from metrics import autocorrelation, noise_of
-from models import NoiseGenerator, Synthesis
+from models import Synthesis
 from utils.image import to_uint8, write_image
 from utils.panels import Tile, magnified_noise, panel
 

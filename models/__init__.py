@@ -1,14 +1,11 @@
-"""The networks of NeCA, their losses, and the models that train them; as a library: `load_neca`."""
+"""The networks of NeCA, their losses, and the models that train them."""
 
 from importlib import import_module
 from typing import Any
 
 # Public names by module, imported when they are asked for: a command that needs one network loads no more.
 _NAMES = {
-    "augmentation": ["AddCameraNoise"],
     "blocks": ["ACT_MODES", "INIT_TYPES", "initialise"],
-    "generator": ["NoiseGenerator", "load_neca"],
-    "image_batch": ["white_noise"],
     "model_denoiser": ["DenoiserModel", "DenoiserOptions"],
     "model_joint": ["CRITICS", "JointModel", "JointOptions", "StepRandomness", "draw_step"],
     "neca": ["Synthesis", "correlate", "synthesize_s", "synthesize_w"],
@@ -19,8 +16,6 @@ _NAMES = {
     "network_npnet": ["NPNet"],
     "networks": ["GENERATORS", "LETTERS", "NETWORK_CLASSES", "build_networks", "network_checkpoint"],
     "optimise": ["Precision", "Update"],
-    "pretrained": ["MissingWeightsError", "load_generators", "load_network"],
-    "tiled": ["TiledDenoiser"],
 }
 _MODULES = {name: f"models.{module}" for module, names in _NAMES.items() for name in names}
 __all__ = list(_MODULES)

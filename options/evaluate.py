@@ -2,7 +2,7 @@
 
 import argparse
 
-from models.tiled import DENOISER_TILE
+from inference.tiled import DENOISER_TILE
 from options.common import (
     Group,
     Parser,

@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 from typing import Any
 
-from models.generator import SYNTHESIS_TILE
+from inference.generator import SYNTHESIS_TILE
 from options.common import (
     Group,
     Parser,

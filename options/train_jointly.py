@@ -15,7 +15,7 @@ from options.training import add_adam_options, add_data_options, add_precision_o
 
 WIDTHS = {"E": 96, "G1": 96, "G2": 64, "D1": 64, "D2": 64, "G3": 64}
 ACTIVATIONS = {"E": "R", "G2": "R", "D1": "L", "D2": "L", "G3": "BR"}
-MEASURED = "measured"  # kaiming, and then `models.measured`
+MEASURED = "measured"  # kaiming, and then `noise.measured`
 DEFAULTS = JointOptions()  # the published ones
 LAMBDAS = {
     "reg": "noise level near the gain",

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from models import NoiseGenerator
+from inference import NoiseGenerator
 from synthesis.gains import GainBank
 
 SIDE = 32  # pixels of a patch

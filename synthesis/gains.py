@@ -13,9 +13,9 @@ from tqdm import tqdm
 
 from data.pairs import by_file, pairs_by_iso, read_samples
 from data.sidd import parse_scene
-from models import load_neca
+from inference import load_neca
+from inference.pretrained import find_checkpoints, hash_weights
 from models.networks import GENERATORS
-from models.pretrained import find_checkpoints, hash_weights
 from utils.files import write_text
 from utils.workers import in_threads
 
@@ -29,7 +29,7 @@ NamedGain = tuple[str, float]  # the image, and its gain
 
 
 class GainEstimator(Protocol):
-    """A `models.generator.NoiseGenerator`, or anything that can do the same; `channels` of its images."""
+    """A `inference.generator.NoiseGenerator`, or anything that can do the same; `channels` of its images."""
 
     channels: int
 

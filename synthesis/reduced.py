@@ -11,8 +11,8 @@ from data.mosaic import Origins, find_origins, with_origins
 from data.pairs import find_pairs, read_pair
 from data.sidd import parse_scene
 from metrics import noise_of
-from models.fitting import Fit, fit_noise
 from models.neca import filter_noise
+from noise.fitting import Fit, fit_noise
 from utils.image import write_image
 from utils.randomness import seed_from
 

@@ -12,8 +12,8 @@ import torch
 from tqdm import tqdm
 
 from data.folders import SMALLEST_SIDE, ImageJob, Target
-from models import NoiseGenerator
-from models.noise_models import NecaS, NecaW, NoiseModel, constant, needed, noisy_image
+from inference import NoiseGenerator
+from noise.interface import NecaS, NecaW, NoiseModel, constant, needed, noisy_image
 from synthesis.output import Row, SynthesisFolder, file_state
 from synthesis.strengths import OutputStrength, StrengthSource, as_network_input
 from utils.files import write_bytes

@@ -7,8 +7,8 @@ import torch
 from torch import Tensor, nn
 
 from data.pairs import Reader
-from models.fitting import fit_noise
-from models.measured import start_from_measurements
+from noise.fitting import fit_noise
+from noise.measured import start_from_measurements
 from utils.randomness import evenly_spaced
 
 IMAGES = 100  # evenly spaced over the training images
@@ -33,7 +33,7 @@ def measured_start(
         to_train: training follows.
 
     Raises:
-        ValueError: as `models.fitting.fit_noise` and `start_from_measurements`.
+        ValueError: as `noise.fitting.fit_noise` and `start_from_measurements`.
     """
     of_camera: dict[str, list[int]] = {camera: [] for camera in cameras}
     for index in range(len(reader)):

@@ -14,10 +14,10 @@ from data.batches import Batches
 from data.mixture import Mixture
 from data.pairs import Reader, pairs_fingerprint
 from data.sidd import Scene, parse_scene
-from models.fitting import Fit, fingerprint, fit_noise, load_fits, save_fits
-from models.gaussian_models import FITTED, SCALED, Gaussian, fitted_model
-from models.generator import NoiseGenerator, load_neca
-from models.noise_models import (
+from inference.generator import NoiseGenerator, load_neca
+from noise.fitting import Fit, fingerprint, fit_noise, load_fits, save_fits
+from noise.gaussian import FITTED, SCALED, Gaussian, fitted_model
+from noise.interface import (
     Images,
     NecaS,
     NecaW,

@@ -8,8 +8,8 @@ import torch
 from torch.utils.data import DataLoader, Dataset
 from torchvision.transforms import v2
 
-from models.augmentation import AddCameraNoise
-from models.generator import NoiseGenerator
+from inference.generator import NoiseGenerator
+from noise.augmentation import AddCameraNoise
 from tests.conftest import ROOT
 from tests.test_generator import save_generator
 from tests.tiny import tiny_networks

@@ -6,9 +6,9 @@ import torch
 
 from evaluation import c2st
 from evaluation.noise_metrics import Comparison, Reference, measure
-from models.fitting import fit_noise
-from models.gaussian_models import FITTED
-from models.noise_models import Images
+from noise.fitting import fit_noise
+from noise.gaussian import FITTED
+from noise.interface import Images
 from tests.noisy_set import make_set
 from tests.test_eval_noise import evaluate
 from tests.test_fitting import interpolated

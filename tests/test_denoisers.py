@@ -16,10 +16,10 @@ import torch
 
 import evaluation.denoisers
 from evaluation.denoisers import estimate_noise_level, make_denoiser
-from models import TiledDenoiser
+from inference import TiledDenoiser
+from inference.pretrained import load_network
 from models.network_dncnn import DnCNN, dncnn_config
 from models.networks import network_checkpoint
-from models.pretrained import load_network
 from tests.tiny import tiny_networks
 from utils.checkpoints import save_checkpoint
 

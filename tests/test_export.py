@@ -10,10 +10,10 @@ import torch
 import main_export
 import main_train_jointly
 from evaluation.denoisers import make_denoiser
-from models import load_neca
+from inference import load_neca
+from inference.pretrained import load_generators
 from models.network_dncnn import DnCNN
 from models.networks import network_checkpoint
-from models.pretrained import load_generators
 from tests.camera import CAMERA, command, make_camera
 from tests.conftest import ROOT
 from tests.refusal import refused

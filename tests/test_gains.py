@@ -9,8 +9,8 @@ import pytest
 
 import main_export
 from data.sidd import find_crops, parse_scene
-from models import load_neca
-from models.pretrained import hash_weights
+from inference import load_neca
+from inference.pretrained import hash_weights
 from synthesis.curves import intensity_chart, measure_curve, measure_curves
 from synthesis.gains import (
     GainBank,

@@ -8,16 +8,9 @@ import numpy as np
 import pytest
 import torch
 
-from models import (
-    MissingWeightsError,
-    NoiseGenerator,
-    load_neca,
-    network_checkpoint,
-    synthesize_s,
-    synthesize_w,
-    white_noise,
-)
-from models.image_batch import NOISE_BLOCK
+from inference import MissingWeightsError, NoiseGenerator, load_neca, white_noise
+from inference.image_batch import NOISE_BLOCK
+from models import network_checkpoint, synthesize_s, synthesize_w
 from tests.conftest import ROOT
 from tests.tiny import tiny_networks
 from utils.checkpoints import save_checkpoint

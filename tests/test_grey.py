@@ -18,7 +18,8 @@ import main_train_jointly
 import metrics
 from data.cache import open_pairs
 from data.pairs import FileReader, find_pairs
-from models import NETWORK_CLASSES, load_neca, load_network, white_noise
+from inference import load_neca, load_network, white_noise
+from models import NETWORK_CLASSES
 from tests.camera import CAMERA, command, make_camera
 from tests.conftest import read_csv
 from tests.refusal import refused

@@ -10,11 +10,13 @@ from tests.conftest import ROOT
 FLOORS = {
     "utils": set(),
     "metrics": set(),
-    "options": {"models"},
-    "models": {"utils", "metrics"},
+    "options": {"models", "inference", "noise"},
+    "models": set(),
+    "inference": {"models", "utils", "metrics"},
     "data": {"utils", "metrics"},
-    "synthesis": {"models", "data", "utils", "metrics"},
-    "evaluation": {"synthesis", "models", "data", "utils", "metrics"},
+    "noise": {"inference", "models", "data", "utils", "metrics"},
+    "synthesis": {"noise", "inference", "models", "data", "utils", "metrics"},
+    "evaluation": {"synthesis", "noise", "inference", "models", "data", "utils", "metrics"},
 }
 OURS = {*FLOORS, "tests"}
 

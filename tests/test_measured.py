@@ -7,12 +7,13 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from models import JointModel, JointOptions, NCNet, NoiseGenerator, NPNet, build_networks, synthesize_w
-from models.fitting import Fit
+from inference import NoiseGenerator
+from models import JointModel, JointOptions, NCNet, NPNet, build_networks, synthesize_w
 from models.losses import clipped_nll, gain_error
-from models.measured import start_from_measurements
 from models.neca import correlate, filter_noise, sinh_arcsinh, with_level
-from models.noise_models import Images, NecaW
+from noise.fitting import Fit
+from noise.interface import Images, NecaW
+from noise.measured import start_from_measurements
 from tests.tiny import CONFIGS, tiny_networks
 
 STD = 0.04

@@ -5,9 +5,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from models.gaussian_models import Coloured, Gaussian, Heteroscedastic
-from models.generator import NoiseGenerator
-from models.noise_models import (
+from inference.generator import NoiseGenerator
+from noise.gaussian import Coloured, Gaussian, Heteroscedastic
+from noise.interface import (
     Images,
     NecaS,
     NecaW,
@@ -22,7 +22,7 @@ from models.noise_models import (
     noisy_image,
     true_std,
 )
-from models.noise_statistics import before_clipping, clipped_moments, colouring_kernel
+from noise.statistics import before_clipping, clipped_moments, colouring_kernel
 from tests.tiny import tiny_networks
 
 SIDE = 64

@@ -7,8 +7,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from models import NETWORK_CLASSES, load_generators, load_network, network_checkpoint
-from models.pretrained import begin_from, find_checkpoint_folder, find_checkpoints
+from inference import load_generators, load_network
+from inference.pretrained import begin_from, find_checkpoint_folder, find_checkpoints
+from models import NETWORK_CLASSES, network_checkpoint
 from tests.conftest import ROOT
 from tests.refusal import Payload
 from tests.tiny import tiny_networks

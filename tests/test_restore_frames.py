@@ -10,8 +10,8 @@ from data.mosaic import MOSAIC_RECORD
 from data.pairs import find_pairs
 from data.sidd import find_scenes
 from metrics import autocorrelation
-from models.fitting import Fit
 from models.neca import filter_noise
+from noise.fitting import Fit
 from synthesis.reduced import attenuation, restore
 from utils.files import read_record
 from utils.image import write_image

@@ -7,8 +7,8 @@ import pytest
 
 import main_synthesize
 from evaluation.quick_test import noise_statistics
+from inference import load_neca
 from metrics import noise_of
-from models import load_neca
 from synthesis.gains import bank_note, read_bank
 from tests.conftest import ROOT
 from utils.image import read_image

@@ -5,8 +5,8 @@ import pandas as pd
 import pytest
 
 from data.demo.scenes import DemoOptions, all_scenes, noise_statistics
+from inference import load_neca
 from metrics import kld_exact, noise_of
-from models import load_neca
 from tests.conftest import ROOT
 from utils.image import to_uint8
 

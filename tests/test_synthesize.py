@@ -19,7 +19,7 @@ import main_synthesize
 from data.crop import find_jobs
 from data.folders import ImageJob, Target, plan_scenes
 from data.sidd import find_crops, find_misnamed, find_scenes, parse_scene
-from models import load_neca
+from inference import load_neca
 from options.synthesize import synthesize_options
 from synthesis.gains import GainBank, bank_path, write_bank
 from synthesis.strengths import Interval

@@ -12,10 +12,11 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-import models.fast
-import models.tiled
-from models import GENet, NCNet, NoiseGenerator, NPNet, correlate, load_neca, synthesize_s, synthesize_w
-from models.fast import FastNCNet, on_cores, reach
+import inference.fast
+import inference.tiled
+from inference import NoiseGenerator, load_neca
+from inference.fast import FastNCNet, on_cores, reach
+from models import GENet, NCNet, NPNet, correlate, synthesize_s, synthesize_w
 from models.network_ncnet import DOWN_MODES, FINAL_ACTIVATIONS, PADDING_MODES, UP_MODES
 from tests.conftest import ROOT
 from tests.tiny import tiny_networks
@@ -56,10 +57,10 @@ def random_image(rng: random.Random, batch: int = 1, dtype=torch.float64) -> tup
 @pytest.mark.parametrize("number", range(16))
 def test_tiled_synthesis_equals_the_plain_networks(number, monkeypatch):
     rng = random.Random(number)
-    monkeypatch.setattr(models.fast, "BAND_BYTES", rng.choice((500, 5000, 1 << 24)))
-    monkeypatch.setattr(models.tiled, "GENET_SIDE", rng.choice((8, 32, 256)))
-    monkeypatch.setattr(models.tiled, "STRIP", rng.choice(((3, 25), (16, 512), (7, 90))))
-    monkeypatch.setattr(models.tiled, "KEPT_BYTES", rng.choice((0, 1 << 29)))
+    monkeypatch.setattr(inference.fast, "BAND_BYTES", rng.choice((500, 5000, 1 << 24)))
+    monkeypatch.setattr(inference.tiled, "GENET_SIDE", rng.choice((8, 32, 256)))
+    monkeypatch.setattr(inference.tiled, "STRIP", rng.choice(((3, 25), (16, 512), (7, 90))))
+    monkeypatch.setattr(inference.tiled, "KEPT_BYTES", rng.choice((0, 1 << 29)))
     final = rng.choice(list(FINAL_ACTIVATIONS))
     networks = random_networks(number, EVAL_MODES[number % 4], rng.randint(2, 5), final_act=final)
     assert_synthesis_equals_the_plain_networks(networks, rng, (0, rng.choice((8, 16, 24, 40))))
@@ -91,7 +92,7 @@ def test_tiled_gain_equals_the_plain_network(act_mode, monkeypatch):
     clean, _ = random_image(rng, batch=2)
     expected = networks["E"](clean).flatten().tolist()
     for side in (8, 24, 1024):
-        monkeypatch.setattr(models.tiled, "GENET_SIDE", side)
+        monkeypatch.setattr(inference.tiled, "GENET_SIDE", side)
         assert NoiseGenerator(networks, dtype=torch.float64).estimate_gain(clean) == pytest.approx(expected, abs=1e-10)
 
 
@@ -157,8 +158,8 @@ def test_noise_has_no_seams_where_naive_tiles_have():
     noise = model.synthesize(grey, noise_level=25, seed=3) - grey
     assert not has_seams(noise, tile)
 
-    ncnet = models.load_generators(ROOT / "pretrain" / "DC", ("G2",))["G2"]
-    white = 25 / 255 * models.white_noise(3, "", size, size)
+    ncnet = inference.load_generators(ROOT / "pretrain" / "DC", ("G2",))["G2"]
+    white = 25 / 255 * inference.white_noise(3, "", size, size)
     naive = torch.empty_like(white)
     with torch.no_grad():
         for top, left in itertools.product(range(0, size, tile), repeat=2):
@@ -175,8 +176,8 @@ def two_threads():
 
 
 def test_two_threads_give_the_bytes_of_one(two_threads, monkeypatch):
-    monkeypatch.setattr(models.fast, "BAND_BYTES", 2000)
-    monkeypatch.setattr(models.tiled, "GENET_SIDE", 16)
+    monkeypatch.setattr(inference.fast, "BAND_BYTES", 2000)
+    monkeypatch.setattr(inference.tiled, "GENET_SIDE", 16)
     clean, z = random_image(random.Random(3), dtype=torch.float32)
     model = NoiseGenerator(random_networks(3), tile=24)
     noisy = model.synthesize(clean, gain_of=clean, z=z)
@@ -198,10 +199,11 @@ def test_error_in_a_thread_reaches_the_caller(two_threads):
 
 MEMORY = """
 import json, resource, torch
-import models.tiled
-from models import NoiseGenerator, build_networks
+import inference.tiled
+from inference import NoiseGenerator
+from models import build_networks
 torch.set_num_threads(1)
-models.tiled.KEPT_BYTES = 0
+inference.tiled.KEPT_BYTES = 0
 networks = build_networks({"E": {"nc": 16}, "G1": {"nc": 16}, "G2": {"nc": 16}}, "kaiming", 0)
 model = NoiseGenerator({letter: network.eval() for letter, network in networks.items()}, tile=128)
 peaks = []
@@ -234,11 +236,11 @@ class Float64Watch(TorchDispatchMode):
 
 def test_nothing_on_apples_gpu_is_float64(monkeypatch):
     """Tensors without data take its part: this machine has none."""
-    monkeypatch.setattr(models.tiled, "widest_float", lambda device: {"meta": torch.float32}[device.type])
+    monkeypatch.setattr(inference.tiled, "widest_float", lambda device: {"meta": torch.float32}[device.type])
     networks = {letter: network.eval() for letter, network in tiny_networks(dtype=torch.float32).items()}
     generator = NoiseGenerator(networks, tile=16).to("meta")
     image, gain = torch.empty(1, 3, 40, 32, device="meta"), torch.empty(1, 1, 1, 1, device="meta")
     with Float64Watch():
-        models.tiled.estimate_gain(generator.genet, image, 16, generator.to_network)
-        list(models.tiled.noise_levels(generator.npnet, image, gain, generator.to_network))
-        list(models.tiled.correlated_tiles(generator.ncnet, image, 16, generator.to_network))
+        inference.tiled.estimate_gain(generator.genet, image, 16, generator.to_network)
+        list(inference.tiled.noise_levels(generator.npnet, image, gain, generator.to_network))
+        list(inference.tiled.correlated_tiles(generator.ncnet, image, 16, generator.to_network))

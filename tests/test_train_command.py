@@ -13,8 +13,8 @@ import pytest
 import torch
 
 import main_train_jointly
+from inference.pretrained import find_checkpoint_folder, load_generators
 from models.networks import LETTERS
-from models.pretrained import find_checkpoint_folder, load_generators
 from synthesis.gains import read_bank
 from tests.camera import CAMERA, command, make_camera
 from tests.conftest import ROOT, contents, wait_until

@@ -12,10 +12,10 @@ import main_synthesize
 import main_train_denoiser
 from data.batches import BatchSampler, PatchDataset, to_device
 from data.pairs import FileReader, find_pairs
-from models.fitting import Fit
+from inference.pretrained import load_network
 from models.model_denoiser import DenoiserModel, DenoiserOptions
 from models.networks import build_networks
-from models.pretrained import load_network
+from noise.fitting import Fit
 from options.train_denoiser import train_denoiser_options, train_denoiser_parser
 from synthesis import training_noise
 from synthesis.gains import GainBank, bank_path, write_bank

@@ -10,11 +10,11 @@ import torch
 from data.batches import BatchSampler
 from data.mixture import Mixture, MixtureSampler, all_pairs, fingerprint_of_sets
 from data.pairs import FileReader, ImagePair, find_pairs
-from models.fitting import Fit, fingerprint
-from models.gaussian_models import SCALED, Gaussian, fitted_model
-from models.generator import NoiseGenerator, load_neca
+from inference.generator import NoiseGenerator, load_neca
 from models.neca import synthesize_s, synthesize_w
-from models.noise_models import Images, NecaS, NecaW, NoiseModel, PerCamera, RealPair, estimated_gain, interval
+from noise.fitting import Fit, fingerprint
+from noise.gaussian import SCALED, Gaussian, fitted_model
+from noise.interface import Images, NecaS, NecaW, NoiseModel, PerCamera, RealPair, estimated_gain, interval
 from synthesis import training_noise
 from synthesis.gains import GainBank, bank_path, write_bank
 from synthesis.training_noise import MixedNoise, NoiseChoice, fit_training_images, make_training_noise

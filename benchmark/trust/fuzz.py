@@ -24,8 +24,8 @@ from data.benchmarks.dnd import DndLayout, read_boxes
 from data.benchmarks.sidd import read_blocks
 from data.bursts import read_manifest
 from data.splits import read_list
+from inference.pretrained import load_network
 from models.networks import network_checkpoint
-from models.pretrained import load_network
 from synthesis.gains import GainBank, read_bank, write_bank
 from synthesis.output import SynthesisFolder
 from tests.noisy_set import camera_networks

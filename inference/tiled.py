@@ -6,12 +6,14 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from inference.fast import FastGENet, FastNCNet, FastNPNet, folded, on_cores, reach
 from models.blocks import exact_convolutions
-from models.fast import FastGENet, FastNCNet, FastNPNet, folded, on_cores, reach
 from models.network_ncnet import UNET_STRIDE
 from models.network_npnet import noise_maps
 
-GENET_SIDE = 256  # of GENet's tiles on the CPU: it sees only 6 pixels far, and small features are faster (models.fast)
+GENET_SIDE = (
+    256  # of GENet's tiles on the CPU: it sees only 6 pixels far, and small features are faster (inference.fast)
+)
 STRIP = (16, 512)  # rows and columns whose features of NPNet stay in a core's cache
 WIDE_STRIP = (256, 1 << 20)  # on a GPU
 KEPT_BYTES = 1 << 29  # NPNet's features up to this size are kept between passes, those of larger images computed again

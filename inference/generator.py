@@ -1,6 +1,6 @@
 """The noise generator as a library: load a camera, put its noise on images of any size.
 
-from models import load_neca
+from inference import load_neca
 model = load_neca("pretrain/DC")
 noisy = model.synthesize(clean, gain=0.05, seed=1)
 """
@@ -13,19 +13,19 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from models.blocks import exact_convolutions
-from models.fast import FastGENet, FastNPNet, fast_ncnet
-from models.image_batch import NOISY_RANGE, ImageBatch, draw_white_noise, image_keys, per_image
-from models.neca import Synthesis, with_level
-from models.networks import config_of
-from models.pretrained import (
+from inference.fast import FastGENet, FastNPNet, fast_ncnet
+from inference.image_batch import NOISY_RANGE, ImageBatch, draw_white_noise, image_keys, per_image
+from inference.pretrained import (
     MissingWeightsError,
     find_checkpoint_folder,
     find_checkpoints,
     hash_weights,
     load_generators,
 )
-from models.tiled import Window, correlated_tiles, estimate_gain, noise_levels
+from inference.tiled import Window, correlated_tiles, estimate_gain, noise_levels
+from models.blocks import exact_convolutions
+from models.neca import Synthesis, with_level
+from models.networks import config_of
 
 # Pixels of a tile's side: about 1.5 GB; smaller tiles spend more on the surroundings that they share.
 SYNTHESIS_TILE = 1024

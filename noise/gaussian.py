@@ -8,9 +8,9 @@ import torch
 from torch import Tensor
 
 from models.blocks import exact_convolutions
-from models.fitting import Fit
 from models.neca import filter_noise
-from models.noise_models import Images, NoiseModel, PerIso, Strength, constant
+from noise.fitting import Fit
+from noise.interface import Images, NoiseModel, PerIso, Strength, constant
 
 
 @dataclass(frozen=True, eq=False)
@@ -44,7 +44,7 @@ class Coloured(NoiseModel):
     """Heteroscedastic noise of stationary in place of white noise: Gaussian, of variance 1, with measured correlations.
 
     mean, std: (C, 256) as for `Heteroscedastic`; kernel: (C, C, K, K), K odd, from
-    `models.noise_statistics.colouring_kernel`.
+    `noise.statistics.colouring_kernel`.
     """
 
     mean: Tensor
@@ -129,7 +129,7 @@ FITTED = {
         lambda fit: Gaussian(constant(fit.std)),
     ),
 }
-# Kinds that are scaled to the std of each real noisy image (`models.noise_models.TimesStd`), and what is scaled.
+# Kinds that are scaled to the std of each real noisy image (`noise.interface.TimesStd`), and what is scaled.
 SCALED = {f"{kind}-x-std": kind for kind in ("coloured", "coloured-phase")}
 
 

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from models.generator import NoiseGenerator, load_neca
+from inference.generator import NoiseGenerator, load_neca
 
 Choice = float | tuple[float, float] | Sequence[float]
 

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from models.noise_statistics import (
+from noise.statistics import (
     CELL_LAG,
     MAX_LAG,
     NoiseLevels,

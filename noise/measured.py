@@ -11,11 +11,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from models.fitting import Fit
 from models.losses import LEAST_LEVEL, global_noise_level
 from models.network_genet import GENet
 from models.network_ncnet import NCNet
 from models.network_npnet import NPNet
+from noise.fitting import Fit
 
 KERNEL = 7  # pixels a side, of NCNet's first convolution
 CONTRAST = 8  # of GENet's first filters: they see the noise in the first place, not the shift of a bias

@@ -1,7 +1,7 @@
 """Noise models: everything that makes noise for clean images, under one interface.
 
 Evaluation, synthesis and denoiser training use a model alike: `noise` turns images and white noise into noise. A new
-model is a subclass of `NoiseModel`; a line in `models.gaussian_models.FITTED` puts it into evaluation and denoiser
+model is a subclass of `NoiseModel`; a line in `noise.gaussian.FITTED` puts it into evaluation and denoiser
 training.
 """
 
@@ -15,8 +15,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from models import white_noise
-from models.generator import NoiseGenerator
+from inference import white_noise
+from inference.generator import NoiseGenerator
 from utils.randomness import seed_from
 
 Known = TypeVar("Known")

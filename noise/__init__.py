@@ -1,0 +1,18 @@
+"""Noise models: one interface, a file for each model, and their fitting to image pairs."""
+
+from importlib import import_module
+from typing import Any
+
+# Public names by module, imported when they are asked for.
+_NAMES = {
+    "augmentation": ["AddCameraNoise"],
+}
+_MODULES = {name: f"noise.{module}" for module, names in _NAMES.items() for name in names}
+__all__ = list(_MODULES)
+
+
+def __getattr__(name: str) -> Any:
+    """Import a public name from its module (PEP 562)."""
+    if name not in _MODULES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(_MODULES[name]), name)
