@@ -20,11 +20,10 @@ from typing import NamedTuple
 
 import cv2
 import numpy as np
-from filelock import FileLock, Timeout
 from tqdm import tqdm
 
 from data.pairs import ImagePair, Reader, by_file, read_files
-from utils.files import atomic_path, make_folder, remove_leftovers
+from utils.files import atomic_path, lock_folder, make_folder, remove_leftovers
 from utils.workers import in_threads
 
 BAND = 64  # rows that are interleaved at a time: they stay in the processor's cache
@@ -127,12 +126,8 @@ def _build(folder: Path, scenes: list[CachedScene], num_workers: int, log: loggi
     if not folder.exists():
         _check_room(folder, scenes)
     make_folder(folder)
-    lock = FileLock(folder / ".lock")
-    try:
-        lock.acquire(timeout=0)
-    except Timeout:
-        log.info("cache: another process builds %s; waiting for it", folder)
-        lock.acquire()
+    waits = "cache: another process builds %s; waiting for it (if none is left, on no machine: delete its .lock)"
+    lock = lock_folder(folder, wait=lambda: log.info(waits, folder))
     try:
         remove_leftovers(folder)
         missing = [scene for scene in scenes if not scene.is_whole()]  # another process may have been here

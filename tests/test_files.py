@@ -1,5 +1,7 @@
 """Files that are whole or absent, locks, and folders that remember what they were begun with."""
 
+import errno
+import fcntl
 import json
 import os
 import signal
@@ -8,13 +10,14 @@ import sys
 
 import pytest
 
-from tests.conftest import ROOT
+from tests.conftest import ROOT, contents
 from utils.files import (
     atomic_path,
     claim_file,
     claim_record,
     lock_folder,
     remove_leftovers,
+    replace_file,
     sha256_of,
     write_text,
 )
@@ -53,6 +56,90 @@ def test_names_of_new_folders_are_on_the_disk_before_what_is_in_them(tmp_path, m
     assert str(flushed[-1]) == "a/b"
 
 
+UNFLUSHED = [errno.EINVAL, errno.ENOTSUP, errno.EBADF, errno.EACCES, errno.ENOSYS, errno.EPERM, errno.EROFS]
+
+
+def failing(number: int, where=lambda *args: True):
+    """Make a function of `os` fail with an error number, for some arguments."""
+
+    def change(function):
+        def fail(*args):
+            if where(*args):
+                raise OSError(number, os.strerror(number))
+            return function(*args)
+
+        return fail
+
+    return change
+
+
+@pytest.mark.parametrize("number", UNFLUSHED)
+@pytest.mark.parametrize("of_folders", [True, False])
+def test_a_file_system_that_does_not_flush_takes_files_all_the_same(tmp_path, monkeypatch, number, of_folders):
+    of = lambda descriptor: not of_folders or os.path.isdir(f"/proc/self/fd/{descriptor}")  # noqa: E731
+    monkeypatch.setattr(os, "fsync", failing(number, of)(os.fsync))
+    write_text(tmp_path / "new" / "a.txt", "content")
+    assert (tmp_path / "new" / "a.txt").read_text() == "content"
+
+
+@pytest.mark.parametrize("number", [errno.EIO, errno.ENOSPC, errno.EDQUOT])
+def test_a_flush_that_has_lost_data_fails_with_the_files_name(tmp_path, monkeypatch, number):
+    monkeypatch.setattr(os, "fsync", failing(number)(os.fsync))
+    with pytest.raises(OSError, match=r"a\.txt") as lost:
+        write_text(tmp_path / "a.txt", "content")
+    assert lost.value.errno == number and not list(tmp_path.iterdir())
+
+
+def test_a_folder_that_cannot_be_read_takes_files(tmp_path, monkeypatch):
+    monkeypatch.setattr(os, "open", failing(errno.EACCES, lambda path, *flags: path == tmp_path)(os.open))
+    write_text(tmp_path / "a.txt", "content")
+    assert [path.read_text() for path in tmp_path.iterdir()] == ["content"]
+
+
+REFUSED = [errno.EACCES, errno.EBUSY, errno.EXDEV, errno.EEXIST, errno.ETXTBSY]
+
+
+@pytest.mark.parametrize("number", REFUSED)
+def test_a_file_is_replaced_where_only_a_free_name_can_be_taken(tmp_path, monkeypatch, number):
+    write_text(tmp_path / "a.txt", "old")
+    monkeypatch.setattr("utils.files.PAUSES", (0,))
+    monkeypatch.setattr(os, "replace", failing(number, lambda source, target: os.path.exists(target))(os.replace))
+    write_text(tmp_path / "a.txt", "new")
+    assert {path.name: path.read_text() for path in tmp_path.iterdir()} == {"a.txt": "new"}
+
+
+def test_a_file_is_replaced_once_a_scanner_lets_it_go(tmp_path, monkeypatch):
+    write_text(tmp_path / "a.txt", "old")
+    monkeypatch.setattr("utils.files.PAUSES", (0, 0))
+    calls = iter([True, True])
+    monkeypatch.setattr(os, "replace", failing(errno.EACCES, lambda *names: next(calls, False))(os.replace))
+    write_text(tmp_path / "a.txt", "new")
+    assert {path.name: path.read_text() for path in tmp_path.iterdir()} == {"a.txt": "new"}
+
+
+@pytest.mark.parametrize("number", REFUSED)
+@pytest.mark.parametrize("refused", [lambda source, target: True, lambda source, target: target.name == "a.txt"])
+def test_a_file_that_cannot_be_replaced_is_named_and_stays(tmp_path, monkeypatch, number, refused):
+    write_text(tmp_path / "a.txt", "old")
+    replace = os.replace
+    monkeypatch.setattr("utils.files.PAUSES", (0,))
+    back = lambda source, target: refused(source, target) and ".old." not in source.name  # noqa: E731
+    monkeypatch.setattr(os, "replace", failing(number, back)(replace))
+    with pytest.raises(OSError, match=r"open in another program, or mounted\?: '.*/a\.txt'$") as error:
+        write_text(tmp_path / "a.txt", "new")
+    assert error.value.errno == number
+    assert {path.name: path.read_text() for path in tmp_path.iterdir()} == {"a.txt": "old"}
+
+
+def test_a_file_moves_to_another_file_system(tmp_path, monkeypatch):
+    for folder, content in (("one", "new"), ("other", "old")):
+        write_text(tmp_path / folder / "a.txt", content)
+    apart = lambda source, target: source.parent != target.parent  # noqa: E731
+    monkeypatch.setattr(os, "replace", failing(errno.EXDEV, apart)(os.replace))
+    replace_file(tmp_path / "one" / "a.txt", tmp_path / "other" / "a.txt")
+    assert contents(tmp_path) == {"other/a.txt": b"new"}
+
+
 def test_leftovers_of_a_kill_are_removed_and_other_hidden_files_are_not(tmp_path):
     (tmp_path / "deep").mkdir()
     with atomic_path(tmp_path / "deep" / "a.png") as temporary:
@@ -89,6 +176,32 @@ def test_lock_keeps_another_process_out_until_it_is_released(tmp_path):
     assert "another process" in refused.stderr
     lock.release()
     assert subprocess.run(words, cwd=ROOT).returncode == 0
+
+
+@pytest.mark.parametrize("number", [errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL, errno.EBADF])
+def test_a_file_system_without_locks_is_named_and_used(tmp_path, monkeypatch, capsys, number):
+    monkeypatch.setattr(fcntl, "flock", failing(number)(fcntl.flock))
+    for _ in range(2):  # nothing is left that a later process could take for a lock
+        lock_folder(tmp_path).release()
+        note = capsys.readouterr().err
+        assert note.startswith(f"note: {tmp_path}: its file system gives no locks") and note.count("\n") == 1
+
+
+def test_what_another_host_has_left_in_a_lock_file_is_no_lock(tmp_path):
+    (tmp_path / ".lock").write_text("4711\nanother-host\n")
+    lock_folder(tmp_path).release()
+
+
+def test_a_lock_that_may_be_a_dead_hosts_says_how_to_go_on(tmp_path, monkeypatch):
+    monkeypatch.setattr(fcntl, "flock", failing(errno.EAGAIN)(fcntl.flock))
+    with pytest.raises(ValueError, match=r"another process writes to it.*delete .*/\.lock\)$"):
+        lock_folder(tmp_path)
+
+
+def test_a_lock_file_that_cannot_be_made_is_an_error(tmp_path):
+    (tmp_path / ".lock").mkdir()
+    with pytest.raises(OSError, match=r"\.lock"):
+        lock_folder(tmp_path)
 
 
 def test_lock_does_not_live_on_in_forked_children(tmp_path):

@@ -1,19 +1,33 @@
 """Files that are whole or absent, and folders that remember what they were begun with."""
 
+import errno
 import hashlib
 import json
 import os
 import re
-import tempfile
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+import shutil
+import sys
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
 from filelock import FileLock, Timeout
 
-TEMPORARY = re.compile(r"\..*\.\d+\.tmp(\.\w+)?")  # names given by `atomic_path`
+TEMPORARY = re.compile(r"\..*\.\d+\.tmp(\.\w+)?")  # names given by `temporary_name`
+LOST = (errno.EIO, errno.ENOSPC, errno.EDQUOT)  # answers of fsync that mean a loss; others, that it is not offered
+# Answers of a rename that mean: not in place of this file, which another program has open, or of any file.
+IN_PLACE_OF = (
+    errno.EACCES,
+    errno.EPERM,
+    errno.EBUSY,
+    errno.EEXIST,
+    errno.EXDEV,
+    getattr(errno, "ETXTBSY", errno.EBUSY),
+)
+PAUSES = (0.05, 0.2, 0.5)  # seconds before a refused rename is tried again: virus scanners and indexers let go soon
 
 
 @contextmanager
@@ -28,20 +42,25 @@ def atomic_path(path: str | Path, flush: bool = True) -> Iterator[Path]:
     """
     path = Path(path)
     make_folder(path.parent)
-    temporary = path.with_name(f".{path.stem}.{os.getpid()}.tmp{path.suffix}")
+    temporary = temporary_name(path)
     try:
         yield temporary
         if flush:
             flush_file(temporary)
             replace_file(temporary, path)
         else:
-            os.replace(temporary, path)
+            _rename(temporary, path)
     except OSError as error:
-        if error.filename is None and error.errno:  # a write that failed, on a full disk for instance
+        if error.errno and error.filename in (None, str(temporary)):  # on a full disk for instance
             raise OSError(error.errno, error.strerror, str(path)) from None
         raise
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def temporary_name(path: Path) -> Path:
+    """Return a name beside `path` that `remove_leftovers` knows; it keeps the suffix."""
+    return path.with_name(f".{path.stem}.{os.getpid()}.tmp{path.suffix}")
 
 
 def make_folder(folder: str | Path) -> None:
@@ -56,23 +75,77 @@ def make_folder(folder: str | Path) -> None:
 def flush_file(path: str | Path) -> None:
     """Let what has been written to a file survive a power cut."""
     with open(path, "rb+") as file:
-        os.fsync(file.fileno())
+        _flush(file.fileno(), path)
 
 
 def replace_file(source: Path, target: Path) -> None:
     """Rename a file, in place of any other, and let its new name survive a power cut."""
-    os.replace(source, target)
+    _rename(source, target)
     _flush_names(target.parent)
 
 
 def _flush_names(folder: Path) -> None:
     """Let a folder's entries, not only the files, survive a power cut; Windows cannot, and need not."""
     if os.name == "posix":
-        descriptor = os.open(folder, os.O_RDONLY)
         try:
-            os.fsync(descriptor)
+            descriptor = os.open(folder, os.O_RDONLY)
+        except OSError:  # it can be written, but not read
+            return
+        try:
+            _flush(descriptor, folder)
         finally:
             os.close(descriptor)
+
+
+def _flush(descriptor: int, path: str | Path) -> None:
+    """Flush a file or folder where the file system offers it: CIFS, VirtualBox and others do not flush folders."""
+    try:
+        os.fsync(descriptor)
+    except OSError as error:
+        if error.errno in LOST:
+            raise OSError(error.errno, error.strerror, str(path)) from None
+
+
+def _rename(source: Path, target: Path) -> None:
+    """Rename a file in place of any other, also to another file system, or where the place has to be free first.
+
+    The target is whole or absent at any time. Raise OSError that names it.
+    """
+    for pause in (*PAUSES, 0):
+        try:
+            return os.replace(source, target)
+        except OSError as error:
+            if error.errno == errno.EXDEV and source.parent != target.parent:
+                return _move(source, target)
+            if error.errno not in IN_PLACE_OF:
+                raise OSError(error.errno, error.strerror, str(target)) from None
+            refusal = error
+        time.sleep(pause)
+    old = temporary_name(target.with_name(f"{target.stem}.old{target.suffix}"))
+    try:
+        os.replace(target, old)
+        try:
+            os.replace(source, target)
+        except OSError:
+            os.replace(old, target)
+            raise
+    except OSError:
+        reason = f"{refusal.strerror}; is it open in another program, or mounted?"
+        raise OSError(refusal.errno, reason, str(target)) from None
+    with suppress(OSError):  # still open somewhere
+        old.unlink()
+
+
+def _move(source: Path, target: Path) -> None:
+    """Move a file to another file system; it gets its name when it is whole."""
+    beside = temporary_name(target)
+    try:
+        shutil.copyfile(source, beside)
+        flush_file(beside)
+        _rename(beside, target)
+    finally:
+        beside.unlink(missing_ok=True)
+    source.unlink()
 
 
 def write_bytes(path: str | Path, content: bytes, flush: bool = True) -> None:
@@ -119,21 +192,38 @@ def claim_folder(folder: str | Path) -> None:
     """Make a folder for results, before the work begins. Raise ValueError if it cannot be written."""
     try:
         make_folder(folder)
-        tempfile.TemporaryFile(dir=folder).close()
+        probe = temporary_name(Path(folder) / "claim")
+        probe.touch()
+        probe.unlink(missing_ok=True)  # when it is closed: not every file system removes open files
     except OSError as error:
         raise ValueError(f"{folder}: cannot be written ({error.strerror})") from None
 
 
-def lock_folder(folder: str | Path, message: str = "another process writes to it; wait until it has ended") -> FileLock:
+def lock_folder(
+    folder: str | Path,
+    message: str = "another process writes to it; wait until it has ended",
+    wait: Callable[[], None] | None = None,
+) -> FileLock:
     """Keep other processes out of a folder until the returned lock is released or this process ends.
 
-    Raise ValueError with the folder and `message` when another process has it.
+    Where the file system has no locks, a note says so and nobody is kept out. When another process has the lock, call
+    `wait` and wait; without it raise ValueError with the folder and `message`.
     """
-    lock = FileLock(Path(folder) / ".lock", thread_local=False)
+    path = Path(folder) / ".lock"
+    lock = FileLock(path, thread_local=False, fallback_to_soft=False)
     try:
-        lock.acquire(timeout=0)
-    except Timeout:
-        raise ValueError(f"{folder}: {message}") from None
+        try:
+            lock.acquire(timeout=0)
+        except Timeout:
+            if wait is None:
+                raise ValueError(f"{folder}: {message} (if none is left, on no machine: delete {path})") from None
+            wait()
+            lock.acquire()
+    except OSError as error:
+        if error.filename is not None:  # the file itself, not its lock, is the trouble
+            raise
+        advice = "write to it from one process at a time"
+        print(f"note: {folder}: its file system gives no locks ({error.strerror}); {advice}", file=sys.stderr)
     return lock
 
 
