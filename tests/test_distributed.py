@@ -2,6 +2,7 @@
 
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -12,10 +13,11 @@ import torch
 
 from tests.camera import CAMERA, command, make_camera
 from tests.conftest import ROOT, wait_until
+from tests.refusal import one_line
 from tests.runs import assert_same
 from tests.shared_batch import BATCH, train
 from tests.test_train_command import models, rows, weights
-from utils import runtime
+from utils import distributed, runtime
 from utils.distributed import share_of
 
 OWN_START = "import sys; from utils.distributed import start_processes; sys.exit(start_processes(2, sys.argv[1:]))"
@@ -168,3 +170,85 @@ def test_more_processes_than_gpus_are_refused(monkeypatch):
     monkeypatch.setenv("LOCAL_RANK", "2")
     with pytest.raises(ValueError, match="GPUs 0 to 1, none for process 2"):
         runtime.choose_device("auto", [0])
+
+
+def meet(monkeypatch, **environment: str) -> None:
+    """Enter and leave the process group of an environment, with little patience."""
+    monkeypatch.setattr(distributed, "JOIN_SECONDS", 0.3)
+    monkeypatch.setattr(distributed, "SAY_AFTER", 0)
+    monkeypatch.setattr(distributed, "POLL", 0.02)
+    for name in ("RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    with distributed.process_group(torch.device("cpu")):
+        assert (distributed.rank(), distributed.world_size(), distributed.local_rank()) == (0, 1, 0)
+
+
+@pytest.fixture
+def here() -> dict[str, str]:
+    """An address of this machine where nobody listens."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        return {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free.getsockname()[1])}
+
+
+@pytest.mark.parametrize(
+    "left", [{"RANK": "3", "WORLD_SIZE": "8"}, {"RANK": "5", "WORLD_SIZE": "2"}, {"RANK": "a", "WORLD_SIZE": ""}]
+)
+def test_ranks_that_a_cluster_has_left_are_ignored_with_a_note(monkeypatch, capsys, left):
+    meet(monkeypatch, **left, LOCAL_RANK="3", LOCAL_WORLD_SIZE="4")
+    assert distributed.local_world_size() == 1
+    note = capsys.readouterr().err
+    assert note.startswith(f"note: RANK {left['RANK']} and WORLD_SIZE {left['WORLD_SIZE']} ") and note.count("\n") == 1
+
+
+def test_one_process_waits_for_nobody(monkeypatch, capsys, here):
+    meet(monkeypatch)
+    meet(monkeypatch, RANK="0", WORLD_SIZE="1", **here)
+    meet(monkeypatch, RANK="0", WORLD_SIZE="1")
+    assert not capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("rank", "missing"),
+    [("0", "ranks missing at {}: 1, 2 of 3"), ("1", "rank 0 of 3 does not answer at {}")],
+)
+def test_missing_ranks_are_named_with_the_address_after_a_while(monkeypatch, capsys, here, rank, missing):
+    what = missing.format(":".join(here.values()))
+    with pytest.raises(ValueError, match=one_line(what, "after 0.3 s", "unset RANK, WORLD_SIZE")):
+        meet(monkeypatch, RANK=rank, WORLD_SIZE="3", **here)
+    assert what in capsys.readouterr().err  # said before
+
+
+@pytest.mark.parametrize(
+    ("wrong", "words"),
+    [
+        ({"RANK": "2"}, ["RANK is 2 and WORLD_SIZE 2", "below 2"]),
+        ({"RANK": "-1"}, ["RANK is '-1'", "from 0 on"]),
+        ({"RANK": "a"}, ["RANK is 'a'", "from 0 on"]),
+        ({"WORLD_SIZE": "0"}, ["WORLD_SIZE is '0'", "from 1 on"]),
+        ({"MASTER_PORT": ""}, ["MASTER_PORT is ''", "from 1 on"]),
+    ],
+)
+def test_ranks_that_no_launcher_gives_are_named(monkeypatch, here, wrong, words):
+    with pytest.raises(ValueError, match=one_line(*words, "unset RANK, WORLD_SIZE")):
+        meet(monkeypatch, **{"RANK": "0", "WORLD_SIZE": "2", **here, **wrong})
+
+
+def test_a_port_that_somebody_uses_is_named(monkeypatch, here):
+    with socket.socket() as used:
+        used.bind((here["MASTER_ADDR"], int(here["MASTER_PORT"])))
+        used.listen()
+        with pytest.raises(ValueError, match=one_line("rank 0 of 2", here["MASTER_PORT"], "in use", "unset RANK")):
+            meet(monkeypatch, RANK="0", WORLD_SIZE="2", **here)
+
+
+def test_a_rank_hears_that_another_has_given_up():
+    store = torch.distributed.HashStore()
+    store.set("0", "")
+    assert distributed._missing(store, 1, "a:1") == ""
+    assert distributed._missing(store, 3, "a:1") == "ranks missing at a:1: 1, 2 of 3"
+    store.set(distributed.GIVEN_UP, "")
+    with pytest.raises(ValueError, match="ranks missing at a:1: 1, 2 of 3; another rank has given up"):
+        distributed._missing(store, 3, "a:1")

@@ -1,6 +1,5 @@
 """Surroundings of a command that computes: a device, a stop signal."""
 
-import os
 import signal
 import threading
 import time
@@ -9,7 +8,7 @@ from typing import Any
 
 import torch
 
-from utils.distributed import local_rank, started_by_torchrun
+from utils.distributed import local_rank, local_world_size, started_by_torchrun
 
 
 def choose_devices(name: str, gpu_ids: list[int]) -> list[torch.device]:
@@ -39,7 +38,7 @@ def choose_device(name: str, gpu_ids: list[int]) -> torch.device:
     if not torch.cuda.is_available():
         raise ValueError("device cuda: this machine or this build of PyTorch has no CUDA, expected cpu or auto")
     place, count = local_rank(), torch.cuda.device_count()
-    alone = int(os.environ.get("LOCAL_WORLD_SIZE", "1")) == 1
+    alone = local_world_size() == 1
     gpu = gpu_ids[place] if place < len(gpu_ids) and (alone or len(gpu_ids) > 1) else place
     if not 0 <= gpu < count:
         raise ValueError(f"GPUs {gpu_ids}: this machine has GPUs 0 to {count - 1}, none for process {place}")
