@@ -15,9 +15,9 @@ from evaluation.denoisers import find_checkpoint
 from inference import load_neca, load_network
 from inference.pretrained import find_checkpoint_folder, find_checkpoints, hash_weights
 from models import GENERATORS, network_checkpoint
+from noise.gains import bank_path, copy_bank, measure_scenes, read_bank, write_bank
 from options.inference import denoiser_parser, export_parser, gains_options
 from synthesis.curves import measure_curves
-from synthesis.gains import bank_path, copy_bank, measure_scenes, read_bank, write_bank
 from utils.charts import intensity_curves
 from utils.checkpoints import load_checkpoint, save_checkpoint
 from utils.command import blame, run_command

@@ -8,8 +8,8 @@ import torch
 
 from data.folders import FoundImages, ImageJob, find_images, plan_plain, plan_scenes, require_apart, with_partners
 from inference import NoiseGenerator, load_neca
+from noise.gains import bank_note, bank_path, read_bank
 from options.synthesize import fixed_settings, needed_networks, synthesize_options, with_way_out
-from synthesis.gains import bank_note, bank_path, read_bank
 from synthesis.output import SynthesisFolder
 from synthesis.run import SynthesisSettings, run_synthesis
 from synthesis.strengths import Interval, OfPartner, OneOf, OneOfImages, StrengthSource

@@ -15,9 +15,9 @@ from inference.pretrained import begin_from, require_unmixed
 from models.model_joint import JointModel
 from models.network_ncnet import UNET_STRIDE
 from models.networks import GENERATORS, build_networks, describe_networks
+from noise.gains import write_run_banks
 from options.train_jointly import MEASURED, joint_options, network_configs, train_jointly_parser
 from options.training import batch_settings, fixed_options, precision_of, schedule_options
-from synthesis.gains import write_run_banks
 from synthesis.start import FIT_ONLY, measured_start
 from utils.command import blame, keep_freed_memory, run_command
 from utils.distributed import is_main, launch, main_first, rank, share_of, world_size

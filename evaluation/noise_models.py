@@ -21,8 +21,9 @@ from inference.generator import NoiseGenerator, load_neca
 from inference.pretrained import MissingWeightsError
 from models.networks import GENERATORS
 from noise.fitting import Fit, fit_noise
-from noise.gaussian import FITTED, Gaussian, fitted_model
+from noise.gaussian import Gaussian
 from noise.interface import Images, NecaS, NecaW, NoiseModel, TimesStd, constant, estimated_gain, true_std
+from noise.kinds import FITTED, fitted_model
 from utils.command import printable
 from utils.files import sha256_of
 from utils.image import png_size, read_image

@@ -1,16 +1,13 @@
-"""Gaussian noise models, white, heteroscedastic and coloured, and those of them that are fitted to image pairs."""
+"""Gaussian noise models: white, heteroscedastic and coloured."""
 
-from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
 from models.blocks import exact_convolutions
 from models.neca import filter_noise
-from noise.fitting import Fit
-from noise.interface import Images, NoiseModel, PerIso, Strength, constant
+from noise.interface import Images, NoiseModel, Strength
 
 
 @dataclass(frozen=True, eq=False)
@@ -82,13 +79,17 @@ class ColouredByPhase(NoiseModel):
 
     def noise(self, images: Images, white: Tensor) -> Tensor:
         """Filter the white noise cell by cell, then give it the moments of the clean levels."""
-        height, width = images.clean.shape[-2:]
-        even = white[..., : white.shape[-2] // 2 * 2, : white.shape[-1] // 2 * 2]
-        with exact_convolutions():
-            field = filter_noise(even, self.kernel.to(white))
-        origins = images.origins or [(0, 0)] * len(field)
-        field = torch.stack([one[:, y : y + height, x : x + width] for one, (y, x) in zip(field, origins)])
-        return _modulate(field, self.mean, self.std, images.clean)
+        return _modulate(phase_field(self.kernel, images, white), self.mean, self.std, images.clean)
+
+
+def phase_field(kernel: Tensor, images: Images, white: Tensor) -> Tensor:
+    """Filter white noise cell by cell of the mosaic that the images begin in: -> (N, C, H, W), as `ColouredByPhase`."""
+    height, width = images.clean.shape[-2:]
+    even = white[..., : white.shape[-2] // 2 * 2, : white.shape[-1] // 2 * 2]
+    with exact_convolutions():
+        field = filter_noise(even, kernel.to(white))
+    origins = images.origins or [(0, 0)] * len(field)
+    return torch.stack([one[:, y : y + height, x : x + width] for one, (y, x) in zip(field, origins)])
 
 
 def _modulate(field: Tensor, mean: Tensor, std: Tensor, clean: Tensor) -> Tensor:
@@ -96,44 +97,3 @@ def _modulate(field: Tensor, mean: Tensor, std: Tensor, clean: Tensor) -> Tensor
     level = (255 * clean.float()).round().clamp(0, 255).long()
     channel = torch.arange(len(mean), device=clean.device)[:, None, None]
     return mean.to(clean)[channel, level] + std.to(clean)[channel, level] * field
-
-
-class FittedKind(NamedTuple):
-    """A kind of fitted model: its name and description in tables, and how to make it; it may ignore the fit."""
-
-    name: str
-    description: str
-    build: Callable[[Fit], NoiseModel]
-
-
-FITTED = {
-    "coloured": FittedKind(
-        "coloured",
-        "Gaussian noise with mean and std by intensity, spatial and channel covariance of the training images of the "
-        "ISO",
-        lambda fit: Coloured(fit.level_mean, fit.level_std, fit.kernel),
-    ),
-    "coloured-phase": FittedKind(
-        "coloured by phase",
-        "the coloured noise with a covariance that depends on the position in the 2x2 mosaic",
-        lambda fit: ColouredByPhase(fit.level_mean, fit.level_std, fit.phase_kernel),
-    ),
-    "heteroscedastic": FittedKind(
-        "heteroscedastic",
-        "independent Gaussian noise with mean and std by intensity of the training images of the ISO",
-        lambda fit: Heteroscedastic(fit.level_mean, fit.level_std),
-    ),
-    "awgn": FittedKind(
-        "AWGN-ISO",
-        "white Gaussian noise with the std of the training images of the ISO",
-        lambda fit: Gaussian(constant(fit.std)),
-    ),
-}
-# Kinds that are scaled to the std of each real noisy image (`noise.interface.TimesStd`), and what is scaled.
-SCALED = {f"{kind}-x-std": kind for kind in ("coloured", "coloured-phase")}
-
-
-def fitted_model(kind: str, fits: Mapping[int, Fit]) -> NoiseModel:
-    """Build the model of a kind of `FITTED` for one camera, {ISO: fit}."""
-    name, _, build = FITTED[kind]
-    return PerIso({iso: build(fit) for iso, fit in fits.items()}, name=name)

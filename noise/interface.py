@@ -1,12 +1,12 @@
 """Noise models: everything that makes noise for clean images, under one interface.
 
 Evaluation, synthesis and denoiser training use a model alike: `noise` turns images and white noise into noise. A new
-model is a subclass of `NoiseModel`; a line in `noise.gaussian.FITTED` puts it into evaluation and denoiser
+model is a subclass of `NoiseModel`; a line in `noise.kinds.FITTED` puts it into evaluation and denoiser
 training.
 """
 
-import math
-from collections.abc import Callable, Hashable, Mapping, Sequence
+import random
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from typing import Any, TypeVar
 
@@ -17,7 +17,10 @@ from torch import Tensor
 
 from inference import white_noise
 from inference.generator import NoiseGenerator
+from noise.strengths import Measured, Strength, by_iso, constant, interval, nearest_iso, true_std
 from utils.randomness import seed_from
+
+__all__ = ["by_iso", "constant", "interval", "nearest_iso", "true_std"]  # and what is below
 
 Known = TypeVar("Known")
 Key = TypeVar("Key", bound=Hashable)
@@ -31,15 +34,15 @@ class Images:
 
     clean: (N, C, H, W) in [0, 1]; `NoiseModel.noisy` takes uint8, too. cameras, isos, names: one entry per image.
     noisy: the real noisy images, (N, C, H, W) in [0, 1]. other_noise: real noise of other frames of the same scenes.
-    uniform: (N,) random numbers in [0, 1) that choose a strength. origins: row and column of each image's first pixel
-    in the 2x2 mosaic; none: all (0, 0).
+    uniform: (N,) random numbers in [0, 1) that choose a strength, or a generator for each image. origins: row and
+    column of each image's first pixel in the 2x2 mosaic; none: all (0, 0).
     """
 
     clean: Tensor
     cameras: Sequence[str] = ()
     isos: Sequence[int] = ()
     noisy: Tensor | None = None
-    uniform: np.ndarray | None = None
+    uniform: np.ndarray | Sequence[random.Random] | None = None
     names: Sequence[str] = ()
     other_noise: Tensor | None = None
     origins: Sequence[tuple[int, int]] = ()
@@ -97,49 +100,16 @@ class NoiseModel:
         return torch.randn(1, channels, height + self.margin, width + self.margin, generator=generator)
 
 
-# A strength is a number for each image, in [0, 1] units: (N,) float64, or (N, C) for each channel.
-Strength = Callable[[Images], Tensor]
-
-
-def constant(value: float) -> Strength:
-    """Give all images the same strength."""
-    return lambda images: torch.full((len(images.clean),), value, dtype=torch.float64)
-
-
-def interval(low: float, high: float) -> Strength:
-    """Draw each image's strength uniformly from an interval, by `Images.uniform`."""
-    return lambda images: torch.from_numpy(low + (high - low) * needed(images.uniform))
-
-
-def by_iso(values: Mapping[str, Mapping[int, Sequence[float]]]) -> Strength:
-    """Choose among the values of each image's camera and nearest ISO, {camera: {ISO: values}}, by `Images.uniform`."""
-
-    def chosen(images: Images) -> Tensor:
-        strengths = []
-        for camera, iso, uniform in zip(images.cameras, images.isos, needed(images.uniform)):
-            of_iso = values[camera][nearest_iso(values[camera], iso)]
-            strengths.append(of_iso[int(uniform * len(of_iso))])
-        return torch.tensor(strengths, dtype=torch.float64)
-
-    return chosen
-
-
-def true_std(images: Images) -> Tensor:
-    """Measure the standard deviation of the real noise, which only an oracle knows."""
-    noise = (255 * (needed(images.noisy) - images.clean)).round()  # whole grey levels
-    return noise.cpu().double().flatten(1).std(1, correction=0) / 255
-
-
-def estimated_gain(generator: NoiseGenerator) -> Strength:
+def estimated_gain(generator: NoiseGenerator) -> Measured:
     """Let GENet estimate the gains of the real noisy images, of each channel if it tells them apart.
 
     A patch like none that GENet has seen may get a gain below 0, which is no reason to end a training: it is clipped.
     """
 
-    def gains(images: Images) -> Tensor:
-        return torch.tensor(generator.estimate_gain(images.noisy, by_channel=True), dtype=torch.float64).clamp(0, 1)
+    def gains(noisy: Tensor, clean: Tensor) -> Tensor:
+        return torch.tensor(generator.estimate_gain(noisy, by_channel=True), dtype=torch.float64).clamp(0, 1)
 
-    return gains
+    return Measured(gains)
 
 
 @dataclass(frozen=True, eq=False)
@@ -196,12 +166,13 @@ class NecaS(Neca):
 
 @dataclass(frozen=True, eq=False)
 class TimesStd(NoiseModel):
-    """Another model's noise, scaled so that once clipped it has the real noise's standard deviation.
+    """Another model's noise, scaled so that once clipped it has a standard deviation: of all channels, or of each.
 
-    So the model has seen as much of the noisy image as a generator that takes its gain from there.
+    The real noise's is as much as a generator sees of the noisy image that takes as many gains from there.
     """
 
     model: NoiseModel
+    strength: Strength = true_std
 
     @property
     def margin(self) -> int:
@@ -210,10 +181,12 @@ class TimesStd(NoiseModel):
 
     def noise(self, images: Images, white: Tensor) -> Tensor:
         """Scale the model's noise, image by image."""
-        noise, wanted = needed(self.model.noise(images, white)), true_std(images).to(white)
+        noise, wanted = needed(self.model.noise(images, white)), self.strength(images).to(white)
+        together = wanted.ndim == 1
         for _ in range(SCALINGS):
-            found = (images.clean + noise).clamp(0, 1).sub_(images.clean).flatten(1).std(1, correction=0)
-            noise = noise * (wanted / found.clamp(min=1e-6))[:, None, None, None]
+            left = (images.clean + noise).clamp(0, 1).sub_(images.clean)
+            found = left.flatten(1).std(1, correction=0) if together else left.flatten(2).std(2, correction=0)
+            noise = noise * (wanted / found.clamp(min=1e-6)).view(len(noise), -1, 1, 1)
         return noise
 
 
@@ -280,8 +253,3 @@ def noise_by_group(models: Mapping[Key, NoiseModel], groups: Sequence[Key], imag
         height, width = (side + models[key].margin for side in images.clean.shape[-2:])
         noise[rows] = needed(models[key].noise(images.rows(rows), white[rows][..., :height, :width]))
     return noise
-
-
-def nearest_iso(known: Mapping[int, object], iso: int) -> int:
-    """Find the known ISO that is nearest on a logarithmic scale; of two as near, the lower."""
-    return min(sorted(known), key=lambda one: abs(math.log(max(one, 1) / max(iso, 1))))

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 from models.blocks import ACT_MODES, INIT_TYPES
 from models.model_denoiser import ARCHITECTURES, LOSSES, DenoiserOptions
 from models.network_ncnet import UNET_STRIDE
-from noise.gaussian import FITTED, SCALED
+from noise.kinds import FITTED, SCALED
 from options.common import (
     Group,
     Parser,

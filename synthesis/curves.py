@@ -3,7 +3,7 @@
 import numpy as np
 
 from inference import NoiseGenerator
-from synthesis.gains import GainBank
+from noise.gains import GainBank
 
 SIDE = 32  # pixels of a patch
 BORDER = 4  # of them are left out on each side: NPNet sees 3 pixels around, NCNet spreads noise by a few

@@ -9,7 +9,7 @@ import numpy as np
 from tqdm import tqdm
 
 from data.folders import ImageJob, find_images
-from synthesis.gains import GainEstimator, NamedGain, gain_or_fail, rounded_gain
+from noise.gains import GainEstimator, NamedGain, gain_or_fail, rounded_gain
 from utils.files import sha256_of
 from utils.image import PHOTO_SUFFIXES, read_photo
 

@@ -16,7 +16,8 @@ from data.pairs import Reader, pairs_fingerprint
 from data.sidd import Scene, parse_scene
 from inference.generator import NoiseGenerator, load_neca
 from noise.fitting import Fit, fingerprint, fit_noise, load_fits, save_fits
-from noise.gaussian import FITTED, SCALED, Gaussian, fitted_model
+from noise.gains import bank_note, bank_path, read_bank
+from noise.gaussian import Gaussian
 from noise.interface import (
     Images,
     NecaS,
@@ -31,7 +32,7 @@ from noise.interface import (
     interval,
     noise_by_group,
 )
-from synthesis.gains import bank_note, bank_path, read_bank
+from noise.kinds import FITTED, SCALED, fitted_model
 from utils.randomness import evenly_spaced
 
 Fits = Mapping[str, Mapping[int, Fit]]  # by camera and ISO

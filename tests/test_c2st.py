@@ -7,8 +7,8 @@ import torch
 from evaluation import c2st
 from evaluation.noise_metrics import Comparison, Reference, measure
 from noise.fitting import fit_noise
-from noise.gaussian import FITTED
 from noise.interface import Images
+from noise.kinds import FITTED
 from tests.noisy_set import make_set
 from tests.test_eval_noise import evaluate
 from tests.test_fitting import interpolated

@@ -9,8 +9,8 @@ import torch
 from data.pairs import read_files
 from metrics import autocorrelation, channel_correlation, noise_of
 from noise.fitting import fingerprint, fit_noise, load_fits, save_fits
-from noise.gaussian import FITTED, fitted_model
 from noise.interface import Images
+from noise.kinds import FITTED, fitted_model
 from noise.statistics import MAX_LAG, correlation, lagged_sums, level_moments, noise_levels, over_phases
 from tests.test_noise_models import covariance_of, draw
 from utils.image import to_uint8, write_image

@@ -11,8 +11,7 @@ import main_export
 from data.sidd import find_crops, parse_scene
 from inference import load_neca
 from inference.pretrained import hash_weights
-from synthesis.curves import intensity_chart, measure_curve, measure_curves
-from synthesis.gains import (
+from noise.gains import (
     GainBank,
     bank_note,
     bank_path,
@@ -22,6 +21,7 @@ from synthesis.gains import (
     read_bank,
     write_bank,
 )
+from synthesis.curves import intensity_chart, measure_curve, measure_curves
 from tests.conftest import ROOT
 from tests.noisy_set import CAMERA, make_set, make_weights
 from tests.refusal import refused

@@ -25,8 +25,8 @@ from data.crop import CropSettings
 from data.pairs import find_pairs
 from data.sidd import parse_scene
 from data.splits import generate_split, read_list
+from noise.gains import GainBank, read_bank, write_bank
 from options.synthesize import synthesize_options
-from synthesis.gains import GainBank, read_bank, write_bank
 from synthesis.output import COLUMNS as SYNTHESIS_COLUMNS
 from synthesis.output import SynthesisFolder
 from tests.test_cache import LOG, SCENES, write_pair

@@ -9,7 +9,7 @@ import main_synthesize
 from evaluation.quick_test import noise_statistics
 from inference import load_neca
 from metrics import noise_of
-from synthesis.gains import bank_note, read_bank
+from noise.gains import bank_note, read_bank
 from tests.conftest import ROOT
 from utils.image import read_image
 

@@ -20,8 +20,8 @@ from data.crop import find_jobs
 from data.folders import ImageJob, Target, plan_scenes
 from data.sidd import find_crops, find_misnamed, find_scenes, parse_scene
 from inference import load_neca
+from noise.gains import GainBank, bank_path, write_bank
 from options.synthesize import synthesize_options
-from synthesis.gains import GainBank, bank_path, write_bank
 from synthesis.strengths import Interval
 from tests.conftest import ROOT, contents, read_csv, wait_until
 from tests.noisy_set import CAMERA, make_weights, scene, with_noise

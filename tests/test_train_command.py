@@ -15,7 +15,7 @@ import torch
 import main_train_jointly
 from inference.pretrained import find_checkpoint_folder, load_generators
 from models.networks import LETTERS
-from synthesis.gains import read_bank
+from noise.gains import read_bank
 from tests.camera import CAMERA, command, make_camera
 from tests.conftest import ROOT, contents, wait_until
 from tests.refusal import refused

@@ -16,9 +16,9 @@ from inference.pretrained import load_network
 from models.model_denoiser import DenoiserModel, DenoiserOptions
 from models.networks import build_networks
 from noise.fitting import Fit
+from noise.gains import GainBank, bank_path, write_bank
 from options.train_denoiser import train_denoiser_options, train_denoiser_parser
 from synthesis import training_noise
-from synthesis.gains import GainBank, bank_path, write_bank
 from tests.noisy_set import CAMERA, make_set, make_weights
 from tests.refusal import refused
 from tests.runs import assert_same, logged, newest_state

@@ -13,10 +13,11 @@ from data.pairs import FileReader, ImagePair, find_pairs
 from inference.generator import NoiseGenerator, load_neca
 from models.neca import synthesize_s, synthesize_w
 from noise.fitting import Fit, fingerprint
-from noise.gaussian import SCALED, Gaussian, fitted_model
+from noise.gains import GainBank, bank_path, write_bank
+from noise.gaussian import Gaussian
 from noise.interface import Images, NecaS, NecaW, NoiseModel, PerCamera, RealPair, estimated_gain, interval
+from noise.kinds import SCALED, fitted_model
 from synthesis import training_noise
-from synthesis.gains import GainBank, bank_path, write_bank
 from synthesis.training_noise import MixedNoise, NoiseChoice, fit_training_images, make_training_noise
 from tests.noisy_set import CAMERA, STD, make_set, make_weights
 from tests.tiny import tiny_networks

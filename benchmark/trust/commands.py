@@ -20,7 +20,7 @@ import main_train_jointly
 from data.benchmarks import sidd
 from data.cache import open_pairs
 from data.pairs import find_pairs
-from synthesis.gains import GainBank, bank_path, write_bank
+from noise.gains import GainBank, bank_path, write_bank
 from tests.camera import CAMERA, command, make_camera
 from tests.noisy_set import make_weights
 from utils.checkpoints import load_checkpoint, numbered_files

@@ -26,7 +26,7 @@ from data.bursts import read_manifest
 from data.splits import read_list
 from inference.pretrained import load_network
 from models.networks import network_checkpoint
-from synthesis.gains import GainBank, read_bank, write_bank
+from noise.gains import GainBank, read_bank, write_bank
 from synthesis.output import SynthesisFolder
 from tests.noisy_set import camera_networks
 from utils.checkpoints import save_checkpoint
