@@ -19,6 +19,7 @@ import pandas as pd
 
 from data.boxes import Box
 from data.folders import FIRST_FRAME, ImageJob, find_images, with_partners
+from data.likeness import find_shift
 from data.sidd import SCENE_FORM, parse_scene
 from utils.files import write_text
 from utils.image import png_size, read_exposure, read_photo, write_image
@@ -27,8 +28,6 @@ MANIFEST = "pairs.csv"
 COLUMNS = ("scene", "source", "iso", "shutter", "clean", "noisy", "left_out", "state")
 FEWEST_FRAMES = 4  # of a burst, that agree: of fewer nobody can tell which one has moved
 STILL = 0.25  # pixels that a picture may lie beside the others; frames of a tripod differ by .02 in the demo camera's
-LOCATED_SIDE = 2048  # pixels of the middle of a picture that its place is found by
-LOCATED = 0.2  # phase correlation from which a place counts: about 1 with content, below .05 on an even wall
 BLOCK = 16  # pixels: side of the blocks in whose means something that has moved within the picture shows
 CHANGED_BLOCK = (8.0, 3.0)  # a block is another one beyond so many standard deviations, and so many grey levels
 CHANGED_SHARE = 0.002  # of the blocks that may be others
@@ -236,18 +235,6 @@ def measure(paths: list[Path]) -> list[Picture]:
         blocks = cv2.resize(grey, size, interpolation=cv2.INTER_AREA)
         pictures.append(Picture(float(grey.mean()), find_shift(first, grey), blocks))
     return pictures
-
-
-def find_shift(reference: np.ndarray, grey: np.ndarray) -> np.ndarray:
-    """Find by phase correlation how far content has moved: two (H, W) float32 -> rows and columns, (2,).
-
-    Images without content, such as a wall, do not tell: (0, 0).
-    """
-    middle = tuple(slice(max(0, (side - LOCATED_SIDE) // 2), (side + LOCATED_SIDE) // 2) for side in grey.shape)
-    first, second = (image[middle].copy() for image in (reference, grey))  # phaseCorrelate writes into its arguments
-    window = cv2.createHanningWindow(first.shape[::-1], cv2.CV_32F)
-    (columns, rows), response = cv2.phaseCorrelate(first, second, window)
-    return np.array([rows, columns] if response > LOCATED else [0.0, 0.0])
 
 
 def check_pictures(

@@ -1,0 +1,110 @@
+"""Compare two pictures: how far the content of one has moved, whether both show the same, which has more noise."""
+
+import math
+
+import numpy as np
+import scipy.fft
+
+LOCATED_SIDE = 2048  # pixels of the middle of a picture that its place is found by
+OCTAVE = 4  # bands of frequency an octave, from the lowest frequency of the picture on
+# The window gathers the pixels, so that neighbouring frequencies tell the same: n of them count as n / 3.78, the ratio
+# of the mean of window^4 to the squared mean of window^2 in two dimensions.
+OVERLAP = (35 / 128 / (3 / 8) ** 2) ** 2
+EVIDENCE = 10  # nats beyond those of the luckiest of all places
+FINER = (0.25, 0.05, 0.01)  # pixels: steps of the search about the highest point
+
+
+def find_shift(reference: np.ndarray, grey: np.ndarray) -> np.ndarray:
+    """Find how far content has moved: two (H, W) float32 -> rows and columns, (2,); (0, 0) unless they prove it.
+
+    In a band of frequencies where the pictures have coherence c (the real part of their normalised cross-spectrum, once
+    the one is moved back), n independent values have the log-likelihood -n log(1 - c^2) (Carter 1987, "Coherence and
+    time delay estimation"). The place is the one where the sum over the bands is highest. It counts as moved only if
+    that is so much higher than at (0, 0) that none of the picture's places would reach it by chance: pictures whose
+    noise hides the content, and those without content such as a wall, stay.
+    """
+    spectra = _Spectra(reference, grey)
+    still = np.zeros(2)
+    places = [still]
+    weights = np.where(spectra.total > 0, 1 / np.maximum(spectra.total, 1e-30), 0)  # all bands alike, to begin with
+    for _ in range(2):
+        places.append(spectra.highest(weights))
+        weights = spectra.best_weights(places[-1])
+    places += [spectra.highest(weights), spectra.highest(spectra.best_weights(still))]
+    likelihoods = [spectra.log_likelihood(place) for place in places]
+    best = int(np.argmax(likelihoods))
+    if likelihoods[best] - likelihoods[0] <= math.log(grey.size) + EVIDENCE:
+        return still
+    place, likelihood = places[best], likelihoods[best]
+    for step in FINER:  # the weights were those of another place, and the bands do not quite agree
+        improved = True
+        while improved:
+            near = [place + step * np.array(way) for way in ((1, 0), (-1, 0), (0, 1), (0, -1))]
+            found = [spectra.log_likelihood(there) for there in near]
+            improved = max(found) > likelihood
+            if improved:
+                place, likelihood = near[int(np.argmax(found))], max(found)
+    return place
+
+
+class _Spectra:
+    """The cross-spectrum of the middles of two pictures, in bands of frequency."""
+
+    def __init__(self, reference: np.ndarray, grey: np.ndarray):
+        self.shape = height, width = tuple(min(side, LOCATED_SIDE) for side in grey.shape)
+        middle = tuple(slice((side - cut) // 2, (side + cut) // 2) for side, cut in zip(grey.shape, self.shape))
+        # Without the zeros at both ends, which small pictures cannot spare.
+        window = np.outer(*(np.hanning(side + 2)[1:-1] for side in self.shape)).astype(np.float32)
+        cuts = (image[middle] - image[middle].mean() for image in (reference, grey))
+        first, second = (scipy.fft.rfft2(cut * window) for cut in cuts)
+        self.cross = first.conj() * second  # (height, width / 2 + 1)
+        self.rows = scipy.fft.fftfreq(height).astype(np.float32)[:, None]
+        self.columns = scipy.fft.rfftfreq(width).astype(np.float32)[None]
+        self.times = np.full((1, width // 2 + 1), 2, np.float32)  # columns stand for their mirror image, too
+        self.times[0, 0] = self.times[0, width // 2 :] = 1
+        self.times[0, width // 2 :] += width % 2
+        lowest, radius = 1 / min(self.shape), np.hypot(self.rows, self.columns)
+        radius[0, 0] = lowest  # where nothing is: the mean has been taken away
+        self.band = np.maximum(OCTAVE * np.log2(radius / lowest), 0).astype(np.intp)
+        size = np.abs(self.cross) * self.times
+        self.total = self._by_band(size)
+        squares = self._by_band(size * np.abs(self.cross))
+        self.count = np.divide(self.total**2, 2 * OVERLAP * squares, out=np.zeros_like(squares), where=squares > 0)
+
+    def _by_band(self, values: np.ndarray) -> np.ndarray:
+        return np.bincount(self.band.ravel(), values.ravel())
+
+    def coherence(self, place: np.ndarray) -> np.ndarray:
+        """Compute the coherence of each band once the second picture is moved back from a place."""
+        turn = _turns(place[0] * self.rows), _turns(place[1] * self.columns)
+        agreeing = self._by_band((self.cross * (turn[0] * turn[1])).real * self.times)
+        ratio = np.divide(agreeing, self.total, out=np.zeros_like(agreeing), where=self.total > 0)
+        return ratio.clip(0, 0.9999)
+
+    def log_likelihood(self, place: np.ndarray) -> float:
+        """Sum up over the bands, in nats."""
+        return float(-(self.count * np.log(1 - self.coherence(place) ** 2)).sum())
+
+    def best_weights(self, place: np.ndarray) -> np.ndarray:
+        """Weight bands as the likelihood does near a place."""
+        coherence = self.coherence(place)
+        slope = self.count * coherence / (1 - coherence**2)
+        return np.divide(slope, self.total, out=np.zeros_like(slope), where=self.total > 0)
+
+    def highest(self, weights: np.ndarray) -> np.ndarray:
+        """Find the place of the highest correlation with bands weighted so: rows and columns, (2,)."""
+        weighted = self.cross * weights[self.band].astype(np.float32)
+        surface = scipy.fft.irfft2(weighted, self.shape)
+        peak = np.unravel_index(surface.argmax(), self.shape)
+        place = np.array([(at + side // 2) % side - side // 2 for at, side in zip(peak, self.shape)], float)
+        for step in FINER:
+            near = place[:, None] + step * np.arange(-4, 5)
+            rows = _turns(near[0][:, None] * self.rows[:, 0])
+            columns = _turns(near[1] * self.columns.T) * self.times.T
+            values = (rows @ weighted @ columns).real
+            place = near[[0, 1], np.unravel_index(values.argmax(), values.shape)]
+        return place
+
+
+def _turns(cycles: np.ndarray) -> np.ndarray:
+    return np.exp(2j * np.pi * cycles).astype(np.complex64)
