@@ -4,7 +4,7 @@
 share them, a stopped build continues, and a changed image costs only its own scene. An array is (P, 2 C) uint8, the
 pixels of all pairs of files one after the other, row by row, the clean pixel's C channels before the noisy one's: a
 patch is then one run of bytes per row, and copying it touches half the memory pages that two images would. The key is a
-hash of the files' names, dimensions, sizes in bytes and times, so that a name says what is in the array. Grey images
+hash of the files' names, dimensions and states, so that a name says what is in the array. Grey images
 have folders of their own.
 """
 
@@ -23,7 +23,7 @@ import numpy as np
 from tqdm import tqdm
 
 from data.pairs import ImagePair, Reader, by_file, read_files
-from utils.files import atomic_path, lock_folder, make_folder, remove_leftovers
+from utils.files import atomic_path, file_state, lock_folder, make_folder, remove_leftovers
 from utils.workers import in_threads
 
 BAND = 64  # rows that are interleaved at a time: they stay in the processor's cache
@@ -100,9 +100,8 @@ def open_pairs(pairs: Sequence[ImagePair], cache_dir: str | Path, num_workers: i
 def _planned(folder: Path, pairs: list[ImagePair], cache_dir: Path) -> CachedScene:
     files, lines = [group[0] for group in by_file(pairs)], []
     for file in files:
-        stats = [path.stat() for path in (file.clean, file.noisy)]
-        of_disk = [(path.name, stat.st_size, stat.st_mtime_ns) for path, stat in zip((file.clean, file.noisy), stats)]
-        lines.append(f"{of_disk} {file.size}")
+        states = [(path.name, file_state(path)) for path in (file.clean, file.noisy)]
+        lines.append(f"{states} {file.size}")
     data_set = folder.parent.resolve()
     channels = pairs[0].channels
     name = f"{data_set.name}-{hashlib.sha256(os.fsencode(data_set)).hexdigest()[:8]}"

@@ -13,11 +13,12 @@ from tqdm import tqdm
 
 from data.boxes import CropSettings, crop_name
 from data.sidd import SCENE_FORM, find_frames
-from utils.files import claim_record
-from utils.image import MAX_MEGAPIXELS, PHOTOGRAPH, png_size, read_image, write_image
+from utils.files import claim_record, file_state
+from utils.image import MAX_MEGAPIXELS, PHOTOGRAPH, png_size, png_text, read_image, write_image
 from utils.workers import in_threads
 
 CROP_RECORD = "crop.json"
+SOURCE_STATE = "Source state"  # PNG text of an image's last crop: `file_state` of the image that it was cut from
 
 
 def claim_target(source: Path, target: Path, settings: CropSettings) -> None:
@@ -100,6 +101,7 @@ def crop_pair(job: CropJob, settings: CropSettings, stopped: Callable[[], bool] 
     if is_complete(job, settings):
         return CropResult(complete=True)
     try:
+        states = [file_state(job.clean), file_state(job.noisy)]  # before they are read: one that changes is cut anew
         images = [read_image(job.clean), read_image(job.noisy)]
     except ValueError as error:
         return CropResult(failure=str(error))
@@ -110,13 +112,14 @@ def crop_pair(job: CropJob, settings: CropSettings, stopped: Callable[[], bool] 
     boxes = settings.boxes(*images[0].shape[:2])
     try:
         _remove_crops(job)  # of an image that has since been replaced, perhaps by a smaller one
-        for image, paths in zip(images, job.crops(len(boxes))):
+        for image, paths, state in zip(images, job.crops(len(boxes)), states):
             for path, box in zip(paths, boxes):
                 if stopped():
                     raise KeyboardInterrupt
                 # Not flushed, which takes longer than the cutting: what a power cut may leave, `is_complete` and the
                 # decoder's checksums find.
-                write_image(path, box.of(image), flush=False, encoding=PHOTOGRAPH)
+                text = {SOURCE_STATE: state} if path == paths[-1] else {}
+                write_image(path, box.of(image), flush=False, encoding=PHOTOGRAPH, text=text)
     except BaseException:
         with contextlib.suppress(OSError):
             _remove_crops(job)
@@ -125,16 +128,18 @@ def crop_pair(job: CropJob, settings: CropSettings, stopped: Callable[[], bool] 
 
 
 def is_complete(job: CropJob, settings: CropSettings) -> bool:
-    """Tell if exactly the crops of this pair are there: of the right sizes, whole, not older than their image."""
+    """Tell if exactly the crops of this pair are there: of the right sizes, whole, cut from the images as they are."""
     size = png_size(job.clean)
     if size is None or math.prod(size) > MAX_MEGAPIXELS * 1e6 or png_size(job.noisy) != size:
         return False  # reading them tells what is wrong
     boxes = settings.boxes(*size)
     for image, paths, files in zip((job.clean, job.noisy), job.crops(len(boxes)), job.files()):
-        if set(paths) != set(files):
+        if set(paths) != set(files) or any(png_size(path) != box[2:] for path, box in zip(paths, boxes)):
             return False
-        modified = image.stat().st_mtime_ns
-        if any(png_size(path) != box[2:] or path.stat().st_mtime_ns < modified for path, box in zip(paths, boxes)):
+        if png_text(paths[-1]).get(SOURCE_STATE) != file_state(image):
+            return False
+        times = [path.stat().st_mtime_ns for path in paths]
+        if min(times) < image.stat().st_mtime_ns <= times[-1]:  # one is of an earlier cutting than the last
             return False
     return True
 

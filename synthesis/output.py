@@ -6,14 +6,14 @@ from pathlib import Path
 from typing import Any
 
 from data.folders import ImageJob, Target
-from utils.files import claim_folder, claim_record, lock_folder, remove_leftovers, write_bytes
+from utils.files import claim_folder, claim_record, file_state, lock_folder, remove_leftovers, write_bytes
 from utils.image import PHOTO_SUFFIXES
 
 SETTINGS_FILE, MANIFEST = "synthesis.json", "manifest.csv"
 OUTPUT_VERSION = 2  # raise it when the same settings begin to give other images
 COLUMNS = (
     "input", "output", "clean", "draw", "camera", "gain", "noise_level", "gain_from", "seed", "weights_sha256",
-    "input_bytes", "input_mtime_ns", "output_bytes",
+    "input_bytes", "input_mtime_ns", "output_bytes", "state",
 )  # fmt: skip
 
 Row = dict[str, str]
@@ -53,7 +53,8 @@ class SynthesisFolder:
         lines = list(csv.reader(io.StringIO(text, newline="")))[1:]
         if not text.endswith("\n"):
             del lines[-1:]
-        rows = [dict(zip(COLUMNS, line)) for line in lines if len(line) == len(COLUMNS)]
+        # Older ones have no state: of images without a partner, size and date do.
+        rows = [dict(zip(COLUMNS, [*line, ""])) for line in lines if len(line) in (len(COLUMNS) - 1, len(COLUMNS))]
         return {row["output"]: row for row in rows if (self.folder / row["output"]).is_file()}
 
     def _check_inputs(self) -> None:
@@ -69,7 +70,7 @@ class SynthesisFolder:
                 )
 
     def to_do(self) -> list[ImageJob]:
-        """List what is missing, damaged, made of another file than the input now is, or older than its gain's image."""
+        """List what is missing, damaged, or made of other files than the input and its gain's image now are."""
         pending = [
             job._replace(targets=tuple(target for target in job.targets if not self._is_done(job, target)))
             for job in self.jobs
@@ -80,13 +81,12 @@ class SynthesisFolder:
         row = self.rows.get(target.noisy)
         try:
             states = [(self.folder / name).stat() for name in target.files]
-            now = {**file_state(job.source), "output_bytes": str(states[-1].st_size)}
-            if row is None or row | now != row or not all(state.st_size for state in states):
-                return False
-            made = min(state.st_mtime_ns for state in states)
-            return job.partner is None or job.partner.stat().st_mtime_ns <= made
         except OSError:
             return False
+        now = {**input_state(job), "output_bytes": str(states[-1].st_size)}
+        if row and not row["state"] and job.partner is None:
+            del now["state"]
+        return row is not None and row | now == row and all(state.st_size for state in states)
 
     def add(self, row: dict[str, Any]) -> None:
         """Record an output that is whole on the disk; its size is added."""
@@ -115,13 +115,12 @@ class SynthesisFolder:
         self._lock.release()
 
 
-def file_state(path: Path) -> Row:
-    """Return the file's size and time of change, empty where it cannot be looked at."""
-    try:
-        state = path.stat()
-    except OSError:
-        return {"input_bytes": "", "input_mtime_ns": ""}
-    return {"input_bytes": str(state.st_size), "input_mtime_ns": str(state.st_mtime_ns)}
+def input_state(job: ImageJob) -> Row:
+    """Return what a row says of the files that its output is made of: the image, and its gain's where it has one."""
+    state = file_state(job.source)
+    size, changed = state.split()[:2] if state else ("", "")
+    partner = f", {file_state(job.partner)}" if job.partner else ""
+    return {"input_bytes": size, "input_mtime_ns": changed, "state": f"{state}{partner}"}
 
 
 def _csv(rows: list[Row], header: bool) -> bytes:

@@ -14,7 +14,7 @@ from tqdm import tqdm
 from data.folders import SMALLEST_SIDE, ImageJob, Target
 from inference import NoiseGenerator
 from noise.interface import NecaS, NecaW, NoiseModel, constant, needed, noisy_image
-from synthesis.output import Row, SynthesisFolder, file_state
+from synthesis.output import Row, SynthesisFolder, input_state
 from synthesis.strengths import OutputStrength, StrengthSource, as_network_input
 from utils.files import write_bytes
 from utils.image import encode_image, read_photo, to_8bit
@@ -55,7 +55,7 @@ class Summary:
 class _Loaded(NamedTuple):
     job: ImageJob
     clean: np.ndarray  # (H, W, C) uint8 or uint16
-    state: Row  # of the file that was read
+    state: Row  # of the files that are read
     remarks: tuple[str, ...]
 
 
@@ -101,7 +101,7 @@ def run_synthesis(
 
 
 def _load(job: ImageJob, settings: SynthesisSettings, channels: int) -> _Loaded | _Failed:
-    state = file_state(job.source)  # before it is read: one that changes meanwhile is done again next time
+    state = input_state(job)  # before they are read: what changes meanwhile is done again next time
     try:
         clean, remarks = read_photo(job.source, settings.max_megapixels, channels)
     except ValueError as error:

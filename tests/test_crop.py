@@ -237,6 +237,27 @@ def test_an_image_newer_than_its_crops_is_done_again(root, kind):
     assert {Path(name).parts[0] for name in rewritten(before, files(root / "target"))} == {OTHER_SCENE}
 
 
+@pytest.mark.parametrize("kind", ["GT", "NOISY"])
+def test_an_image_replaced_by_an_older_one_of_the_same_size_is_done_again(root, kind):
+    run(root)
+    path = root / "source" / OTHER_SCENE / f"0002_{kind}_SRGB_010.PNG"
+    write_image(path, picture(*SIDES, seed=11))
+    os.utime(path, ns=(10**18, 10**18))
+    assert run(root) == 0
+    crop = find_crops(root / "target" / OTHER_SCENE)[0][kind == "NOISY"]
+    assert np.array_equal(read_image(crop), read_image(path)[:16, :16])
+
+
+def test_images_dated_in_the_future_are_done_once(root):
+    later = time.time_ns() + 10**15
+    for path in (root / "source").rglob("*.PNG"):
+        os.utime(path, ns=(later, later))
+    run(root)
+    before = files(root / "target")
+    run(root)
+    assert files(root / "target") == before
+
+
 def test_no_crops_are_listed_for_a_frame_that_declares_ten_gigapixels(tmp_path, monkeypatch):
     frames = [tmp_path / "0001_GT_SRGB_010.PNG", tmp_path / "0001_NOISY_SRGB_010.PNG"]
     header = b"IHDR" + struct.pack(">IIBBBBB", 100_000, 100_000, 8, 2, 0, 0, 0)

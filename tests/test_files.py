@@ -15,6 +15,7 @@ from utils.files import (
     atomic_path,
     claim_file,
     claim_record,
+    file_state,
     lock_folder,
     remove_leftovers,
     replace_file,
@@ -236,3 +237,20 @@ def test_results_without_a_record_and_damaged_records_are_refused(tmp_path):
         (tmp_path / "made.json").write_text(damaged)
         with pytest.raises(ValueError, match=r"made\.json: .*damaged"):
             claim_record(tmp_path, "made.json", {})
+
+
+@pytest.mark.parametrize("edit", ["size", "date", "start", "end"])
+def test_state_of_a_file_tells_it_from_any_other_in_its_place(tmp_path, edit):
+    path = tmp_path / "a"
+    path.write_bytes(bytes(20_000))
+    os.utime(path, ns=(10**18, 10**18))
+    before = file_state(path)
+    content = bytearray(20_000 + (edit == "size"))
+    content[100 if edit == "start" else -100] = edit in ("start", "end")
+    path.write_bytes(content)
+    date = 10**18 - 100 * (edit == "date")
+    os.utime(path, ns=(date, date))
+    assert file_state(path) != before
+    path.write_bytes(bytes(20_000))
+    os.utime(path, ns=(10**18, 10**18))
+    assert file_state(path) == before

@@ -418,6 +418,29 @@ def test_output_of_a_changed_image_is_made_again_whatever_its_date(root, changed
     assert {name for name in after if before[name] != after[name]} == {"b.png"}
 
 
+@pytest.mark.parametrize("date", [1e9, 4e9], ids=["older", "in the future"])
+def test_output_of_a_changed_noisy_image_is_made_again_and_any_other_but_once(root, monkeypatch, date):
+    for name in ("a.jpg", "b.png", "trip/c d.tif"):
+        write_image(root / "noisy" / name, with_noise(read_image(root / "in" / name), 10))
+        os.utime(root / "noisy" / name, (4e9, 4e9))
+    run(root, "--noisy_dir", root / "noisy")
+    before = rows(root)
+    write_image(root / "noisy" / "b.png", with_noise(read_image(root / "in" / "b.png"), 30))
+    os.utime(root / "noisy" / "b.png", (date, date))
+    run(root, "--noisy_dir", root / "noisy")
+    assert {new["input"] for old, new in zip(before, rows(root)) if old["gain"] != new["gain"]} == {"b.png"}
+    stop_after(monkeypatch, 0, AssertionError())
+    run(root, "--noisy_dir", root / "noisy")
+
+
+def test_manifest_of_an_older_version_is_continued(root, monkeypatch):
+    run(root)
+    manifest = root / "out" / "manifest.csv"
+    manifest.write_text("".join(line.rpartition(",")[0] + "\n" for line in manifest.read_text().splitlines()))
+    stop_after(monkeypatch, 0, AssertionError())
+    run(root)
+
+
 def test_images_without_a_manifest_bind_to_their_settings(root, capsys):
     """A kill can come between the first image and its row."""
     run(root)

@@ -7,7 +7,7 @@ import io
 import struct
 import warnings
 import zlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -15,9 +15,10 @@ import cv2
 import numpy as np
 from PIL import Image, ImageCms
 
-from utils.files import write_bytes
+from utils.files import ENDS, write_bytes
 
 PNG_START = b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR"  # width and height follow, 4 bytes each
+IHDR_END = 33  # bytes until the header's end, after which text stands
 PNG_END = b"\0\0\0\0IEND\xaeB`\x82"
 PHOTO_SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".webp", ".gif")
 PHOTO_FORMATS = ("PNG", "JPEG", "TIFF", "BMP", "WEBP", "GIF")  # Pillow's names
@@ -177,14 +178,42 @@ def encode_image(image: np.ndarray, suffix: str, encoding: Sequence[int] = ()) -
     return encoded.tobytes()
 
 
-def write_image(path: str | Path, image: np.ndarray, flush: bool = True, encoding: Sequence[int] = ()) -> None:
-    """Write (H, W, C) to `path` as `encode_image` and `utils.files` do; the suffix chooses the format."""
+def write_image(
+    path: str | Path,
+    image: np.ndarray,
+    flush: bool = True,
+    encoding: Sequence[int] = (),
+    text: Mapping[str, str] | None = None,
+) -> None:
+    """Write (H, W, C) to `path` as `encode_image` and `utils.files` do; the suffix chooses the format.
+
+    text: what a PNG says beside its pixels, Latin-1, for `png_text`.
+    """
     path = Path(path)
     try:
         content = encode_image(image, path.suffix, encoding)
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from None
+    for keyword, words in (text or {}).items():
+        content = content[:IHDR_END] + _chunk(b"tEXt", f"{keyword}\0{words}".encode("latin-1")) + content[IHDR_END:]
     write_bytes(path, content, flush)
+
+
+def _chunk(name: bytes, data: bytes) -> bytes:
+    return struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
+
+
+def png_text(path: Path) -> dict[str, str]:
+    """Read what `write_image` has put beside the pixels of a PNG; empty for any other."""
+    with open(path, "rb") as file:
+        content = file.read(ENDS)
+    found, begin = {}, IHDR_END
+    while content[begin + 4 : begin + 8] == b"tEXt":
+        end = begin + 8 + int.from_bytes(content[begin : begin + 4], "big")
+        keyword, _, words = content[begin + 8 : end].partition(b"\0")
+        found[keyword.decode("latin-1")] = words.decode("latin-1")
+        begin = end + 4
+    return found
 
 
 def to_uint8(image: np.ndarray) -> np.ndarray:

@@ -36,9 +36,9 @@ FAULTS = {
         "-m benchmark.trust lost_writes --share .01 --seed 2",
         " is there without ",
     ),
-    "cache key without sizes": Fault(
+    "cache key without states": Fault(
         "data/cache.py",
-        {"(path.name, stat.st_size, stat.st_mtime_ns)": "(path.name, stat.st_mtime_ns)"},
+        {"(path.name, file_state(path))": "path.name"},
         "-m pytest -q -p no:cacheprovider tests/test_properties.py -k cache",
         "FAILED tests/test_properties.py::test_cache_gives_what_the_files_hold",
     ),
