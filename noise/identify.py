@@ -1,0 +1,289 @@
+"""Identify a camera's rendering from its noisy images: with the right one, an image rendered again equals itself."""
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from itertools import product
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+from tqdm import tqdm
+
+from noise.pipeline import DEMOSAICKING, Phase, Rendering, demosaick, mix, mosaic, unclipped
+from utils.randomness import evenly_spaced
+from utils.workers import in_threads
+
+GATE = 0.6  # grey levels: a rendering is identified if no channel's re-render error is higher; rounding leaves .29
+PHASES: tuple[Phase, ...] = ((0, 0), (0, 1), (1, 0), (1, 1))  # of the first red pixel
+KNOTS = 17  # of the tone curve's slope
+POWER = 2.2  # of the curve that the search begins from
+SMOOTHNESS = 1e-3  # weight of the curve's second differences
+SIDE, SMALLEST, TRIED = 192, 48, 96  # pixels of a patch's side, the fewest, and those that candidates are tried on
+PATCHES, TOGETHER, JUDGED = 4, 12, 48  # patches of the first frame, of the last fit, and images that are judged
+STEPS, REFINED, LAST = 15, 40, 40  # of LBFGS: for each candidate, for the best, for all scenes together
+REFINE, STARTS = 3, 3  # candidates that are refined; scenes whose balance a further scene's search begins from
+PREFERENCE = 1.03  # sRGB's curve is taken if a learned one is not better by this factor
+USABLE = 0.005  # least share of pixels whose surroundings are unclipped
+
+
+class Candidate(NamedTuple):
+    """What is tried out: the demosaicking, whether negative values are cut after it, and the first red pixel."""
+
+    demosaicking: str
+    clips: bool
+    phase: Phase
+
+
+class NoisyImage(NamedTuple):
+    """A noisy image to identify a rendering from.
+
+    pixels: (3, H, W) uint8. scene: images of a scene have one illuminant. frame: images with the same one begin at the
+    same position of the mosaic.
+    """
+
+    pixels: Tensor
+    scene: str
+    frame: str
+
+
+class Patch(NamedTuple):
+    """A part of a noisy image that begins at even rows and columns: (3, P, P) levels, and which pixels count."""
+
+    level: Tensor
+    counts: Tensor
+    image: NoisyImage
+
+    def middle(self, side: int) -> "Patch":
+        """Cut out the middle, at even rows and columns."""
+        first = max(self.level.shape[-1] - side, 0) // 4 * 2
+        inside = (..., slice(first, first + side), slice(first, first + side))
+        return patch_of(self.level[inside], self.image)
+
+
+@dataclass(frozen=True)
+class Identification:
+    """A rendering, and how well images equal themselves when they are rendered again.
+
+    error: RMS in grey levels by channel, over all images. errors: the same for each scene. phases: the first
+    red pixel of each image. balances: for each scene the factors of the matrix's red and blue row.
+    """
+
+    rendering: Rendering
+    error: Tensor
+    errors: dict[str, Tensor]
+    phases: list[Phase]
+    balances: dict[str, tuple[float, float]]
+
+    @property
+    def is_identified(self) -> bool:
+        """Tell whether the rendering is known well enough to make noise with."""
+        return bool((self.error < GATE).all())
+
+    def __str__(self) -> str:
+        """Say in one line whether the rendering is identified, and by what error."""
+        channels = " ".join(f"{value:.2f}" for value in self.error.tolist())
+        how = f"{self.rendering.demosaicking} demosaicking" if self.is_identified else "see doc/fitting.md"
+        verdict = "identified" if self.is_identified else "not identified"
+        return f"rendering {verdict} ({how}): re-render error {channels} grey levels (R G B), gate {GATE:g}"
+
+
+def find_rendering(images: Sequence[NoisyImage], num_workers: int = 2) -> Identification:
+    """Identify the rendering of a camera's noisy images: curve, matrix, mosaic, demosaicking and clipping.
+
+    Candidates are tried on one frame, the best are refined there, and the best of them on all scenes together. Raises
+    ValueError if the images have no part that is neither clipped nor constant.
+    """
+    side = min(SIDE, *(min(image.pixels.shape[1:]) // 2 * 2 for image in images))
+    patches = [patch for image in images for patch in best_patches(image, side)] if side >= SMALLEST else []
+    if not patches:
+        raise ValueError(f"no noisy image has {SMALLEST}x{SMALLEST} pixels that are neither clipped nor constant")
+    frames: dict[str, list[Patch]] = {}
+    for patch in sorted(patches, key=lambda patch: -float(patch.counts.sum())):
+        frames.setdefault(patch.image.frame, []).append(patch)
+    first = max(frames.values(), key=lambda of: sum(float(patch.counts.sum()) for patch in of[:PATCHES]))[:PATCHES]
+    small = [patch.middle(TRIED) for patch in first]
+    small = [patch for patch in small if patch.counts.mean() >= USABLE] or first
+
+    candidates = [Candidate(*of) for of in product(DEMOSAICKING, (True, False), PHASES)]
+    searches = [_Search(candidate) for candidate in candidates]
+    tried = in_threads(lambda search: search.fit(small, STEPS), searches, num_workers)
+    list(tqdm(tried, total=len(searches), desc="rendering", unit="candidate", leave=False, disable=None))
+    searches = sorted(searches, key=lambda search: search.loss)[:REFINE]
+    searches += [search.copied(is_srgb=True) for search in searches[:2]]
+    list(in_threads(lambda search: search.fit(first, REFINED), searches, num_workers))
+    learned = min((search for search in searches if not search.is_srgb), key=lambda search: search.loss)
+    srgb = min((search for search in searches if search.is_srgb), key=lambda search: search.loss)
+    best = (srgb if srgb.loss <= PREFERENCE**2 * learned.loss else learned).straightened()
+
+    phases = {frame: best.rendering().find_phase(of[0].level[None] / 255) for frame, of in frames.items()}
+    scenes: dict[str, Patch] = {}  # the best patch of each
+    for patch in (patch for of in frames.values() for patch in of):
+        if patch.image.scene not in scenes or patch.counts.sum() > scenes[patch.image.scene].counts.sum():
+            scenes[patch.image.scene] = patch
+    together = evenly_spaced(list(scenes.values()), TOGETHER)
+    together += [patch for patch in first if not any(patch is one for one in together)][: TOGETHER - len(together)]
+    both = [best, best.copied(clips=not best.candidate.clips)]  # few patches of one frame may be dark enough to tell
+    of_patches = [phases[patch.image.frame] for patch in together]
+    list(in_threads(lambda search: search.fit(together, LAST, of_patches), both, num_workers))
+    best = min(both, key=lambda search: search.loss)
+    balances = best.balances() | {
+        scene: best.fit_balance(patch, phases[patch.image.frame])
+        for scene, patch in scenes.items()
+        if scene not in best.scenes
+    }
+    rendering = best.rendering()
+    judged = evenly_spaced([patch for of in frames.values() for patch in of[: max(1, JUDGED // len(frames))]], JUDGED)
+    squares, counts = torch.zeros(len(judged), 3), torch.zeros(len(judged), 1)
+    for row, patch in enumerate(judged):
+        of_scene = rendering.balanced(balances[patch.image.scene])
+        error, _ = of_scene.rerender(patch.level[None] / 255, phases[patch.image.frame])
+        squares[row], counts[row] = (error.square() * patch.counts).sum((0, 2, 3)), patch.counts.sum()
+    return Identification(
+        rendering,
+        (squares.sum(0) / counts.sum()).sqrt(),
+        {f"{patch.image.scene}": (square / count).sqrt() for patch, square, count in zip(judged, squares, counts)},
+        [phases.get(image.frame) or rendering.find_phase(image.pixels[None] / 255) for image in images],
+        balances,
+    )
+
+
+def best_patches(image: NoisyImage, side: int) -> list[Patch]:
+    """Choose the parts of an image with the most pixels that count, at most `PATCHES` that do not overlap."""
+    height, width = image.pixels.shape[1:]
+    corners = [(y, x) for y in range(0, height - side + 1, side) for x in range(0, width - side + 1, side)]
+    patches = []
+    for y, x in corners:
+        patch = patch_of(image.pixels[:, y : y + side, x : x + side].long(), image)
+        if patch.counts.mean() >= USABLE and patch.level.float().std() > 0.5:
+            patches.append(patch)
+    return sorted(patches, key=lambda patch: -float(patch.counts.sum()))[:PATCHES]
+
+
+def patch_of(level: Tensor, image: NoisyImage) -> Patch:
+    """Make a patch of an image's levels; a margin does not count, since demosaicking mirrors at the border."""
+    return Patch(level, unclipped(level[None].float() / 255)[0].float(), image)
+
+
+def srgb_light() -> Tensor:
+    """Compute linear light of the 8-bit levels by IEC 61966-2-1: (256,) float32."""
+    level = torch.arange(256, dtype=torch.float64) / 255
+    return torch.where(level <= 0.04045, level / 12.92, ((level + 0.055) / 1.055) ** 2.4).float()
+
+
+class _Search:
+    """A rendering's unknown numbers, and their fit to images.
+
+    log_slope: of the tone curve at knots; off_diagonal: of the matrix's rows (a, b, 1 - a - b); log_factors: of its red
+    and blue row for each of `scenes`.
+    """
+
+    def __init__(self, candidate: Candidate, is_srgb: bool = False):
+        self.candidate, self.is_srgb, self.loss = candidate, is_srgb, float("inf")
+        self.log_slope = (POWER * torch.linspace(0, 1, KNOTS).clamp(min=0.03) ** (POWER - 1)).log()
+        self.off_diagonal, self.log_factors = torch.zeros(3, 2), torch.zeros(1, 2)
+        self.scenes: list[str] = []
+
+    def copied(self, clips: bool | None = None, is_srgb: bool | None = None) -> "_Search":
+        """Copy this search, with another clipping, or with sRGB's curve in place of a learned one."""
+        clips, is_srgb = self.candidate.clips if clips is None else clips, self.is_srgb if is_srgb is None else is_srgb
+        other = _Search(self.candidate._replace(clips=clips), is_srgb)
+        other.log_slope, other.off_diagonal = self.log_slope.clone(), self.off_diagonal.clone()
+        other.log_factors = self.log_factors.clone()
+        return other
+
+    def straightened(self) -> "_Search":
+        """Exchange red and blue, which renders the same, where that gives the matrix the larger diagonal."""
+        matrix = self._rows()
+        if matrix[0, 2] + matrix[2, 0] > matrix[0, 0] + matrix[2, 2]:
+            rows = matrix.flip(0)
+            self.off_diagonal = torch.stack([rows[0, 1:], rows[1, ::2], rows[2, :2]])
+            self.log_factors = self.log_factors.flip(1)
+            self.candidate = self.candidate._replace(phase=(1 - self.candidate.phase[0], 1 - self.candidate.phase[1]))
+        return self
+
+    def _rows(self) -> Tensor:
+        (a, b), (c, d), (e, f) = self.off_diagonal
+        return torch.stack([1 - a - b, a, b, c, 1 - c - d, d, e, f, 1 - e - f]).view(3, 3)
+
+    def _light(self) -> Tensor:
+        if self.is_srgb:
+            return srgb_light()
+        position = torch.arange(256) / 255 * (KNOTS - 1)
+        low = position.floor().clamp(max=KNOTS - 2).long()
+        slope = torch.lerp(self.log_slope[low], self.log_slope[low + 1], position - low).exp()
+        light = torch.cat([slope.new_zeros(1), ((slope[1:] + slope[:-1]) / 2).cumsum(0)])
+        return light / light[-1]
+
+    def rendering(self) -> Rendering:
+        """Return the rendering found so far; its factors of red and blue are the scenes' geometric mean."""
+        red, blue = self.log_factors.mean(0).exp().tolist()
+        found = Rendering(self._light(), self._rows(), self.candidate.demosaicking, self.candidate.clips)
+        return replace(found.balanced((red, blue)), red=self.candidate.phase)
+
+    def balances(self) -> dict[str, tuple[float, float]]:
+        """Return the factors of each scene, relative to their mean."""
+        relative = (self.log_factors - self.log_factors.mean(0)).exp()
+        return {scene: (red, blue) for scene, (red, blue) in zip(self.scenes, relative.tolist())}
+
+    def _errors(self, patches: Sequence[Patch], phases: Sequence[Phase], rows: Tensor, light: Tensor) -> Tensor:
+        """Sum the squared errors of all patches by channel, over the pixels that count: -> (3,)."""
+        slope = F.pad((light[2:] - light[:-2]) / 2, (1, 1), value=1.0)
+        total = torch.zeros(3)
+        for patch, phase in zip(patches, phases):
+            red, blue = self.log_factors[self.scenes.index(patch.image.scene)].exp()
+            matrix = rows * torch.stack([red, red.new_ones(()), blue])[:, None]
+            camera = mix(matrix, light[patch.level][None])
+            again = demosaick(mosaic(camera, phase), phase, DEMOSAICKING[self.candidate.demosaicking])
+            residual = (again.clamp(min=0) if self.candidate.clips else again) - camera
+            error = mix(torch.linalg.inv(matrix), residual) / slope[patch.level]
+            total = total + (error.square() * patch.counts).sum((0, 2, 3))
+        return total / sum(patch.counts.sum() for patch in patches)
+
+    def fit(self, patches: Sequence[Patch], steps: int, phases: Sequence[Phase] | None = None) -> None:
+        """Minimise the error of patches by LBFGS, with factors of their own for each scene; sets `loss`."""
+        phases = phases or [self.candidate.phase] * len(patches)
+        self.scenes = list(dict.fromkeys(patch.image.scene for patch in patches))
+        self.log_factors = self.log_factors.mean(0).repeat(len(self.scenes), 1)
+        parameters = [self.off_diagonal, self.log_factors, *([] if self.is_srgb else [self.log_slope])]
+
+        def loss() -> Tensor:
+            bend = self.log_slope[2:] - 2 * self.log_slope[1:-1] + self.log_slope[:-2]
+            penalty = SMOOTHNESS * (bend.square().sum() + self.log_factors.square().mean())
+            return self._errors(patches, phases, self._rows(), self._light()).sum() + penalty
+
+        self.loss = _minimise(loss, parameters, steps)
+
+    def fit_balance(self, patch: Patch, phase: Phase) -> tuple[float, float]:
+        """Find the factors of red and blue of a further scene, relative to the others' mean."""
+        one, found = _Search(self.candidate, self.is_srgb), []
+        one.off_diagonal, one.log_slope, one.scenes = self.off_diagonal, self.log_slope, [patch.image.scene]
+        rows, light, mean = self._rows(), self._light(), self.log_factors.mean(0)
+        for start in (mean, *evenly_spaced(list(self.log_factors), STARTS)):
+            one.log_factors = start[None].clone()
+            loss = _minimise(lambda: one._errors([patch], [phase], rows, light).sum(), [one.log_factors], STEPS)
+            found.append((loss, (one.log_factors[0] - mean).exp().tolist()))
+        red, blue = min(found)[1]
+        return red, blue
+
+
+def _minimise(loss: Callable[[], Tensor], parameters: list[Tensor], steps: int) -> float:
+    """Change parameters in place so that they minimise a loss, by LBFGS; return what it then is."""
+    for one in parameters:
+        one.requires_grad_(True)
+    optimiser = torch.optim.LBFGS(
+        parameters, max_iter=steps, history_size=30, tolerance_change=1e-7, line_search_fn="strong_wolfe"
+    )
+
+    def closure() -> Tensor:
+        optimiser.zero_grad()
+        value = loss()
+        value.backward()
+        return value
+
+    optimiser.step(closure)
+    for one in parameters:
+        one.requires_grad_(False)
+    value = float(loss())
+    return value if math.isfinite(value) else math.inf

@@ -1,0 +1,476 @@
+"""A camera's noise: raw noise, sent through the camera's own rendering. This file needs PyTorch alone.
+
+An sRGB image was rendered from a mosaic of sensor values: demosaicking, a colour matrix, a tone curve, rounding to 8
+bit. Its noise is the sensor's, nearly white and of a level that follows the sensor value, sent through that rendering.
+With the file of a fit, this one can be copied into another project:
+
+pipeline = Pipeline.load("pretrain/S6/noise.json")
+noisy = pipeline.synthesize(clean, pipeline.numbers(iso=800))  # (N, 3, H, W) in [0, 1] -> the same
+
+`noise.identify` finds a rendering from noisy images, `noise.raw_noise` the sensor's noise from image pairs. Part of
+sRGB-Noise-Synthesis, MIT License.
+"""
+
+import json
+import math
+import os
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+FORMAT, VERSION, KIND = "camera noise", 1, "pipeline"
+SNR_KNOTS = (0.0, 0.5, 1.0, 2.0, 4.0, 8.0, 24.0)  # of the shape of raw noise: raw value over its std
+SHAPE_NAMES = ("level", "mean", "skew", "tail")
+POWERS = (1.0, 2.0)  # of the ISO, by which shot and read noise grow where only one ISO was measured
+LEAST_NOISE = 1e-8  # shot or read noise
+MOST_BALANCE = 8.0  # amplification of red or blue
+TABLE = 2048  # entries of a lookup by raw value, evenly spaced in its root
+QUANTILES = 201  # by which moments are computed
+LOOKED_UP = ("scale", "offset", "skew", "tail")
+REACH, MARGIN = 2, 4  # pixels that demosaicking looks around, and those (even) that bands share
+SMALLEST = 8  # pixels of an image's side
+BAND = 1 << 20  # pixels that are rendered at a time
+
+Phase = tuple[int, int]  # row and column of the first red pixel, 0 or 1
+
+
+def _taps(rows: Sequence[Sequence[float]], divisor: float) -> Tensor:
+    return torch.tensor(rows) / divisor
+
+
+# Gradient-corrected linear interpolation (Malvar, He and Cutler, ICASSP 2004): green at red or blue, red at green in
+# rows of red (transposed: in columns of red), red at blue. And plain bilinear interpolation of the same four.
+MALVAR_ROW = _taps([[0, 0, 0.5, 0, 0], [0, -1, 0, -1, 0], [-1, 4, 5, 4, -1], [0, -1, 0, -1, 0], [0, 0, 0.5, 0, 0]], 8)
+DEMOSAICKING = {
+    "malvar": (
+        _taps([[0, 0, -1, 0, 0], [0, 0, 2, 0, 0], [-1, 2, 4, 2, -1], [0, 0, 2, 0, 0], [0, 0, -1, 0, 0]], 8),
+        MALVAR_ROW,
+        _taps([[0, 0, -1.5, 0, 0], [0, 2, 0, 2, 0], [-1.5, 0, 6, 0, -1.5], [0, 2, 0, 2, 0], [0, 0, -1.5, 0, 0]], 8),
+    ),
+    "bilinear": (
+        _taps([[0] * 5, [0, 0, 1, 0, 0], [0, 1, 0, 1, 0], [0, 0, 1, 0, 0], [0] * 5], 4),
+        _taps([[0] * 5, [0] * 5, [0, 1, 0, 1, 0], [0] * 5, [0] * 5], 2),
+        _taps([[0] * 5, [0, 1, 0, 1, 0], [0] * 5, [0, 1, 0, 1, 0], [0] * 5], 4),
+    ),
+}
+
+
+@dataclass(frozen=True, eq=False)
+class Rendering:
+    """From sensor values to an sRGB image and, as far as that is possible, back.
+
+    light: (256,) linear light of the 8-bit levels, from 0 to 1: the inverse tone curve. matrix: (3, 3), from linear
+    sRGB to the camera's colours; its green row sums to 1. demosaicking: a name of `DEMOSAICKING`. clips: whether
+    negative values are cut after demosaicking. red: row and column of a red pixel in an image of origin (0, 0).
+    white: the sensor value at which all colours saturate. overexposed: (3,), linear light that a clean level of 255
+    stands for, at least 1.
+    """
+
+    light: Tensor
+    matrix: Tensor
+    demosaicking: str = "malvar"
+    clips: bool = True
+    red: tuple[int, int] = (0, 0)
+    white: float = 1.0
+    overexposed: Tensor = field(default_factory=lambda: torch.ones(3))
+
+    def to(self, *args: Any, **kwargs: Any) -> "Rendering":
+        """Move the tensors as `Tensor.to` does."""
+        moved = {name: getattr(self, name).to(*args, **kwargs) for name in ("light", "matrix", "overexposed")}
+        return Rendering(**{**vars(self), **moved})
+
+    def balanced(self, factors: tuple[float, float]) -> "Rendering":
+        """Return the rendering with its matrix's red and blue row times these factors, as under another illuminant."""
+        scale = torch.tensor([factors[0], 1.0, factors[1]], dtype=self.matrix.dtype, device=self.matrix.device)
+        return Rendering(**{**vars(self), "matrix": self.matrix * scale[:, None]})
+
+    def linear(self, image: Tensor, is_clean: bool = False) -> Tensor:
+        """Undo the tone curve: (N, 3, H, W) in [0, 1] -> linear light; a clean level of 255 means `overexposed`."""
+        position = image * 255
+        low = position.floor().clamp(0, 254)
+        share, low = position - low, low.long()
+        if not is_clean:
+            return torch.lerp(self.light[low], self.light[low + 1], share)
+        table = self.light.repeat(3, 1)
+        table[:, 255] = self.overexposed
+        channel = torch.arange(3, device=image.device)[:, None, None]
+        return torch.lerp(table[channel, low], table[channel, low + 1], share)
+
+    def camera(self, image: Tensor, is_clean: bool = False) -> Tensor:
+        """Convert an image to the camera's colours before white is cut: (N, 3, H, W) -> (N, 3, H, W)."""
+        return mix(self.matrix, self.linear(image, is_clean))
+
+    def develop(self, camera: Tensor, rounded: bool = True) -> Tensor:
+        """Render demosaicked values: matrix, tone curve and, if `rounded`, 8 bit: (N, 3, H, W) -> [0, 1]."""
+        light = mix(torch.linalg.inv(self.matrix), camera).contiguous()
+        if rounded:
+            return torch.bucketize(light, (self.light[1:] + self.light[:-1]) / 2).to(light.dtype) / 255
+        light = light.clamp(0, 1)
+        low = torch.bucketize(light, self.light[1:-1].contiguous(), right=True)
+        return (low + (light - self.light[low]) / (self.light[low + 1] - self.light[low])) / 255
+
+    def phase(self, origin: tuple[int, int]) -> Phase:
+        """Return row and column of the first red pixel of an image with this origin in the mosaic."""
+        return (self.red[0] - origin[0]) % 2, (self.red[1] - origin[1]) % 2
+
+    def raw(self, image: Tensor, phase: Phase, is_clean: bool = False) -> Tensor:
+        """Read off the sensor's values: (N, 3, H, W) -> (N, 1, H, W)."""
+        return mosaic(self.camera(image, is_clean), phase)
+
+    def demosaick(self, raw: Tensor, phase: Phase) -> Tensor:
+        """Interpolate a mosaic: (N, 1, H, W) -> (N, 3, H, W)."""
+        return demosaick(raw, phase, DEMOSAICKING[self.demosaicking])
+
+    def rerender(self, image: Tensor, phase: Phase) -> tuple[Tensor, Tensor]:
+        """Render an image again from its own read-off mosaic: the error in grey levels, and where it counts.
+
+        (N, 3, H, W) -> (N, 3, H, W), (N, 1, H, W) bool: pixels whose 5x5 surroundings are nowhere clipped.
+        """
+        camera = self.camera(image)
+        again = self.demosaick(mosaic(camera, phase), phase)
+        error = mix(torch.linalg.inv(self.matrix), (again.clamp(min=0) if self.clips else again) - camera)
+        level = (image * 255).round().long().clamp(0, 255)
+        slope = (self.light[(level + 1).clamp(max=255)] - self.light[(level - 1).clamp(min=0)]) / 2
+        return error / slope.clamp(min=1e-6), unclipped(image)
+
+    def find_phase(self, image: Tensor) -> Phase:
+        """Find the first red pixel of a noisy image: the one with the least re-render error; (N, 3, H, W) of one."""
+
+        def error(phase: Phase) -> float:
+            residual, counts = self.rerender(image, phase)
+            counts = counts if counts.any() else unclipped(image, surroundings=1)
+            return float((residual.square().sum(1, keepdim=True) * counts).sum())
+
+        return min(((0, 0), (0, 1), (1, 0), (1, 1)), key=error)
+
+
+@dataclass(frozen=True)
+class SceneNoise:
+    """What a training scene has shown.
+
+    iso; illuminant: in kelvin, 0 if it is not known. balance: factors of the matrix's red and blue row. noise: shot and
+    read noise of red, green and blue; the variance of raw noise is shot * raw value + read.
+    """
+
+    iso: int
+    illuminant: int
+    balance: tuple[float, float]
+    noise: tuple[tuple[float, float], ...]
+
+
+@dataclass(frozen=True, eq=False)
+class Pipeline:
+    """A camera's rendering and its raw noise.
+
+    shape: (4, 3, K) by colour and knot of `SNR_KNOTS`: logarithm of the level beside the law, mean over std, and skew
+    and logarithm of the tail of a sinh-arcsinh distribution (Jones and Pewsey 2009). 0 everywhere: Gaussian, by the
+    law. error: re-render error by channel, in grey levels. remark: what the fit was made of.
+    """
+
+    camera: str
+    rendering: Rendering
+    scenes: tuple[SceneNoise, ...]
+    shape: Tensor = field(default_factory=lambda: torch.zeros(4, 3, len(SNR_KNOTS)))
+    error: tuple[float, ...] = ()
+    remark: str = ""
+
+    @property
+    def isos(self) -> list[int]:
+        """List the ISOs of the training scenes."""
+        return sorted({scene.iso for scene in self.scenes})
+
+    def numbers(self, iso: int, illuminant: int = 0, share: float | None = None) -> Tensor:
+        """Return shot and read noise of red, green and blue at an ISO: (3, 2).
+
+        They are the training scenes' medians, interpolated between ISOs as powers; beyond them they follow the power
+        law through all of them, and a warning tells. White balance differs between scenes: see `balance`.
+        """
+        levels = self.isos
+        medians = torch.stack([_median([scene for scene in self.scenes if scene.iso == level]) for level in levels])
+        logs = torch.tensor([max(level, 1) for level in levels]).double().log()
+        found = _interpolated(logs, medians.double().clamp(min=LEAST_NOISE).log(), math.log(max(iso, 1))).exp().float()
+        if not levels[0] <= iso <= levels[-1]:
+            warnings.warn(
+                f"{self.camera}: ISO {iso} is extrapolated from ISO {levels[0]} to {levels[-1]}", stacklevel=2
+            )
+        gains = self._white_balance(self._like(illuminant, share)) / self._white_balance(self.scenes)
+        return found * torch.stack([gains, gains.square()], 1)
+
+    def balance(self, illuminant: int = 0, share: float | None = None) -> Tensor:
+        """Return the factors of the matrix's red and blue row: (2,).
+
+        They, and the noise of red and blue beside green's, are those of the training scenes of the nearest illuminant
+        in kelvin, of all scenes where it is 0: the median or, by share in [0, 1), one scene's.
+        """
+        return torch.tensor([scene.balance for scene in self._like(illuminant, share)]).median(0).values
+
+    def _like(self, illuminant: int, share: float | None) -> Sequence[SceneNoise]:
+        known = [scene.illuminant for scene in self.scenes if scene.illuminant]
+        nearest = min(known, key=lambda one: abs(one - illuminant)) if illuminant and known else None
+        scenes = [scene for scene in self.scenes if nearest in (None, scene.illuminant)]
+        return scenes if share is None else [scenes[int(share * len(scenes))]]
+
+    def _white_balance(self, scenes: Sequence[SceneNoise]) -> Tensor:
+        """Return the factors that the sensor's red and blue were amplified by, relative to green: (3,), the median."""
+        shot = torch.tensor([scene.noise for scene in scenes])[..., 0].clamp(min=LEAST_NOISE)
+        return (shot / shot[:, 1:2]).clamp(1 / MOST_BALANCE, MOST_BALANCE).quantile(0.5, 0)
+
+    @torch.no_grad()
+    def synthesize(
+        self,
+        clean: Tensor,
+        numbers: Tensor,
+        white_noise: Tensor | None = None,
+        phases: Sequence[Phase] | None = None,
+        balances: Tensor | None = None,
+        rounded: bool = True,
+    ) -> Tensor:
+        """Put the camera's noise on clean images, band by band: (N, 3, H, W) float in [0, 1] -> the same.
+
+        numbers: (3, 2) or (N, 3, 2) shot and read noise, of `numbers` or of a noisy image. white_noise: (N, 1, H, W),
+        N(0, 1); None: new, from PyTorch's generator. phases: the first red pixel of each image; None: that of an image
+        of origin (0, 0). balances: (N, 2) factors of `balance`; None: 1. rounded: to whole grey levels, as cameras do.
+
+        Raises ValueError for images of another shape or type, or smaller than `SMALLEST` pixels a side.
+        """
+        if clean.ndim != 4 or clean.shape[1] != 3 or not clean.is_floating_point() or min(clean.shape[2:]) < SMALLEST:
+            shown = f"{tuple(clean.shape)} {clean.dtype}"
+            raise ValueError(f"images {shown}, expected floats (N, 3, H, W) with sides from {SMALLEST} pixels")
+        count, _, height, width = clean.shape
+        if white_noise is None:
+            white_noise = torch.randn(count, 1, height, width, device=clean.device)
+        numbers = numbers.to(clean.device, torch.float32).expand(count, 3, 2)
+        phases = phases or [self.rendering.phase((0, 0))] * count
+        rows, out = max(BAND // width // 2 * 2, SMALLEST), torch.empty_like(clean)
+        shape, rendering = self.shape.to(clean.device), self.rendering.to(clean.device)
+        for index, phase in enumerate(phases):
+            own = (
+                rendering
+                if balances is None
+                else rendering.balanced((float(balances[index, 0]), float(balances[index, 1])))
+            )
+            lookup = raw_lookup(numbers[index : index + 1], shape, rendering.white)
+            for top in range(0, height, rows):
+                first, last = max(top - MARGIN, 0), min(top + rows + MARGIN, height)
+                part = (slice(index, index + 1), slice(None), slice(first, last))
+                made = render_noise(own, clean[part].float(), lookup, white_noise[part].float(), phase, rounded)
+                out[index, :, top : top + rows] = made[0, :, top - first : top - first + rows]
+        return out
+
+    def save(self, path: str | os.PathLike) -> None:
+        """Write the fit as JSON, by a temporary file."""
+        rendering = self.rendering
+        content = {
+            "format": FORMAT,
+            "version": VERSION,
+            "model": KIND,
+            "camera": self.camera,
+            "remark": self.remark,
+            "rendering": {
+                "demosaicking": rendering.demosaicking,
+                "clips": rendering.clips,
+                "red": list(rendering.red),
+                "white": rendering.white,
+                **{name: getattr(rendering, name).tolist() for name in ("matrix", "overexposed", "light")},
+            },
+            "error": list(self.error),
+            "shape": {"snr": list(SNR_KNOTS), **dict(zip(SHAPE_NAMES, self.shape.tolist()))},
+            "scenes": [vars(scene) for scene in self.scenes],
+        }
+        temporary = f"{os.fspath(path)}.part"
+        with open(temporary, "w", encoding="utf-8") as file:
+            json.dump(_rounded(content), file)
+            file.write("\n")
+        os.replace(temporary, path)
+
+    @classmethod
+    def load(cls, path: str | os.PathLike) -> "Pipeline":
+        """Read a fit. Raises ValueError, in one line, for a file that is damaged, of another kind or version."""
+        try:
+            with open(path, encoding="utf-8") as file:
+                content = json.load(file)
+            if content["format"] != FORMAT or content["model"] != KIND or content["version"] != VERSION:
+                kind = f"{content['format']}, {content['model']}, version {content['version']}"
+                raise ValueError(f"{kind}, expected {FORMAT}, {KIND}, version {VERSION}")
+            return cls._from(content)
+        except OSError as error:
+            raise ValueError(f"{os.fspath(path)}: cannot be read ({error.strerror})") from None
+        except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+            reason = f"no {error}" if isinstance(error, KeyError) else str(error)
+            raise ValueError(f"{os.fspath(path)}: not the fit of a camera's noise, or damaged ({reason})") from None
+
+    @classmethod
+    def _from(cls, content: dict) -> "Pipeline":
+        given, shape = content["rendering"], content["shape"]
+        tensors = {
+            "light": _numbers(given["light"], (256,), 0, 1, "light"),
+            "matrix": _numbers(given["matrix"], (3, 3), -20, 20, "matrix"),
+            "overexposed": _numbers(given["overexposed"], (3,), 1, 10, "overexposed"),
+        }
+        if not (tensors["light"].diff() > 0).all() or abs(torch.linalg.det(tensors["matrix"])) < 1e-3:
+            raise ValueError("light that does not rise, or a matrix that cannot be inverted")
+        if given["demosaicking"] not in DEMOSAICKING or not isinstance(given["clips"], bool):
+            raise ValueError(f"demosaicking {given['demosaicking']!r}, expected {' or '.join(DEMOSAICKING)}")
+        row, column = _numbers(given["red"], (2,), 0, 1, "red").int().tolist()
+        white = float(_numbers(given["white"], (), 1e-3, 10, "white"))
+        rendering = Rendering(
+            demosaicking=given["demosaicking"], clips=given["clips"], red=(row, column), white=white, **tensors
+        )
+        if shape["snr"] != list(SNR_KNOTS) or not content["scenes"]:
+            raise ValueError("other knots of the shape, or no scenes")
+        scenes = tuple(
+            SceneNoise(
+                int(_numbers(scene["iso"], (), 0, 1e9, "iso")),
+                int(_numbers(scene["illuminant"], (), 0, 1e6, "illuminant")),
+                tuple(_numbers(scene["balance"], (2,), 1e-2, 1e2, "balance").tolist()),
+                tuple(map(tuple, _numbers(scene["noise"], (3, 2), 0, 10, "noise").tolist())),
+            )
+            for scene in content["scenes"]
+        )
+        tables = torch.stack([_numbers(shape[name], (3, len(SNR_KNOTS)), -5, 5, name) for name in SHAPE_NAMES])
+        error = tuple(_numbers(content["error"], (3,), 0, 255, "error").tolist())
+        return cls(str(content["camera"]), rendering, scenes, tables, error, str(content["remark"]))
+
+
+def _numbers(values: Any, shape: tuple[int, ...], low: float, high: float, name: str) -> Tensor:
+    """Read numbers of a file. Raises ValueError for another shape, and for numbers beyond the limits."""
+    found = torch.tensor(values, dtype=torch.float32)
+    if tuple(found.shape) != shape or not ((found >= low) & (found <= high)).all():
+        raise ValueError(f"{name}: expected {'x'.join(map(str, shape)) or '1'} numbers within [{low:g}, {high:g}]")
+    return found
+
+
+def _rounded(content: Any) -> Any:
+    """Keep six digits of all numbers, so that the file is readable."""
+    if isinstance(content, float):
+        return float(f"{content:.6g}")
+    if isinstance(content, dict):
+        return {name: _rounded(value) for name, value in content.items()}
+    return [_rounded(value) for value in content] if isinstance(content, list | tuple) else content
+
+
+def _median(scenes: Sequence[SceneNoise]) -> Tensor:
+    """Return the median noise of scenes: (3, 2)."""
+    return torch.tensor([scene.noise for scene in scenes]).quantile(0.5, 0)
+
+
+def _interpolated(places: Tensor, values: Tensor, place: float) -> Tensor:
+    """Interpolate between places, and follow the least-squares line beyond them: (L,), (L, 3, 2) -> (3, 2)."""
+    if places[0] <= place <= places[-1]:
+        above = max(int(torch.searchsorted(places, place)), 1) if len(places) > 1 else 0
+        if not above:
+            return values[0]
+        share = (place - places[above - 1]) / (places[above] - places[above - 1])
+        return torch.lerp(values[above - 1], values[above], share)
+    end = 0 if place < places[0] else -1
+    spread = places - places.mean()
+    powers = torch.tensor(POWERS).double().expand(3, 2)
+    if len(places) > 1:
+        slope = (spread[:, None, None] * values).sum(0) / spread.square().sum()
+        powers = slope.clamp(min=0).minimum(powers)
+    return values[end] + powers * (place - places[end])
+
+
+@dataclass(frozen=True, eq=False)
+class Lookup:
+    """Raw noise by raw value, as four tables (N, 3, TABLE): noise = scale * sinh((asinh z + skew) * tail) + offset."""
+
+    scale: Tensor
+    offset: Tensor
+    skew: Tensor
+    tail: Tensor
+
+
+def raw_lookup(noise: Tensor, shape: Tensor, white: float) -> Lookup:
+    """Tabulate raw noise by raw value, evenly spaced in its root from 0 to white.
+
+    noise: (N, 3, 2) shot and read noise of each image; shape: (4, 3, K), see `Pipeline`.
+    """
+    raw = white * torch.linspace(0, 1, TABLE, device=noise.device).square()
+    std = (noise[..., :1] * raw + noise[..., 1:]).clamp(min=1e-12).sqrt()  # (N, 3, TABLE)
+    knots = torch.tensor(SNR_KNOTS, device=noise.device)
+    ratio = (raw / std.detach()).clamp(max=knots[-1])
+    low = torch.bucketize(ratio, knots[1:-1].contiguous(), right=True)
+    share = (ratio - knots[low]) / (knots[low + 1] - knots[low])
+    level, mean, skew, tail = shape
+    tail = (-tail).exp()
+    # Mean and std of sinh((asinh z + skew) * tail) at the knots, by quadrature over the quantiles of z.
+    quantiles = torch.special.ndtri((torch.arange(QUANTILES, device=noise.device) + 0.5) / QUANTILES)
+    values = torch.sinh((torch.asinh(quantiles)[:, None, None] + skew) * tail)
+    own_mean, own_std = values.mean(0), values.var(0, correction=0).clamp(min=1e-9).sqrt()
+    colour = torch.arange(3, device=noise.device)[:, None]
+
+    def at(table: Tensor) -> Tensor:
+        return torch.lerp(table[colour, low], table[colour, low + 1], share)
+
+    std = std * at(level).exp()
+    scale = std / at(own_std)
+    return Lookup(scale, std * at(mean) - scale * at(own_mean), at(skew), at(tail))
+
+
+def render_noise(
+    rendering: Rendering, clean: Tensor, lookup: Lookup, white_noise: Tensor, phase: Phase, rounded: bool = True
+) -> Tensor:
+    """Put raw noise on clean images and render them.
+
+    clean: (N, 3, H, W) in [0, 1]; white_noise: (N, 1, H, W), N(0, 1) -> (N, 3, H, W) in [0, 1], whole grey levels if
+    `rounded`.
+    """
+    camera = rendering.camera(clean, is_clean=True)
+    raw = mosaic(camera, phase)
+    index = ((raw.detach() / rendering.white).clamp(0, 1).sqrt() * (TABLE - 1)).round().long()
+    colour = colour_index(*raw.shape[-2:], phase, raw.device)
+    image = torch.arange(len(lookup.scale), device=raw.device)[:, None, None, None]  # one table may serve all images
+    index = index + (colour + 3 * image) * TABLE
+    scale, offset, skew, tail = (getattr(lookup, name).flatten()[index] for name in LOOKED_UP)
+    noise = scale * torch.sinh((torch.asinh(white_noise) + skew) * tail) + offset
+    change = (raw + noise).clamp(0, rendering.white) - raw
+    camera = camera + rendering.demosaick(change, phase)
+    return rendering.develop(camera.clamp(min=0 if rendering.clips else None, max=rendering.white), rounded)
+
+
+def mix(matrix: Tensor, colours: Tensor) -> Tensor:
+    """Multiply each pixel's colour by a matrix: (3, 3), (N, 3, H, W) -> (N, 3, H, W)."""
+    return torch.einsum("ij,njhw->nihw", matrix, colours)
+
+
+def unclipped(image: Tensor, low: float = 1.5, high: float = 254.0, surroundings: int = 2 * REACH + 1) -> Tensor:
+    """Find pixels whose 5x5 surroundings lie within (low, high) grey levels: (N, 3, H, W) -> (N, 1, H, W) bool."""
+    clipped = ((image * 255 < low) | (image * 255 > high)).any(1, keepdim=True).to(image.dtype)
+    inside = F.max_pool2d(clipped, surroundings, 1, surroundings // 2) == 0
+    inside[..., :3, :] = inside[..., -3:, :] = inside[..., :3] = inside[..., -3:] = False
+    return inside
+
+
+def colour_index(height: int, width: int, phase: Phase, device: Any = None) -> Tensor:
+    """Return the colour of each pixel of the mosaic, 0 red, 1 green, 2 blue: -> (H, W)."""
+    row = (torch.arange(height, device=device)[:, None] - phase[0]) % 2
+    return row + (torch.arange(width, device=device) - phase[1]) % 2
+
+
+def mosaic(colours: Tensor, phase: Phase) -> Tensor:
+    """Keep of each pixel the colour that the sensor has there: (N, 3, H, W) -> (N, 1, H, W)."""
+    raw = colours[:, 1:2].clone()
+    y, x = phase
+    raw[..., y::2, x::2] = colours[:, :1, y::2, x::2]
+    raw[..., 1 - y :: 2, 1 - x :: 2] = colours[:, 2:, 1 - y :: 2, 1 - x :: 2]
+    return raw
+
+
+def demosaick(raw: Tensor, phase: Phase, taps: Sequence[Tensor]) -> Tensor:
+    """Interpolate a mosaic by filters of 5x5, mirrored at the borders: (N, 1, H, W) -> (N, 3, H, W)."""
+    kernel = torch.stack([taps[0], taps[1], taps[1].T, taps[2]])[:, None].to(raw)
+    green, along, across, diagonal = F.conv2d(F.pad(raw, (REACH,) * 4, mode="reflect"), kernel).split(1, 1)
+    out = raw.repeat(1, 3, 1, 1)
+    (y, x), (v, u) = phase, (1 - phase[0], 1 - phase[1])  # of red, and of blue
+    for colour, (row, column, other_row, other_column) in ((0, (y, x, v, u)), (2, (v, u, y, x))):
+        out[:, 1:2, row::2, column::2] = green[..., row::2, column::2]
+        out[:, colour : colour + 1, row::2, other_column::2] = along[..., row::2, other_column::2]
+        out[:, colour : colour + 1, other_row::2, column::2] = across[..., other_row::2, column::2]
+        out[:, colour : colour + 1, other_row::2, other_column::2] = diagonal[..., other_row::2, other_column::2]
+    return out

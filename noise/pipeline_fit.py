@@ -1,0 +1,155 @@
+"""Fit a camera's pipeline to image pairs: its rendering, the noise of each scene, and the shape of raw noise."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+from tqdm import tqdm
+
+from data.pairs import ImagePair, by_file, read_samples
+from data.sidd import parse_scene
+from noise.identify import Identification, NoisyImage, find_rendering
+from noise.pipeline import SNR_KNOTS, Phase, Pipeline, Rendering, SceneNoise
+from noise.raw_noise import Pair, estimate_noise, estimate_noise_of_reduced, fit_shape
+from utils.randomness import evenly_spaced
+from utils.workers import in_threads
+
+WINDOW, WINDOWS = 256, 48  # pixels a side, and about how many are looked at
+FILES = 48  # pairs of files that are read, at most, but one of each scene
+SATURATED = 50  # pixels of one colour that show the sensor's white
+AGREE = 0.015  # by which its channels may differ
+
+
+class Window(NamedTuple):
+    """A part of an image pair, (3, H, W) uint8 each; it begins at even rows and columns of its files."""
+
+    pair: ImagePair
+    clean: Tensor
+    noisy: Tensor
+
+    @property
+    def frame(self) -> str:
+        """Name what shares its phase of the mosaic: the scene's frames, or an image of unknown origin alone."""
+        return self.pair.folder.name if self.pair.is_cut else self.pair.label
+
+
+@dataclass(frozen=True)
+class Reduced:
+    """A pair of frames that were reduced without antialiasing: (3, h, w) uint8; frame: height and width before."""
+
+    scene: str
+    clean: Tensor
+    noisy: Tensor
+    frame: tuple[int, int]
+
+
+def read_windows(pairs: Sequence[ImagePair], num_workers: int) -> list[Window]:
+    """Read parts of image pairs, evenly spaced over the scenes, and over the files of each."""
+    scenes: dict[Path, list[list[ImagePair]]] = {}
+    for of_file in by_file(pairs):
+        scenes.setdefault(of_file[0].folder, []).append(of_file)
+    files = max(1, FILES // len(scenes))
+    windows = max(1, WINDOWS // len(scenes))
+    chosen = [one for of_scene in scenes.values() for one in evenly_spaced(of_scene, files)]
+
+    def read(of_file: list[ImagePair]) -> list[Window]:
+        share = -(-windows // min(files, len(scenes[of_file[0].folder])))
+        return [
+            window
+            for sample in read_samples(evenly_spaced(of_file, share))
+            for window in _cut(sample.pair, sample.clean, sample.noisy, -(-share // min(share, len(of_file))))
+        ]
+
+    bar = tqdm(
+        in_threads(read, chosen, num_workers), total=len(chosen), desc="read", unit="file", leave=False, disable=None
+    )
+    return [window for of_file in bar for window in of_file]
+
+
+def _cut(pair: ImagePair, clean: np.ndarray, noisy: np.ndarray, most: int) -> list[Window]:
+    """Cut windows out of an image, evenly spaced."""
+    height, width = (min(side, WINDOW) for side in clean.shape[:2])
+    corners = [
+        (top // 2 * 2, left // 2 * 2)
+        for top in range(0, clean.shape[0] - height + 1, WINDOW)
+        for left in range(0, clean.shape[1] - width + 1, WINDOW)
+    ]
+    return [
+        Window(pair, *(_planes(image[top : top + height, left : left + width]) for image in (clean, noisy)))
+        for top, left in evenly_spaced(corners, most)
+    ]
+
+
+def _planes(image: np.ndarray) -> Tensor:
+    return torch.from_numpy(np.ascontiguousarray(image.transpose(2, 0, 1)))
+
+
+def fit_pipeline(
+    camera: str, windows: Sequence[Window], reduced: Sequence[Reduced] = (), num_workers: int = 2
+) -> tuple[Pipeline, Identification]:
+    """Fit a camera's pipeline; whether it may be used, `Identification.is_identified` tells.
+
+    windows: native parts of image pairs, of one or several scenes. reduced: further scenes, which add the noise of
+    their ISO and illuminant. Raises ValueError as `noise.identify.find_rendering`.
+    """
+    noisy = [NoisyImage(window.noisy, window.pair.folder.name, window.frame) for window in windows]
+    found = find_rendering(noisy, num_workers)
+    rendering = replace(found.rendering, red=max(found.phases, key=found.phases.count))
+    rendering = with_white(rendering, [window.noisy for window in windows] + [one.noisy for one in reduced])
+    names = list(dict.fromkeys(window.pair.folder.name for window in windows))
+    pairs = [
+        Pair(window.clean[None] / 255, window.noisy[None] / 255, phase) for window, phase in zip(windows, found.phases)
+    ]
+    scenes = [names.index(window.pair.folder.name) for window in windows]
+    of_scene = [rendering.balanced(found.balances.get(name, (1.0, 1.0))) for name in names]
+    shape = torch.zeros(4, 3, len(SNR_KNOTS))
+
+    def measure(scene: int) -> Tensor:
+        return estimate_noise(of_scene[scene], [pair for pair, own in zip(pairs, scenes) if own == scene], shape)
+
+    def measure_reduced(one: Reduced) -> Tensor:
+        return estimate_noise_of_reduced(rendering, one.clean / 255, one.noisy / 255, one.frame, shape)
+
+    if found.is_identified:
+        numbers = torch.stack(list(in_threads(measure, range(len(names)), num_workers)))
+        shape, overexposed = fit_shape(of_scene, pairs, scenes, numbers)
+        rendering = replace(rendering, overexposed=overexposed)
+        of_scene = [replace(one, overexposed=overexposed) for one in of_scene]
+    numbers = list(in_threads(measure, range(len(names)), num_workers))
+    known = [_scene_noise(name, found.balances.get(name, (1.0, 1.0)), of) for name, of in zip(names, numbers)]
+    work = in_threads(measure_reduced, reduced, num_workers)
+    bar = tqdm(work, total=len(reduced), desc="reduced", unit="scene", leave=False, disable=None if reduced else True)
+    known += [_scene_noise(one.scene, (1.0, 1.0), of) for one, of in zip(reduced, bar)]
+    remark = f"{len(names)} scenes, {len(windows)} windows" + (f", {len(reduced)} reduced frames" if reduced else "")
+    return Pipeline(camera, rendering, tuple(known), shape, tuple(found.error.tolist()), remark), found
+
+
+def _scene_noise(name: str, balance: tuple[float, float], numbers: Tensor) -> SceneNoise:
+    scene = parse_scene(name)
+    return SceneNoise(scene.iso, scene.illuminant, balance, tuple((shot, read) for shot, read in numbers.tolist()))
+
+
+def with_white(rendering: Rendering, noisy: Sequence[Tensor]) -> Rendering:
+    """Find the sensor's white level, at which it gives all colours the same value, and what lies above level 255.
+
+    noisy: (3, H, W) uint8. Saturated pixels have one colour, in which one or two channels are clipped and the others
+    tell the white level. Without any such colour white is what renders all channels at 255 or more.
+    """
+    per_white = torch.linalg.inv(rendering.matrix).sum(1)  # linear light of raw (1, 1, 1)
+    white = float(rendering.matrix.sum(1).max())
+    levels = torch.cat([image.flatten(1)[:, (image == 255).any(0).flatten()] for image in noisy], 1).long()
+    levels = levels[:, (levels < 255).any(0)]
+    colours, counts = torch.unique(levels[0] * 65536 + levels[1] * 256 + levels[2], return_counts=True)
+    if len(counts) and counts.max() >= SATURATED:
+        commonest = int(colours[counts.argmax()])
+        colour = torch.tensor([commonest >> 16, commonest >> 8 & 255, commonest & 255])
+        values = rendering.light[colour] / per_white
+        told = values[colour < 255]
+        clipped_above = (per_white[colour == 255] * told.mean() >= 1 - AGREE).all()
+        if clipped_above and told.max() - told.min() <= AGREE * told.mean():
+            white = float(told.mean())
+    return replace(rendering, white=white, overexposed=(1 + (per_white * white - 1).clamp(min=0) / 2))

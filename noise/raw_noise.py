@@ -1,0 +1,266 @@
+"""The sensor's noise behind an sRGB image: shot and read noise of each colour, and its shape, fitted to image pairs."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+from tqdm import tqdm
+
+from noise.pipeline import LOOKED_UP, SNR_KNOTS, Lookup, Phase, Rendering, colour_index, raw_lookup, render_noise
+
+BINS = 12  # of raw values, by which variances are compared
+ROUNDS = 6  # of simulation and correction
+LEAST = 1e-9  # variance
+TILE = 8  # pixels a side of the native surroundings of a reduced pixel
+SAMPLED = 4096  # reduced pixels of a scene
+CROP, CROPS = 96, 12  # pixels a side, and number of the crops of a step
+SHAPE_STEPS, SHAPE_RATE = 200, 0.02
+LEVEL, LEVELS = 20, 14  # grey levels of a group, and number of the groups
+RATIOS = 10  # groups of raw values of a colour, by the ratio of signal to noise
+LEAST_ABOVE = 0.02  # linear light that overexposed pixels begin with above 1
+RIDGE = 1e-3  # weight of the shape's mean square: knots that no pixel reaches stay 0
+
+
+class Pair(NamedTuple):
+    """A clean and a noisy image of one scene: (1, 3, H, W) in [0, 1], and the first red pixel."""
+
+    clean: Tensor
+    noisy: Tensor
+    phase: Phase
+
+
+def estimate_noise(rendering: Rendering, pairs: Sequence[Pair], shape: Tensor, seed: int = 0) -> Tensor:
+    """Estimate shot and read noise of red, green and blue from pairs of one scene: -> (3, 2).
+
+    Real and simulated noisy images are read off alike, and their variances compared by colour and raw value, so that
+    clipping biases nothing.
+    """
+    raw = torch.cat([rendering.raw(pair.clean, pair.phase, is_clean=True).flatten() for pair in pairs])
+    real = torch.cat([rendering.raw(pair.noisy, pair.phase).flatten() for pair in pairs])
+    colour = torch.cat([colour_index(*pair.clean.shape[-2:], pair.phase).flatten() for pair in pairs])
+    kept = torch.cat([(pair.clean * 255 < 254.5).all(1).flatten() for pair in pairs])
+    generator = torch.Generator().manual_seed(seed)
+
+    def simulate(numbers: Tensor) -> Tensor:
+        lookup, read_off = raw_lookup(numbers[None], shape, rendering.white), []
+        for clean, _, phase in pairs:
+            white = torch.randn(1, 1, *clean.shape[-2:], generator=generator)
+            read_off.append(rendering.raw(render_noise(rendering, clean, lookup, white, phase), phase).flatten())
+        return torch.cat(read_off)[kept]
+
+    return _law_by_simulation(raw[kept], real[kept], colour[kept], simulate)
+
+
+def estimate_noise_of_reduced(
+    rendering: Rendering, clean: Tensor, noisy: Tensor, frame: tuple[int, int], shape: Tensor, seed: int = 0
+) -> Tensor:
+    """Estimate shot and read noise from a pair of frames that were reduced without antialiasing: -> (3, 2).
+
+    clean, noisy: (3, h, w) in [0, 1]; frame: height and width before. Each reduced pixel is the mean of 2x2 native ones
+    about ((i + .5) H / h - .5, (j + .5) W / w - .5), weighted bilinearly, as `cv2.resize` makes it; so far apart that
+    their noises do not depend on each other. Native surroundings are simulated with the pixel's own colour.
+    """
+    generator = torch.Generator().manual_seed(seed)
+    places = [((torch.arange(n) + 0.5) * of / n - 0.5).clamp(0, of - 2) for n, of in zip(clean.shape[1:], frame)]
+    kept = (clean * 255 < 254.5).all(0).flatten().nonzero()[:, 0]
+    kept = kept[torch.randperm(len(kept), generator=generator)[:SAMPLED]]
+    rows, columns = kept // clean.shape[2], kept % clean.shape[2]
+    below, right = places[0][rows] % 1, places[1][columns] % 1
+    weights = torch.stack(
+        [
+            torch.stack([(1 - below) * (1 - right), (1 - below) * right]),
+            torch.stack([below * (1 - right), below * right]),
+        ]
+    )
+    first = TILE // 2 - 1  # of the four in the tile
+    parity = (places[0][rows].long() - first) % 2 * 2 + (places[1][columns].long() - first) % 2
+    colours, fakes = clean.flatten(1)[:, kept].T, torch.empty(len(kept), 3)
+
+    def read_off(values: Tensor, is_clean: bool = False) -> Tensor:
+        return rendering.camera(values.T[None, :, None], is_clean)[0, :, 0]  # (3, P)
+
+    def simulate(numbers: Tensor) -> Tensor:
+        lookup = raw_lookup(numbers[None], shape, rendering.white)
+        for origin in range(4):
+            here = parity == origin
+            tiles = colours[here][:, :, None, None].expand(-1, -1, TILE, TILE)
+            white = torch.randn(len(tiles), 1, TILE, TILE, generator=generator)
+            made = render_noise(rendering, tiles, lookup, white, rendering.phase((origin // 2, origin % 2)))
+            four = made[..., first : first + 2, first : first + 2].permute(2, 3, 1, 0)  # (2, 2, 3, P)
+            fakes[here] = (four * weights[:, :, None, here]).sum((0, 1)).T
+        return read_off((fakes * 255).round() / 255).flatten()
+
+    real = read_off(noisy.flatten(1)[:, kept].T)
+    colour = torch.arange(3).repeat_interleave(len(kept))
+    return _law_by_simulation(read_off(colours, True).flatten(), real.flatten(), colour, simulate)
+
+
+def _law_by_simulation(raw: Tensor, real: Tensor, colour: Tensor, simulate: Callable[[Tensor], Tensor]) -> Tensor:
+    """Find the shot and read noise whose simulation has the variances of the real read-off values: -> (3, 2).
+
+    raw, real, colour: (P,) clean raw value, read-off noisy one and number of the colour; simulate: turns (3, 2) into
+    simulated read-off values, (P,).
+    """
+    group = torch.empty_like(colour)
+    for c in range(3):
+        values = raw[colour == c]
+        shares = torch.linspace(0, 1, BINS + 1)[1:-1]
+        edges = torch.quantile(values[:: max(1, len(values) // 100_000)], shares)
+        group[colour == c] = c * BINS + torch.bucketize(values, edges)
+
+    def means(values: Tensor) -> Tensor:
+        return torch.bincount(group, values.double(), 3 * BINS) / count
+
+    count = torch.bincount(group, minlength=3 * BINS).clamp(min=1).double()
+    middle = means(raw)
+    wanted = (means((real - raw) ** 2) - means(real - raw) ** 2).clamp(min=LEAST)
+    target, numbers = wanted, torch.empty(3, 2)
+    for number in range(ROUNDS):
+        for c in range(3):
+            here = slice(c * BINS, (c + 1) * BINS)
+            numbers[c] = _law(middle[here], target[here], count[here])
+        if number < ROUNDS - 1:
+            fake = simulate(numbers) - raw
+            made = (means(fake**2) - means(fake) ** 2).clamp(min=LEAST)
+            law = (numbers[:, :1] * middle.view(3, BINS) + numbers[:, 1:]).flatten()
+            target = law * (wanted / made).clamp(0.2, 5)
+    return numbers
+
+
+def _law(raw: Tensor, variance: Tensor, weight: Tensor) -> Tensor:
+    """Fit variance = shot * raw + read by weighted least squares, neither below 0: three (B,) -> (2,)."""
+    variance = variance.clamp(min=LEAST)
+    scale = (weight.sqrt() / variance)[:, None]
+    design = torch.stack([raw, torch.ones_like(raw)], 1) * scale
+    found = torch.linalg.lstsq(design, variance[:, None] * scale).solution[:, 0]
+    if (found < 0).any():  # the best on the border
+        shot, read = design.T
+        wanted = (variance[:, None] * scale)[:, 0]
+        alone = [(shot @ wanted) / (shot @ shot), (read @ wanted) / (read @ read)]
+        found = torch.stack([alone[0], 0 * alone[0]]) if found[1] < 0 else torch.stack([0 * alone[1], alone[1]])
+    return found.clamp(min=LEAST).float()
+
+
+class _Prepared(NamedTuple):
+    """A pair as `fit_shape` compares it: real noise and its groups, all (1, 1 or 3, H, W)."""
+
+    clean: Tensor
+    noise: Tensor
+    group: Tensor  # by channel, position in the 2x2 mosaic and clean level
+    raw: Tensor
+    raw_std: Tensor  # by the law
+    raw_noise: Tensor  # read off, over raw_std
+    raw_group: Tensor  # by colour and ratio of signal to noise
+    phase: Phase
+
+    def cut(self, top: int, left: int, side: int) -> "_Prepared":
+        """Cut out a square."""
+        return _Prepared(*(of[..., top : top + side, left : left + side] for of in self[:-1]), phase=self.phase)
+
+
+def fit_shape(
+    renderings: Sequence[Rendering],
+    pairs: Sequence[Pair],
+    scenes: Sequence[int],
+    numbers: Tensor,
+    steps: int = SHAPE_STEPS,
+) -> tuple[Tensor, Tensor]:
+    """Fit the shape of raw noise, and the light of overexposed pixels: -> (4, 3, K), (3,), see `noise.pipeline`.
+
+    renderings: of each scene; scenes: the number of each pair's scene; numbers: (S, 3, 2) shot and read noise of the
+    scenes. Minimises, by Adam, the quadratic Wasserstein distance between real and simulated noise in groups of like pixels, read-off raw noise and
+    the images' own noise. Real and simulated images are rounded, clipped and read off alike.
+    """
+    prepared = _prepare(renderings, pairs, scenes, numbers)
+    side = min(CROP, *(min(pair.clean.shape[-2:]) // 2 * 2 for pair in pairs))
+    scale, raw_scale = _scales(prepared)
+    generator = torch.Generator().manual_seed(0)
+    shape, above = torch.zeros(4, 3, len(SNR_KNOTS)), torch.zeros(3)  # above: logarithm of a factor
+    parameters = [shape.requires_grad_(True), above.requires_grad_(True)]
+    optimiser = torch.optim.Adam(parameters, lr=SHAPE_RATE, betas=(0.9, 0.99))
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, SHAPE_RATE, steps, pct_start=0.1)
+    least = (renderings[0].overexposed - 1).clamp(min=LEAST_ABOVE)
+    for _ in tqdm(range(steps), desc="raw noise", unit="step", leave=False, disable=None):
+        overexposed = 1 + least * above.exp()
+        lookup, compared = raw_lookup(numbers, shape, renderings[0].white), []
+        for index in torch.randperm(len(pairs), generator=generator)[:CROPS].tolist():
+            one, scene = prepared[index], scenes[index]
+            room = torch.tensor(one.clean.shape[-2:]) - side
+            top, left = (2 * (torch.rand(2, generator=generator) * (room // 2 + 1)).long()).tolist()
+            cut = one.cut(top, left, side)
+            white = torch.randn(1, 1, side, side, generator=generator)
+            own = Lookup(*(getattr(lookup, name)[scene : scene + 1] for name in LOOKED_UP))
+            rendering = replace(renderings[scene], overexposed=overexposed)
+            made = render_noise(rendering, cut.clean, own, white, one.phase, rounded=False)
+            made = made + ((made * 255).round() / 255 - made).detach()  # rounded, with the gradient of the unrounded
+            compared.append((cut, made - cut.clean, (rendering.raw(made, one.phase) - cut.raw) / cut.raw_std))
+        loss = _distance([(cut.group, cut.noise, made) for cut, made, _ in compared], scale)
+        loss = loss + _distance([(cut.raw_group, cut.raw_noise, raw) for cut, _, raw in compared], raw_scale)
+        loss = loss + RIDGE * (shape.square().mean() + above.square().mean())
+        optimiser.zero_grad()
+        loss.backward()
+        optimiser.step()
+        schedule.step()
+    return shape.detach(), (1 + least * above.exp()).detach()
+
+
+def _prepare(
+    renderings: Sequence[Rendering], pairs: Sequence[Pair], scenes: Sequence[int], numbers: Tensor
+) -> list[_Prepared]:
+    """Compute noise and groups of all pairs; the groups by ratio of signal to noise hold about as many pixels each."""
+    found = []
+    ratios: list[list[Tensor]] = [[], [], []]
+    for (clean, noisy, phase), scene in zip(pairs, scenes):
+        rendering, (height, width) = renderings[scene], clean.shape[-2:]
+        raw, colour = (
+            rendering.raw(clean, phase, is_clean=True),
+            colour_index(height, width, phase).expand(1, 1, -1, -1),
+        )
+        law = numbers[scene][colour]  # (1, 1, H, W, 2)
+        raw_std = (law[..., 0] * raw.clamp(min=0) + law[..., 1]).sqrt()
+        level = (clean * 255 / LEVEL).long() + (clean * 255 > 254.5)  # overexposed ones have a group of their own
+        position = torch.arange(height)[:, None] % 2 * 2 + torch.arange(width) % 2
+        group = (torch.arange(3)[:, None, None] * 4 + position) * LEVELS + level
+        raw_noise = (rendering.raw(noisy, phase) - raw) / raw_std
+        found.append(_Prepared(clean, noisy - clean, group, raw, raw_std, raw_noise, colour, phase))
+        for c in range(3):
+            ratios[c].append((raw / raw_std)[colour == c][::7])
+    shares = torch.linspace(0, 1, RATIOS + 1)[1:-1]
+    edges = [torch.quantile(_at_most(torch.cat(of), 500_000), shares) for of in ratios]
+    return [
+        one._replace(
+            raw_group=one.raw_group * RATIOS
+            + sum((one.raw_group == c) * torch.bucketize(one.raw / one.raw_std, edges[c]) for c in range(3))
+        )
+        for one in found
+    ]
+
+
+def _at_most(values: Tensor, count: int) -> Tensor:
+    return values[:: -(-len(values) // count)]
+
+
+def _scales(prepared: list[_Prepared]) -> tuple[Tensor, Tensor]:
+    """Compute the std of each group's real noise, of the images and of the read-off raw values."""
+    scales = []
+    for name, groups, least in (("noise", 12 * LEVELS, 1 / 255), ("raw_noise", 3 * RATIOS, 0.1)):
+        sums = torch.zeros(3, groups, dtype=torch.float64)
+        for one in prepared:
+            values = getattr(one, name).double().flatten()
+            group = (one.group if name == "noise" else one.raw_group).flatten()
+            sums += torch.stack([torch.bincount(group, values**power, groups) for power in range(3)])
+        mean, square = sums[1:] / sums[0].clamp(min=1)
+        scales.append((square - mean**2).clamp(min=least**2).sqrt().float())
+    return scales[0], scales[1]
+
+
+def _distance(compared: Sequence[tuple[Tensor, Tensor, Tensor]], scale: Tensor) -> Tensor:
+    """Compute the quadratic Wasserstein distance of real and simulated noise within groups, over the groups' std.
+
+    compared: (group, real, simulated) of each image, all of one shape.
+    """
+    group, real, fake = (torch.cat([of.flatten() for of in part]) for part in zip(*compared))
+    order = [(group.double() * 1e4 + values.detach().double()).argsort() for values in (real, fake)]
+    return ((real[order[0]] - fake[order[1]]) / scale[group[order[0]]]).square().mean()
