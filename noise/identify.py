@@ -20,6 +20,7 @@ PHASES: tuple[Phase, ...] = ((0, 0), (0, 1), (1, 0), (1, 1))  # of the first red
 KNOTS = 17  # of the tone curve's slope
 POWER = 2.2  # of the curve that the search begins from
 SMOOTHNESS = 1e-3  # weight of the curve's second differences
+LIKE_OTHERS = 1e-2  # weight of the differences between scenes' balances, which flat images do not tell
 SIDE, SMALLEST, TRIED = 192, 48, 96  # pixels of a patch's side, the fewest, and those that candidates are tried on
 PATCHES, TOGETHER, JUDGED = 4, 12, 48  # patches of the first frame, of the last fit, and images that are judged
 STEPS, REFINED, LAST = 15, 40, 40  # of LBFGS: for each candidate, for the best, for all scenes together
@@ -55,6 +56,13 @@ class Patch(NamedTuple):
     counts: Tensor
     image: NoisyImage
 
+    @property
+    def detail(self) -> float:
+        """Measure how much there is to tell renderings apart: second differences of pixels that count, summed up."""
+        level = self.level.float()
+        second = (level[..., 2:] - 2 * level[..., 1:-1] + level[..., :-2]).square()
+        return float((second * self.counts[..., 1:-1]).sum())
+
     def middle(self, side: int) -> "Patch":
         """Cut out the middle, at even rows and columns."""
         first = max(self.level.shape[-1] - side, 0) // 4 * 2
@@ -74,7 +82,7 @@ class Identification:
     error: Tensor
     errors: dict[str, Tensor]
     phases: list[Phase]
-    balances: dict[str, tuple[float, float]]
+    balances: dict[str, Tensor]
 
     @property
     def is_identified(self) -> bool:
@@ -100,9 +108,9 @@ def find_rendering(images: Sequence[NoisyImage], num_workers: int = 2) -> Identi
     if not patches:
         raise ValueError(f"no noisy image has {SMALLEST}x{SMALLEST} pixels that are neither clipped nor constant")
     frames: dict[str, list[Patch]] = {}
-    for patch in sorted(patches, key=lambda patch: -float(patch.counts.sum())):
+    for patch in sorted(patches, key=lambda patch: -patch.detail):
         frames.setdefault(patch.image.frame, []).append(patch)
-    first = max(frames.values(), key=lambda of: sum(float(patch.counts.sum()) for patch in of[:PATCHES]))[:PATCHES]
+    first = max(frames.values(), key=lambda of: sum(patch.detail for patch in of[:PATCHES]))[:PATCHES]
     small = [patch.middle(TRIED) for patch in first]
     small = [patch for patch in small if patch.counts.mean() >= USABLE] or first
 
@@ -120,7 +128,7 @@ def find_rendering(images: Sequence[NoisyImage], num_workers: int = 2) -> Identi
     phases = {frame: best.rendering().find_phase(of[0].level[None] / 255) for frame, of in frames.items()}
     scenes: dict[str, Patch] = {}  # the best patch of each
     for patch in (patch for of in frames.values() for patch in of):
-        if patch.image.scene not in scenes or patch.counts.sum() > scenes[patch.image.scene].counts.sum():
+        if patch.image.scene not in scenes or patch.detail > scenes[patch.image.scene].detail:
             scenes[patch.image.scene] = patch
     together = evenly_spaced(list(scenes.values()), TOGETHER)
     together += [patch for patch in first if not any(patch is one for one in together)][: TOGETHER - len(together)]
@@ -128,12 +136,10 @@ def find_rendering(images: Sequence[NoisyImage], num_workers: int = 2) -> Identi
     of_patches = [phases[patch.image.frame] for patch in together]
     list(in_threads(lambda search: search.fit(together, LAST, of_patches), both, num_workers))
     best = min(both, key=lambda search: search.loss)
-    balances = best.balances() | {
-        scene: best.fit_balance(patch, phases[patch.image.frame])
-        for scene, patch in scenes.items()
-        if scene not in best.scenes
-    }
-    rendering = best.rendering()
+    rendering, balances = best.rendering(), best.balances()
+    starts = evenly_spaced(list(balances.values()), STARTS)
+    for scene in [scene for scene in scenes if scene not in balances]:
+        balances[scene] = find_balance(rendering, scenes[scene], phases[scenes[scene].image.frame], starts)
     judged = evenly_spaced([patch for of in frames.values() for patch in of[: max(1, JUDGED // len(frames))]], JUDGED)
     squares, counts = torch.zeros(len(judged), 3), torch.zeros(len(judged), 1)
     for row, patch in enumerate(judged):
@@ -158,7 +164,7 @@ def best_patches(image: NoisyImage, side: int) -> list[Patch]:
         patch = patch_of(image.pixels[:, y : y + side, x : x + side].long(), image)
         if patch.counts.mean() >= USABLE and patch.level.float().std() > 0.5:
             patches.append(patch)
-    return sorted(patches, key=lambda patch: -float(patch.counts.sum()))[:PATCHES]
+    return sorted(patches, key=lambda patch: -patch.detail)[:PATCHES]
 
 
 def patch_of(level: Tensor, image: NoisyImage) -> Patch:
@@ -218,14 +224,12 @@ class _Search:
 
     def rendering(self) -> Rendering:
         """Return the rendering found so far; its factors of red and blue are the scenes' geometric mean."""
-        red, blue = self.log_factors.mean(0).exp().tolist()
         found = Rendering(self._light(), self._rows(), self.candidate.demosaicking, self.candidate.clips)
-        return replace(found.balanced((red, blue)), red=self.candidate.phase)
+        return replace(found.balanced(self.log_factors.mean(0).exp()), red=self.candidate.phase)
 
-    def balances(self) -> dict[str, tuple[float, float]]:
+    def balances(self) -> dict[str, Tensor]:
         """Return the factors of each scene, relative to their mean."""
-        relative = (self.log_factors - self.log_factors.mean(0)).exp()
-        return {scene: (red, blue) for scene, (red, blue) in zip(self.scenes, relative.tolist())}
+        return dict(zip(self.scenes, (self.log_factors - self.log_factors.mean(0)).exp()))
 
     def _errors(self, patches: Sequence[Patch], phases: Sequence[Phase], rows: Tensor, light: Tensor) -> Tensor:
         """Sum the squared errors of all patches by channel, over the pixels that count: -> (3,)."""
@@ -250,22 +254,31 @@ class _Search:
 
         def loss() -> Tensor:
             bend = self.log_slope[2:] - 2 * self.log_slope[1:-1] + self.log_slope[:-2]
-            penalty = SMOOTHNESS * (bend.square().sum() + self.log_factors.square().mean())
+            apart = (self.log_factors - self.log_factors.mean(0)).square().mean() + (
+                self.log_factors.mean(0) ** 2
+            ).mean()
+            penalty = SMOOTHNESS * bend.square().sum() + LIKE_OTHERS * apart
             return self._errors(patches, phases, self._rows(), self._light()).sum() + penalty
 
         self.loss = _minimise(loss, parameters, steps)
 
-    def fit_balance(self, patch: Patch, phase: Phase) -> tuple[float, float]:
-        """Find the factors of red and blue of a further scene, relative to the others' mean."""
-        one, found = _Search(self.candidate, self.is_srgb), []
-        one.off_diagonal, one.log_slope, one.scenes = self.off_diagonal, self.log_slope, [patch.image.scene]
-        rows, light, mean = self._rows(), self._light(), self.log_factors.mean(0)
-        for start in (mean, *evenly_spaced(list(self.log_factors), STARTS)):
-            one.log_factors = start[None].clone()
-            loss = _minimise(lambda: one._errors([patch], [phase], rows, light).sum(), [one.log_factors], STEPS)
-            found.append((loss, (one.log_factors[0] - mean).exp().tolist()))
-        red, blue = min(found)[1]
-        return red, blue
+
+def find_balance(rendering: Rendering, patch: Patch, phase: Phase, starts: Sequence[Tensor] = ()) -> Tensor:
+    """Find the factors of the matrix's red and blue row for a scene under another illuminant: -> (2,).
+
+    starts: further factors to begin from, of other scenes.
+    """
+    image, found = patch.level[None] / 255, []
+    for start in (torch.ones(2), *starts):
+        log_factors = start.log()
+
+        def loss(log_factors: Tensor = log_factors) -> Tensor:
+            error, _ = rendering.balanced(log_factors.exp()).rerender(image, phase)
+            mean = (error.square() * patch.counts).sum((0, 2, 3)) / patch.counts.sum().clamp(min=1)
+            return mean.sum() + LIKE_OTHERS * log_factors.square().mean()
+
+        found.append((_minimise(loss, [log_factors], STEPS), log_factors.exp()))
+    return min(found, key=lambda one: one[0])[1]
 
 
 def _minimise(loss: Callable[[], Tensor], parameters: list[Tensor], steps: int) -> float:

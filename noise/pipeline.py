@@ -16,7 +16,7 @@ import math
 import os
 import warnings
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
@@ -81,13 +81,14 @@ class Rendering:
 
     def to(self, *args: Any, **kwargs: Any) -> "Rendering":
         """Move the tensors as `Tensor.to` does."""
-        moved = {name: getattr(self, name).to(*args, **kwargs) for name in ("light", "matrix", "overexposed")}
-        return Rendering(**{**vars(self), **moved})
+        return replace(
+            self, **{name: getattr(self, name).to(*args, **kwargs) for name in ("light", "matrix", "overexposed")}
+        )
 
-    def balanced(self, factors: tuple[float, float]) -> "Rendering":
-        """Return the rendering with its matrix's red and blue row times these factors, as under another illuminant."""
-        scale = torch.tensor([factors[0], 1.0, factors[1]], dtype=self.matrix.dtype, device=self.matrix.device)
-        return Rendering(**{**vars(self), "matrix": self.matrix * scale[:, None]})
+    def balanced(self, factors: Tensor) -> "Rendering":
+        """Return the rendering with its matrix's red and blue row times these (2,) factors, as under another light."""
+        scale = torch.cat([factors[:1], factors.new_ones(1), factors[1:]])
+        return replace(self, matrix=self.matrix * scale[:, None])
 
     def linear(self, image: Tensor, is_clean: bool = False) -> Tensor:
         """Undo the tone curve: (N, 3, H, W) in [0, 1] -> linear light; a clean level of 255 means `overexposed`."""
@@ -187,13 +188,13 @@ class Pipeline:
     def numbers(self, iso: int, illuminant: int = 0, share: float | None = None) -> Tensor:
         """Return shot and read noise of red, green and blue at an ISO: (3, 2).
 
-        They are the training scenes' medians, interpolated between ISOs as powers; beyond them they follow the power
+        They are typical of the training scenes, interpolated between ISOs as powers; beyond them they follow the power
         law through all of them, and a warning tells. White balance differs between scenes: see `balance`.
         """
         levels = self.isos
-        medians = torch.stack([_median([scene for scene in self.scenes if scene.iso == level]) for level in levels])
+        noise = [torch.tensor([scene.noise for scene in self.scenes if scene.iso == level]) for level in levels]
         logs = torch.tensor([max(level, 1) for level in levels]).double().log()
-        found = _interpolated(logs, medians.double().clamp(min=LEAST_NOISE).log(), math.log(max(iso, 1))).exp().float()
+        found = _interpolated(logs, torch.stack(list(map(_typical, noise))).log(), math.log(max(iso, 1))).exp().float()
         if not levels[0] <= iso <= levels[-1]:
             warnings.warn(
                 f"{self.camera}: ISO {iso} is extrapolated from ISO {levels[0]} to {levels[-1]}", stacklevel=2
@@ -205,9 +206,9 @@ class Pipeline:
         """Return the factors of the matrix's red and blue row: (2,).
 
         They, and the noise of red and blue beside green's, are those of the training scenes of the nearest illuminant
-        in kelvin, of all scenes where it is 0: the median or, by share in [0, 1), one scene's.
+        in kelvin, of all scenes where it is 0: typical ones or, by share in [0, 1), one scene's.
         """
-        return torch.tensor([scene.balance for scene in self._like(illuminant, share)]).median(0).values
+        return _typical(torch.tensor([scene.balance for scene in self._like(illuminant, share)])).float()
 
     def _like(self, illuminant: int, share: float | None) -> Sequence[SceneNoise]:
         known = [scene.illuminant for scene in self.scenes if scene.illuminant]
@@ -216,9 +217,9 @@ class Pipeline:
         return scenes if share is None else [scenes[int(share * len(scenes))]]
 
     def _white_balance(self, scenes: Sequence[SceneNoise]) -> Tensor:
-        """Return the factors that the sensor's red and blue were amplified by, relative to green: (3,), the median."""
+        """Return the factors that the sensor's red and blue were amplified by, relative to green: (3,)."""
         shot = torch.tensor([scene.noise for scene in scenes])[..., 0].clamp(min=LEAST_NOISE)
-        return (shot / shot[:, 1:2]).clamp(1 / MOST_BALANCE, MOST_BALANCE).quantile(0.5, 0)
+        return _typical((shot / shot[:, 1:2]).clamp(1 / MOST_BALANCE, MOST_BALANCE)).float()
 
     @torch.no_grad()
     def synthesize(
@@ -249,11 +250,7 @@ class Pipeline:
         rows, out = max(BAND // width // 2 * 2, SMALLEST), torch.empty_like(clean)
         shape, rendering = self.shape.to(clean.device), self.rendering.to(clean.device)
         for index, phase in enumerate(phases):
-            own = (
-                rendering
-                if balances is None
-                else rendering.balanced((float(balances[index, 0]), float(balances[index, 1])))
-            )
+            own = rendering if balances is None else rendering.balanced(balances[index].to(rendering.matrix))
             lookup = raw_lookup(numbers[index : index + 1], shape, rendering.white)
             for top in range(0, height, rows):
                 first, last = max(top - MARGIN, 0), min(top + rows + MARGIN, height)
@@ -354,9 +351,11 @@ def _rounded(content: Any) -> Any:
     return [_rounded(value) for value in content] if isinstance(content, list | tuple) else content
 
 
-def _median(scenes: Sequence[SceneNoise]) -> Tensor:
-    """Return the median noise of scenes: (3, 2)."""
-    return torch.tensor([scene.noise for scene in scenes]).quantile(0.5, 0)
+def _typical(values: Tensor) -> Tensor:
+    """Return the geometric mean of the middle half, along the first dimension; of less than four, of all."""
+    ordered = values.double().clamp(min=LEAST_NOISE).log().sort(0).values
+    cut = len(ordered) // 4
+    return ordered[cut : len(ordered) - cut].mean(0).exp()
 
 
 def _interpolated(places: Tensor, values: Tensor, place: float) -> Tensor:
@@ -424,7 +423,7 @@ def render_noise(
     camera = rendering.camera(clean, is_clean=True)
     raw = mosaic(camera, phase)
     index = ((raw.detach() / rendering.white).clamp(0, 1).sqrt() * (TABLE - 1)).round().long()
-    colour = colour_index(*raw.shape[-2:], phase, raw.device)
+    colour = colour_index(raw.shape, phase, raw.device)
     image = torch.arange(len(lookup.scale), device=raw.device)[:, None, None, None]  # one table may serve all images
     index = index + (colour + 3 * image) * TABLE
     scale, offset, skew, tail = (getattr(lookup, name).flatten()[index] for name in LOOKED_UP)
@@ -447,8 +446,9 @@ def unclipped(image: Tensor, low: float = 1.5, high: float = 254.0, surroundings
     return inside
 
 
-def colour_index(height: int, width: int, phase: Phase, device: Any = None) -> Tensor:
-    """Return the colour of each pixel of the mosaic, 0 red, 1 green, 2 blue: -> (H, W)."""
+def colour_index(shape: Sequence[int], phase: Phase, device: Any = None) -> Tensor:
+    """Return the colour of each pixel of the mosaic, 0 red, 1 green, 2 blue: (..., H, W) -> (H, W)."""
+    height, width = shape[-2:]
     row = (torch.arange(height, device=device)[:, None] - phase[0]) % 2
     return row + (torch.arange(width, device=device) - phase[1]) % 2
 

@@ -1,6 +1,6 @@
 """Fit a camera's pipeline to image pairs: its rendering, the noise of each scene, and the shape of raw noise."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import NamedTuple
@@ -12,9 +12,9 @@ from tqdm import tqdm
 
 from data.pairs import ImagePair, by_file, read_samples
 from data.sidd import parse_scene
-from noise.identify import Identification, NoisyImage, find_rendering
+from noise.identify import Identification, NoisyImage, find_balance, find_rendering, patch_of
 from noise.pipeline import SNR_KNOTS, Phase, Pipeline, Rendering, SceneNoise
-from noise.raw_noise import Pair, estimate_noise, estimate_noise_of_reduced, fit_shape
+from noise.raw_noise import Pair, estimate_noise, estimate_noise_blindly, estimate_noise_of_reduced, fit_shape
 from utils.randomness import evenly_spaced
 from utils.workers import in_threads
 
@@ -22,6 +22,8 @@ WINDOW, WINDOWS = 256, 48  # pixels a side, and about how many are looked at
 FILES = 48  # pairs of files that are read, at most, but one of each scene
 SATURATED = 50  # pixels of one colour that show the sensor's white
 AGREE = 0.015  # by which its channels may differ
+LOOKED_AT, LEAST_SIDE = 512, 32  # pixels a side of a noisy image that tells its strength, most and least
+SAME_LIGHT = 1.02  # ratio of balances, up to which scenes have one
 
 
 class Window(NamedTuple):
@@ -105,7 +107,7 @@ def fit_pipeline(
         Pair(window.clean[None] / 255, window.noisy[None] / 255, phase) for window, phase in zip(windows, found.phases)
     ]
     scenes = [names.index(window.pair.folder.name) for window in windows]
-    of_scene = [rendering.balanced(found.balances.get(name, (1.0, 1.0))) for name in names]
+    of_scene = [rendering.balanced(found.balances.get(name, torch.ones(2))) for name in names]
     shape = torch.zeros(4, 3, len(SNR_KNOTS))
 
     def measure(scene: int) -> Tensor:
@@ -119,30 +121,61 @@ def fit_pipeline(
         shape, overexposed = fit_shape(of_scene, pairs, scenes, numbers)
         rendering = replace(rendering, overexposed=overexposed)
         of_scene = [replace(one, overexposed=overexposed) for one in of_scene]
-    numbers = list(in_threads(measure, range(len(names)), num_workers))
-    known = [_scene_noise(name, found.balances.get(name, (1.0, 1.0)), of) for name, of in zip(names, numbers)]
+    measured = list(in_threads(measure, range(len(names)), num_workers))
+    known = [_scene_noise(name, found.balances.get(name, torch.ones(2)), of) for name, of in zip(names, measured)]
     work = in_threads(measure_reduced, reduced, num_workers)
     bar = tqdm(work, total=len(reduced), desc="reduced", unit="scene", leave=False, disable=None if reduced else True)
-    known += [_scene_noise(one.scene, (1.0, 1.0), of) for one, of in zip(reduced, bar)]
+    known += [_scene_noise(one.scene, torch.ones(2), of) for one, of in zip(reduced, bar)]
     remark = f"{len(names)} scenes, {len(windows)} windows" + (f", {len(reduced)} reduced frames" if reduced else "")
     return Pipeline(camera, rendering, tuple(known), shape, tuple(found.error.tolist()), remark), found
 
 
-def _scene_noise(name: str, balance: tuple[float, float], numbers: Tensor) -> SceneNoise:
-    scene = parse_scene(name)
-    return SceneNoise(scene.iso, scene.illuminant, balance, tuple((shot, read) for shot, read in numbers.tolist()))
+class Seen(NamedTuple):
+    """What a noisy image tells of its noise: (3, 2) numbers, the first red pixel, (2,) factors of its light."""
+
+    numbers: Tensor
+    phase: Phase
+    balance: Tensor
+
+
+def look_at(pipeline: Pipeline, noisy: Tensor, clean: Tensor | None = None) -> Seen:
+    """Estimate the noise of a noisy image, with its clean image or without: (3, H, W) in [0, 1].
+
+    Large images are looked at in their middle. Raises ValueError for sides below `LEAST_SIDE` pixels.
+    """
+    if min(noisy.shape[1:]) < LEAST_SIDE:
+        raise ValueError(f"a noisy image of {noisy.shape[1]}x{noisy.shape[2]}, expected {LEAST_SIDE} pixels a side")
+    top, left = (max(side - LOOKED_AT, 0) // 4 * 2 for side in noisy.shape[1:])
+    middle = (slice(None), slice(top, top + LOOKED_AT), slice(left, left + LOOKED_AT))
+    image, rendering = noisy[middle][None], pipeline.rendering
+    phase = rendering.find_phase(image)
+    balances = torch.tensor([scene.balance for scene in pipeline.scenes])
+    balance = torch.ones(2)
+    if (balances.amax(0) / balances.amin(0)).max() > SAME_LIGHT:
+        patch = patch_of((image[0] * 255).round().long(), NoisyImage((image[0] * 255).byte(), "", ""))
+        balance = find_balance(rendering, patch, phase, evenly_spaced(list(balances), 3))
+    own = rendering.balanced(balance)
+    if clean is None:
+        return Seen(estimate_noise_blindly(own, [(image, phase)], pipeline.shape), phase, balance)
+    pair = Pair(clean[middle][None], image, phase)
+    return Seen(estimate_noise(own, [pair], pipeline.shape), phase, balance)
+
+
+def _scene_noise(name: str, balance: Tensor, numbers: Tensor) -> SceneNoise:
+    scene, (red, blue) = parse_scene(name), balance.tolist()
+    return SceneNoise(scene.iso, scene.illuminant, (red, blue), tuple((shot, read) for shot, read in numbers.tolist()))
 
 
 def with_white(rendering: Rendering, noisy: Sequence[Tensor]) -> Rendering:
     """Find the sensor's white level, at which it gives all colours the same value, and what lies above level 255.
 
-    noisy: (3, H, W) uint8. Saturated pixels have one colour, in which one or two channels are clipped and the others
-    tell the white level. Without any such colour white is what renders all channels at 255 or more.
+    noisy: (3, H, W) uint8 each. Saturated pixels have one colour, in which one or two channels are clipped and the
+    others tell the white level. Without any such colour white is what renders all channels at 255 or more.
     """
     per_white = torch.linalg.inv(rendering.matrix).sum(1)  # linear light of raw (1, 1, 1)
     white = float(rendering.matrix.sum(1).max())
-    levels = torch.cat([image.flatten(1)[:, (image == 255).any(0).flatten()] for image in noisy], 1).long()
-    levels = levels[:, (levels < 255).any(0)]
+    levels = torch.cat([image.flatten(1) for image in noisy], 1).long()
+    levels = levels[:, (levels == 255).any(0) & (levels < 255).any(0)]
     colours, counts = torch.unique(levels[0] * 65536 + levels[1] * 256 + levels[2], return_counts=True)
     if len(counts) and counts.max() >= SATURATED:
         commonest = int(colours[counts.argmax()])

@@ -5,6 +5,7 @@ from dataclasses import replace
 from typing import NamedTuple
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 from tqdm import tqdm
 
@@ -15,6 +16,10 @@ ROUNDS = 6  # of simulation and correction
 LEAST = 1e-9  # variance
 TILE = 8  # pixels a side of the native surroundings of a reduced pixel
 SAMPLED = 4096  # reduced pixels of a scene
+SECOND_DIFFERENCE = torch.tensor([[[[1.0, -2, 1], [-2, 4, -2], [1, -2, 1]]]]).repeat(4, 1, 1, 1) / 6  # keeps variances
+SMOOTHED = 4  # pixels of a lattice to either side of a local mean
+FLAT = 0.5  # share of the pixels, the flattest, that noise is measured on without a clean image
+CORRECTION = 0.7  # share of a smoothed simulation's error that each round corrects
 CROP, CROPS = 96, 12  # pixels a side, and number of the crops of a step
 SHAPE_STEPS, SHAPE_RATE = 200, 0.02
 LEVEL, LEVELS = 20, 14  # grey levels of a group, and number of the groups
@@ -39,7 +44,7 @@ def estimate_noise(rendering: Rendering, pairs: Sequence[Pair], shape: Tensor, s
     """
     raw = torch.cat([rendering.raw(pair.clean, pair.phase, is_clean=True).flatten() for pair in pairs])
     real = torch.cat([rendering.raw(pair.noisy, pair.phase).flatten() for pair in pairs])
-    colour = torch.cat([colour_index(*pair.clean.shape[-2:], pair.phase).flatten() for pair in pairs])
+    colour = torch.cat([colour_index(pair.clean.shape, pair.phase).flatten() for pair in pairs])
     kept = torch.cat([(pair.clean * 255 < 254.5).all(1).flatten() for pair in pairs])
     generator = torch.Generator().manual_seed(seed)
 
@@ -51,6 +56,63 @@ def estimate_noise(rendering: Rendering, pairs: Sequence[Pair], shape: Tensor, s
         return torch.cat(read_off)[kept]
 
     return _law_by_simulation(raw[kept], real[kept], colour[kept], simulate)
+
+
+def estimate_noise_blindly(
+    rendering: Rendering, noisy: Sequence[tuple[Tensor, Phase]], shape: Tensor, seed: int = 0
+) -> Tensor:
+    """Estimate shot and read noise from noisy images of one scene alone: -> (3, 2).
+
+    noisy: (1, 3, H, W) in [0, 1], and the first red pixel. On the lattice of one colour noise is white and content
+    smooth, so noise is measured by second differences in both directions, in the flatter half of the image. Simulations
+    are measured alike. They begin from the smoothed image, which is corrected until they, smoothed, equal it: clipping
+    has changed its mean.
+    """
+    real = [_planes(rendering.raw(image, phase)) for image, phase in noisy]
+    smooth = [_smoothed(planes) for planes in real]
+    colours = [
+        colour_index((2, 2), phase).flatten()[None, :, None, None].expand_as(_inner(planes)).flatten()
+        for planes, (_, phase) in zip(real, noisy)
+    ]
+    colour, rough = torch.cat(colours), torch.cat([_gradient(planes).flatten() for planes in smooth])
+    flat = torch.zeros_like(colour, dtype=torch.bool)
+    for c in range(3):
+        flat |= (colour == c) & (rough <= _at_most(rough[colour == c], 500_000).quantile(FLAT))
+    mean = torch.cat([_inner(planes).flatten() for planes in smooth])[flat]
+    clean, generator = [planes.clone() for planes in smooth], torch.Generator().manual_seed(seed)
+
+    def simulate(numbers: Tensor) -> Tensor:
+        lookup, found = raw_lookup(numbers[None], shape, rendering.white), []
+        for index, (_, phase) in enumerate(noisy):
+            image = rendering.develop(rendering.demosaick(F.pixel_shuffle(clean[index], 2), phase), rounded=False)
+            white = torch.randn(1, 1, *image.shape[-2:], generator=generator)
+            made = _planes(rendering.raw(render_noise(rendering, image, lookup, white, phase), phase))
+            clean[index] = (clean[index] + CORRECTION * (smooth[index] - _smoothed(made))).clamp(0, rendering.white)
+            found.append(F.conv2d(made, SECOND_DIFFERENCE, groups=4).flatten())
+        return mean + torch.cat(found)[flat]
+
+    differences = [F.conv2d(planes, SECOND_DIFFERENCE, groups=4).flatten() for planes in real]
+    return _law_by_simulation(mean, mean + torch.cat(differences)[flat], colour[flat], simulate)
+
+
+def _planes(raw: Tensor) -> Tensor:
+    """Put the four positions of the mosaic into planes: (1, 1, H, W) -> (1, 4, H // 2, W // 2)."""
+    return F.pixel_unshuffle(raw[..., : raw.shape[-2] // 2 * 2, : raw.shape[-1] // 2 * 2], 2)
+
+
+def _smoothed(planes: Tensor) -> Tensor:
+    """Take the mean of each pixel's surroundings, mirrored at the borders."""
+    return F.avg_pool2d(F.pad(planes, (SMOOTHED,) * 4, mode="reflect"), 2 * SMOOTHED + 1, 1)
+
+
+def _inner(planes: Tensor) -> Tensor:
+    """Leave out the border, which has no second difference."""
+    return planes[..., 1:-1, 1:-1]
+
+
+def _gradient(planes: Tensor) -> Tensor:
+    down, right = planes[..., 2:, 1:-1] - planes[..., :-2, 1:-1], planes[..., 1:-1, 2:] - planes[..., 1:-1, :-2]
+    return down.abs() + right.abs()
 
 
 def estimate_noise_of_reduced(
@@ -157,7 +219,9 @@ class _Prepared(NamedTuple):
 
     def cut(self, top: int, left: int, side: int) -> "_Prepared":
         """Cut out a square."""
-        return _Prepared(*(of[..., top : top + side, left : left + side] for of in self[:-1]), phase=self.phase)
+        inside = (..., slice(top, top + side), slice(left, left + side))
+        clean, noise, group, raw, raw_std, raw_noise, raw_group = (image[inside] for image in self[:-1])
+        return _Prepared(clean, noise, group, raw, raw_std, raw_noise, raw_group, self.phase)
 
 
 def fit_shape(
@@ -170,8 +234,9 @@ def fit_shape(
     """Fit the shape of raw noise, and the light of overexposed pixels: -> (4, 3, K), (3,), see `noise.pipeline`.
 
     renderings: of each scene; scenes: the number of each pair's scene; numbers: (S, 3, 2) shot and read noise of the
-    scenes. Minimises, by Adam, the quadratic Wasserstein distance between real and simulated noise in groups of like pixels, read-off raw noise and
-    the images' own noise. Real and simulated images are rounded, clipped and read off alike.
+    scenes. Minimises, by Adam, the quadratic Wasserstein distance between real and simulated noise in groups of like
+    pixels, of read-off raw noise and of the images' own. Real and simulated images are rounded, clipped and read off
+    alike.
     """
     prepared = _prepare(renderings, pairs, scenes, numbers)
     side = min(CROP, *(min(pair.clean.shape[-2:]) // 2 * 2 for pair in pairs))
@@ -216,7 +281,7 @@ def _prepare(
         rendering, (height, width) = renderings[scene], clean.shape[-2:]
         raw, colour = (
             rendering.raw(clean, phase, is_clean=True),
-            colour_index(height, width, phase).expand(1, 1, -1, -1),
+            colour_index(clean.shape, phase).expand(1, 1, -1, -1),
         )
         law = numbers[scene][colour]  # (1, 1, H, W, 2)
         raw_std = (law[..., 0] * raw.clamp(min=0) + law[..., 1]).sqrt()

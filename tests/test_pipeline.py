@@ -1,0 +1,149 @@
+"""The pipeline of a simulated camera, every number of which is known, found again from its images."""
+
+import pytest
+import torch
+
+from noise.identify import NoisyImage, find_rendering
+from noise.pipeline import SNR_KNOTS, Pipeline, Rendering, SceneNoise, colour_index
+from noise.raw_noise import Pair, estimate_noise, estimate_noise_blindly
+
+MATRIX = torch.tensor([[0.72, 0.22, -0.06], [0.13, 0.75, 0.12], [0.02, 0.28, 0.74]])
+NOISE = torch.tensor([[0.008, 1e-4], [0.004, 5e-5], [0.009, 2e-4]])
+FLAT_SHAPE = torch.zeros(4, 3, len(SNR_KNOTS))
+
+
+def camera(demosaicking: str = "malvar", red: tuple[int, int] = (1, 0), gamma: float = 2.0) -> Rendering:
+    """A camera of the test's own: a power of `gamma` as tone curve."""
+    light = (torch.arange(256) / 255) ** gamma
+    return Rendering(light, MATRIX, demosaicking, True, red, white=1.1)
+
+
+def content(side: int, seed: int) -> torch.Tensor:
+    """A smooth image of all colours and levels from 40 to 215: (1, 3, side, side) in whole grey levels / 255."""
+    generator = torch.Generator().manual_seed(seed)
+    coarse = torch.rand(1, 3, side // 16, side // 16, generator=generator)
+    image = torch.nn.functional.interpolate(coarse, (side, side), mode="bicubic").clamp(0, 1)
+    return ((40 + 175 * image).round() / 255).float()
+
+
+def photograph(rendering: Rendering, side: int, seed: int, noise: torch.Tensor = NOISE) -> Pair:
+    """Take a picture: the clean image is rendered from a mosaic without noise, the noisy one from the same with it."""
+    phase = rendering.phase((0, 0))
+    raw = rendering.raw(content(side, seed), phase).clamp(min=0)
+    law = noise[colour_index(raw.shape, phase)]  # (side, side, 2)
+    white = torch.randn(raw.shape, generator=torch.Generator().manual_seed(100 + seed))
+    noisy = (raw + (law[..., 0] * raw + law[..., 1]).sqrt() * white).clamp(0, rendering.white)
+    return Pair(*(rendering.develop(rendering.demosaick(one, phase).clamp(min=0)) for one in (raw, noisy)), phase)
+
+
+@pytest.mark.parametrize(("demosaicking", "red", "gamma"), [("malvar", (1, 0), 2.0), ("bilinear", (0, 1), 2.4)])
+def test_a_rendering_is_found_from_noisy_images(demosaicking, red, gamma):
+    truth = camera(demosaicking, red, gamma)
+    pairs = [photograph(truth, 96, seed) for seed in range(2)]
+    images = [NoisyImage((pair.noisy[0] * 255).round().byte(), "one scene", "one frame") for pair in pairs]
+    found = find_rendering(images, num_workers=0)
+    assert found.is_identified
+    assert found.rendering.demosaicking == demosaicking and set(found.phases) == {red}
+    rows = found.rendering.matrix / found.rendering.matrix.sum(1, keepdim=True)  # bilinear: rows have no scale
+    assert (rows - truth.matrix / truth.matrix.sum(1, keepdim=True)).abs().max() < 0.02
+    seen = torch.arange(60, 200)
+    # Linear demosaicking leaves open a factor of all light, and a constant.
+    known = torch.stack([found.rendering.light[seen], torch.ones(len(seen))], 1)
+    light = known @ torch.linalg.lstsq(known, truth.light[seen, None]).solution
+    levels = torch.searchsorted(truth.light, light[:, 0].contiguous())
+    assert (levels - seen).abs().max() <= 1  # the curve within a grey level
+
+
+def test_shot_and_read_noise_are_found_from_pairs_and_from_noisy_images_alone():
+    truth = camera()
+    pairs = [photograph(truth, 256, seed) for seed in range(4)]
+    raw = torch.tensor([0.1, 0.3, 0.6])
+
+    def std(numbers: torch.Tensor) -> torch.Tensor:
+        return (numbers[:, :1] * raw + numbers[:, 1:]).sqrt()
+
+    by_pairs = std(estimate_noise(truth, pairs, FLAT_SHAPE))
+    assert (by_pairs / std(NOISE) - 1).abs().max() < 0.025  # 5 % of the variance
+    blindly = std(estimate_noise_blindly(truth, [(pair.noisy, pair.phase) for pair in pairs], FLAT_SHAPE))
+    assert (blindly / std(NOISE) - 1).abs().max() < 0.1
+
+
+def test_a_rendered_image_rendered_again_is_itself_but_for_rounding():
+    truth = camera()
+    pair = photograph(truth, 128, 0)
+    error, counts = truth.rerender(pair.noisy, pair.phase)
+    rms = (error.square() * counts).sum((0, 2, 3)).div(counts.sum()).sqrt()
+    assert (rms < 0.5).all()  # rounding to whole levels has an RMS of .29, which the read-off amplifies
+    assert truth.find_phase(pair.noisy) == pair.phase
+
+
+def make_pipeline(**changes) -> Pipeline:
+    scenes = tuple(
+        SceneNoise(
+            iso, 0, (1.0, 1.0), tuple(map(tuple, (NOISE * torch.tensor([iso / 800, (iso / 800) ** 2])).tolist()))
+        )
+        for iso in (400, 800, 3200)
+    )
+    return Pipeline("XY", camera(), scenes, **changes)
+
+
+def test_noise_follows_the_iso_and_beyond_the_known_ones_with_a_warning():
+    pipeline = make_pipeline()
+    for iso in (400, 800, 1600, 3200):
+        expected = NOISE * torch.tensor([iso / 800, (iso / 800) ** 2])
+        assert torch.allclose(pipeline.numbers(iso), expected, rtol=1e-4)
+    with pytest.warns(UserWarning, match="ISO 6400 is extrapolated from ISO 400 to 3200"):
+        assert torch.allclose(pipeline.numbers(6400), NOISE * torch.tensor([8.0, 64.0]), rtol=1e-3)
+
+
+def test_bands_make_the_same_noise_as_whole_images(monkeypatch):
+    pipeline, clean = make_pipeline(), content(96, 3)
+    white = torch.randn(1, 1, 96, 96, generator=torch.Generator().manual_seed(0))
+    whole = pipeline.synthesize(clean, NOISE, white)
+    monkeypatch.setattr("noise.pipeline.BAND", 96 * 10)
+    assert torch.equal(pipeline.synthesize(clean, NOISE, white), whole)
+    assert torch.equal((whole * 255).round() / 255, whole)
+
+
+def test_a_file_gives_back_the_pipeline(tmp_path):
+    pipeline = make_pipeline(shape=torch.full((4, 3, len(SNR_KNOTS)), 0.125), error=(0.3, 0.2, 0.4), remark="a test")
+    pipeline.save(tmp_path / "noise.json")
+    again, clean = Pipeline.load(tmp_path / "noise.json"), content(64, 1)
+    white = torch.randn(1, 1, 64, 64, generator=torch.Generator().manual_seed(0))
+    assert torch.equal(again.synthesize(clean, NOISE, white), pipeline.synthesize(clean, NOISE, white))
+    assert again.isos == [400, 800, 3200] and again.error == pytest.approx(pipeline.error)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "reason"),
+    [
+        ('"version": 1', '"version": 2', "version 2, expected camera noise, pipeline, version 1"),
+        ('"malvar"', '"magic"', "demosaicking 'magic', expected malvar or bilinear"),
+        ('"white": 1.1', '"white": NaN', "white: expected 1 numbers within"),
+        ('"scenes": [', '"scene": [', "no 'scenes'"),
+        ("}", "", "damaged"),
+    ],
+)
+def test_a_damaged_file_is_refused_in_one_line(tmp_path, old, new, reason):
+    path = tmp_path / "noise.json"
+    make_pipeline(error=(0.3, 0.2, 0.4)).save(path)
+    text = path.read_text()
+    assert old in text
+    path.write_text(text.replace(old, new, 1))
+    with pytest.raises(ValueError, match=reason) as raised:
+        Pipeline.load(path)
+    assert str(path) in str(raised.value) and "\n" not in str(raised.value)
+
+
+@pytest.mark.parametrize("level", [0, 128, 255])
+def test_images_that_are_constant_or_clipped_are_refused(level):
+    image = NoisyImage(torch.full((3, 64, 64), level, dtype=torch.uint8), "scene", "frame")
+    with pytest.raises(ValueError, match="neither clipped nor constant"):
+        find_rendering([image], num_workers=0)
+
+
+def test_an_image_that_was_not_rendered_from_a_mosaic_is_not_identified():
+    noisy = content(128, 0) * 255 + 10 * torch.randn(1, 3, 128, 128, generator=torch.Generator().manual_seed(0))
+    found = find_rendering([NoisyImage(noisy[0].round().clamp(0, 255).byte(), "scene", "frame")], num_workers=0)
+    assert not found.is_identified
+    assert "not identified" in str(found) and found.error.isfinite().all()
