@@ -96,7 +96,7 @@ class NoiseGenerator(nn.Module):
         if self.genet is None:
             raise ValueError("this generator has no GENet (E) to estimate a gain, expected checkpoint_E.pth")
         images = ImageBatch(noisy, self.channels, "noisy", NOISY_RANGE)
-        with exact_convolutions():
+        with exact_convolutions(self.device):
             parts = [images.pixels[part] for part in self._parts(images.pixels)]
             gains = [estimate_gain(self.genet, part, self.tile, self.to_network) for part in parts]
         found = torch.cat(gains).flatten(1)  # (N, 1), or (N, C)
@@ -153,7 +153,7 @@ class NoiseGenerator(nn.Module):
             else:
                 noise.copy_(z.detach().reshape(images.pixels.shape)[part])
             target = {name: tensor[part] for name, tensor in out.items()}
-            with exact_convolutions():
+            with exact_convolutions(self.device):
                 self._synthesize(images.pixels[part], strength[part], noise_level is None, noise, clip, target)
         given = {name: images.like_given(tensor) for name, tensor in out.items()}
         return Synthesis(**given) if maps else given["fake"]
@@ -209,7 +209,9 @@ class NoiseGenerator(nn.Module):
             raise ValueError("this generator has no NPNet (G1) to follow a gain, expected checkpoint_G1.pth")
         if gain is not None:
             return per_image(gain, count, "gain", 1.0, self.channels)
-        gains = torch.atleast_2d(torch.tensor(self.estimate_gain(gain_of, by_channel=True), dtype=torch.float64))
+        gains = torch.atleast_2d(
+            torch.tensor(self.estimate_gain(gain_of, by_channel=True), dtype=torch.float64, device="cpu")
+        )
         if len(gains) not in (1, count):
             raise ValueError(f"gain_of: {len(gains)} images for {count} clean ones, expected one or {count}")
         return gains.expand(count, -1)[:, :, None, None]

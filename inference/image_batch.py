@@ -85,7 +85,7 @@ def _from_array(image: Any, channels: int, name: str, limits: tuple[float, float
     if not image.flags.writeable or any(stride < 0 for stride in image.strides):
         image = image.copy()  # PyTorch takes neither read-only nor mirrored arrays
     try:
-        return torch.as_tensor(image)
+        return torch.as_tensor(image, device="cpu")
     except TypeError:
         expected = f"uint8 or float in {_spelled(limits)}"
         raise ValueError(f"{name} is an array of {image.dtype}, expected {expected}") from None

@@ -60,7 +60,7 @@ def load_network(letter: str, path: str | Path) -> nn.Module:
         if config["in_nc"] not in IMAGE_CHANNELS or any(config[name] != value for name, value in expected.items()):
             raise ValueError(f"expected one of {[_for_images(letter, channels) for channels in IMAGE_CHANNELS]}")
         with torch.device("meta"):  # no memory and no random numbers for weights that are replaced at once
-            network = NETWORK_CLASSES[letter](**config)
+            network = NETWORK_CLASSES[letter](**config).float()  # whatever the default type is
     except (TypeError, ValueError, RuntimeError, AttributeError) as error:
         reason = str(error).splitlines()[0]
         raise ValueError(f"{path}: its config does not build {PAPER_NAMES[letter]} ({letter}): {reason}") from None

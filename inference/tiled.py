@@ -75,7 +75,9 @@ def estimate_gain(genet: FastGENet, noisy: Tensor, side: int, to_network: ToNetw
         return mean * features[0, 0].numel()
 
     sums = on_cores(total, tiles, weight.device)
-    mean = sum(sums, torch.zeros((), dtype=torch.float64)) / ((height - 2 * border) * (width - 2 * border))
+    mean = sum(sums, torch.zeros((), dtype=torch.float64, device="cpu")) / (
+        (height - 2 * border) * (width - 2 * border)
+    )
     return genet.linear(mean.to(weight.dtype))
 
 
@@ -200,11 +202,11 @@ class TiledDenoiser(nn.Module):
     @torch.no_grad()
     def forward(self, noisy: Tensor) -> Tensor:
         """Denoise: (N, 3, H, W) in [0, 1] -> (N, 3, H, W), not clipped, where and in the type that the noisy one is."""
-        with exact_convolutions():
+        with exact_convolutions(next(self.noise.parameters()).device):
             if not self.self_ensemble:
                 return self._denoise(noisy)
             turns = (turned_back(self._denoise(turned(noisy, *turn)), *turn) for turn in TURNS)
-            return sum(turns, torch.zeros((), dtype=noisy.dtype)) / len(TURNS)
+            return sum(turns, torch.zeros((), dtype=noisy.dtype, device="cpu")) / len(TURNS)
 
     def _denoise(self, noisy: Tensor) -> Tensor:
         (height, width), weight = noisy.shape[-2:], next(self.noise.parameters())

@@ -1,13 +1,18 @@
 """Layers that several networks share, and their initial weights."""
 
-from contextlib import AbstractContextManager
+import threading
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from typing import Any
 
 import torch
 from torch import nn
+from torch.overrides import TorchFunctionMode
 
 MAX_CHANNELS = 512  # where the widths of NCNet and of the critics stop doubling (published)
 INIT_TYPES = ("normal", "xavier", "kaiming", "orthogonal")
+AUTOCAST_DEVICES = ("cpu", "cuda", "mps", "xpu")
+REDUCED = ("tf32", "bf16")  # formats of float32's factors in torch.backends
 ACT_MODES = ("R", "L", "BR", "BL", "IR", "IL")  # KAIR's letters: B/I batch/instance norm, R ReLU, L leaky ReLU
 
 
@@ -32,9 +37,86 @@ def conv(in_nc: int, out_nc: int, kernel: int, stride: int = 1, **options: Any) 
     return nn.Conv2d(in_nc, out_nc, kernel, stride, padding=(kernel - 1) // 2, **options)
 
 
-def exact_convolutions() -> AbstractContextManager[None]:
-    """Return a context of full float32 on CUDA too: with TF32, cuDNN's default, noise would differ from the CPU's."""
-    return torch.backends.cudnn.flags(enabled=True, deterministic=True, allow_tf32=False)
+@contextmanager
+def exact_convolutions(device: torch.device | None = None) -> Iterator[None]:
+    """Compute convolutions in full precision, whatever autocast and `torch.backends` say, and leave these as they are.
+
+    With TF32, cuDNN's default, or in a caller's autocast, noise would differ from what the same seed gives on the CPU.
+    `device` is where they are computed; on the CPU they are faster when it says so.
+    """
+    with ExitStack() as stack:
+        for kind in AUTOCAST_DEVICES:
+            if torch.is_autocast_enabled(kind):
+                stack.enter_context(torch.autocast(kind, enabled=False))
+        stack.enter_context(_cpu_precision)
+        if device is None or device.type != "cpu":
+            stack.enter_context(_OwnSwitches())
+        yield
+
+
+class _OwnSwitches(TorchFunctionMode):
+    """Hand convolutions their switches one by one: no search for algorithms, deterministic, cuDNN, no TF32.
+
+    The switches of `torch.backends` belong to the process: other threads use them, and their old and new names for
+    TF32 exclude each other. Padding by a word stays with them.
+    """
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        if func not in CONVOLUTIONS:
+            return func(*args, **(kwargs or {}))
+        values = dict(zip(CONVOLUTIONS[func], args)) | (kwargs or {})
+        if isinstance(values.get("padding"), str):
+            return func(*args, **(kwargs or {}))
+        weight = values["weight"]
+        stride, padding, dilation, output_padding = (
+            [value] * (weight.ndim - 2) if isinstance(value, int) else list(value)
+            for value in map(values.get, ("stride", "padding", "dilation", "output_padding"), (1, 0, 1, 0))
+        )
+        layer = (values["input"], weight, values.get("bias"), stride, padding, dilation)
+        transposed = "output_padding" in CONVOLUTIONS[func]
+        return torch._convolution(*layer, transposed, output_padding, values.get("groups", 1), False, True, True, False)
+
+
+_BEGIN = ("input", "weight", "bias", "stride", "padding")
+CONVOLUTIONS = dict.fromkeys(
+    (torch.conv1d, torch.conv2d, torch.conv3d), (*_BEGIN, "dilation", "groups")
+) | dict.fromkeys(
+    (torch.conv_transpose1d, torch.conv_transpose2d, torch.conv_transpose3d),
+    (*_BEGIN, "output_padding", "groups", "dilation"),
+)
+
+
+class _CpuPrecision:
+    """Full precision for convolutions on CPUs with matrix units, which know the process's switches alone.
+
+    While any thread is in this context these are "ieee"; the last one restores what the first one found.
+    """
+
+    def __init__(self) -> None:
+        self._lock, self._threads = threading.Lock(), 0
+        self._changed: list[tuple[Any, str]] = []  # switches and what they were
+
+    def __enter__(self) -> None:
+        with self._lock:
+            self._threads += 1
+            if self._threads == 1:
+                onednn = torch.backends.mkldnn
+                switches = [getattr(onednn, name, None) for name in ("conv", "matmul")]  # since PyTorch 2.9
+                found = [(switch, switch.fp32_precision) for switch in switches if switch]
+                self._changed = [(switch, value) for switch, value in found if value in REDUCED]
+                for switch, _ in self._changed:
+                    switch.fp32_precision = "ieee"
+
+    def __exit__(self, *exception: object) -> None:
+        with self._lock:
+            self._threads -= 1
+            for switch, value in self._changed if self._threads == 0 else ():
+                switch.fp32_precision = "none"  # inherits from torch.backends.fp32_precision
+                if switch.fp32_precision != value:
+                    switch.fp32_precision = value
+
+
+_cpu_precision = _CpuPrecision()
 
 
 def initialise(network: nn.Module, init_type: str = "normal") -> nn.Module:

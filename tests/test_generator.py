@@ -3,14 +3,19 @@
 import copy
 import hashlib
 import pickle
+import threading
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
 import torch
 
-from inference import MissingWeightsError, NoiseGenerator, load_neca, white_noise
+from inference import MissingWeightsError, NoiseGenerator, TiledDenoiser, load_neca, load_network, white_noise
 from inference.image_batch import NOISE_BLOCK
 from models import network_checkpoint, synthesize_s, synthesize_w
+from models.blocks import exact_convolutions
+from noise.gaussian import Coloured
+from noise.interface import Images
 from tests.conftest import ROOT
 from tests.tiny import tiny_networks
 from utils.checkpoints import save_checkpoint
@@ -331,3 +336,155 @@ def test_generator_that_is_cast_computes_in_that_type():
     assert torch.allclose(model.synthesize(clean, gain=0.05), single, atol=1e-6)
     assert (model.bfloat16().dtype, model.npnet.first.weight.dtype) == (torch.bfloat16, torch.float32)
     assert torch.allclose(model.synthesize(clean, gain=0.05), single, atol=0.02)
+
+
+# In a program that has settings of its own
+
+
+def new_switches():
+    """Those of torch.backends that PyTorch 2.9 has brought, by name: (object, attribute)."""
+    backends = torch.backends
+    return {"all": backends, "cuda": backends.cuda.matmul, "cudnn": backends.cudnn, "conv": backends.cudnn.conv} | {
+        "onednn": backends.mkldnn.conv
+    }
+
+
+def state_of_backends() -> list:
+    values = [switch.fp32_precision for switch in new_switches().values()]
+    cudnn = torch.backends.cudnn
+    products = torch.backends.cuda.matmul
+    for old in (lambda: cudnn.allow_tf32, lambda: products.allow_tf32, torch.get_float32_matmul_precision):
+        try:
+            values.append(old())
+        except RuntimeError:  # what PyTorch raises of both its sets of names
+            values.append("mixed")
+    return [*values, cudnn.enabled, cudnn.benchmark, cudnn.deterministic]
+
+
+@pytest.fixture
+def backends(monkeypatch):
+    """Restore the switches."""
+    before = {name: switch.fp32_precision for name, switch in new_switches().items()}
+    yield torch.backends
+    torch.set_float32_matmul_precision("highest")
+    torch.backends.cudnn.allow_tf32 = True
+    for name, value in before.items():
+        new_switches()[name].fp32_precision = value
+
+
+def tf32(*names):
+    for name in names:
+        new_switches()[name].fp32_precision = "tf32"
+
+
+SETTINGS = {
+    "all backends": lambda: tf32("all"),
+    "one convolution": lambda: setattr(torch.backends.cudnn.conv, "fp32_precision", "ieee"),
+    "matrix products": lambda: tf32("cuda"),
+    "cuDNN": lambda: tf32("cudnn"),
+    "oneDNN": lambda: setattr(torch.backends.mkldnn.conv, "fp32_precision", "bf16"),
+    "old name": lambda: setattr(torch.backends.cudnn, "allow_tf32", False),
+    "old and new names": lambda: (setattr(torch.backends.cudnn, "allow_tf32", False), tf32("conv")),
+    "old words": lambda: torch.set_float32_matmul_precision("medium"),
+}
+
+
+def all_results(model, networks, clean) -> list:
+    denoiser = TiledDenoiser(networks["G3"], tile=32)
+    noise = Coloured(*(torch.ones(*shape, device="cpu") for shape in ((3, 256), (3, 256), (3, 3, 3, 3))))
+    height, width = (length + noise.margin for length in SIZE)
+    white = torch.randn(1, 3, height, width, generator=torch.Generator().manual_seed(0), device="cpu")
+    return [
+        model.synthesize(clean, gain=0.1, seed=1),
+        model.synthesize(clean, gain_of=clean.clamp(0.2, 0.8), seed=1),
+        torch.from_numpy(model.synthesize(clean.permute(1, 2, 0).contiguous().numpy(), noise_level=25)),
+        torch.tensor(model.estimate_gain(clean), dtype=torch.float64, device="cpu"),
+        denoiser(clean[None]),
+        noise.noise(Images(clean[None]), white),
+    ]
+
+
+@pytest.mark.parametrize("setting", SETTINGS)
+def test_switches_of_either_kind_change_nothing_and_stay_as_they_are(model, networks, clean, backends, setting):
+    expected = all_results(model, networks, clean)
+    SETTINGS[setting]()
+    before = state_of_backends()
+    assert all(map(torch.equal, all_results(model, networks, clean), expected))
+    assert state_of_backends() == before
+
+
+@pytest.mark.parametrize("kind", [torch.bfloat16, torch.float16])
+def test_autocast_of_the_caller_changes_nothing(model, networks, clean, kind):
+    expected = all_results(model, networks, clean)
+    with torch.autocast("cpu", kind):
+        assert all(map(torch.equal, all_results(model, networks, clean), expected))
+        assert torch.is_autocast_enabled("cpu") and torch.get_autocast_dtype("cpu") == kind
+    assert not torch.is_autocast_enabled("cpu")
+
+
+def test_default_device_of_the_caller_changes_nothing(model, networks, clean):
+    expected = all_results(model, networks, clean)
+    with torch.device("meta"):
+        assert all(map(torch.equal, all_results(model, networks, clean), expected))
+
+
+def test_weights_are_float32_whatever_the_default_type_is(tmp_path):
+    save_generator(tmp_path)
+    expected = load_network("G2", tmp_path / "checkpoint_G2.pth").state_dict()
+    torch.set_default_dtype(torch.float16)
+    try:
+        found = load_network("G2", tmp_path / "checkpoint_G2.pth").state_dict()
+    finally:
+        torch.set_default_dtype(torch.float32)
+    assert all(torch.equal(found[key], weight) for key, weight in expected.items())
+
+
+def test_threads_give_the_bytes_of_one_and_nobody_sees_another_switch(model, clean, backends):
+    expected = [model.synthesize(clean, gain=0.1, seed=seed) for seed in range(6)]
+    before, seen, done = state_of_backends(), [], threading.Event()
+
+    def look():
+        while not done.is_set():
+            seen.append(state_of_backends())
+
+    with ThreadPoolExecutor(7) as pool:
+        looking = pool.submit(look)
+        results = list(pool.map(lambda seed: model.synthesize(clean, gain=0.1, seed=seed), range(6)))
+        done.set()
+        looking.result()
+    assert all(map(torch.equal, results, expected))
+    assert seen and all(state == before for state in seen)
+    assert state_of_backends() == before
+
+
+def test_formats_of_matrix_units_are_off_until_the_last_thread_has_ended(backends):
+    switch, cpu = backends.mkldnn.conv, torch.device("cpu")
+    backends.fp32_precision = "bf16"
+    first, last = exact_convolutions(cpu), exact_convolutions(cpu)
+    for enter_or_leave, expected in (
+        (first.__enter__, "ieee"),
+        (last.__enter__, "ieee"),
+        (lambda: first.__exit__(None, None, None), "ieee"),
+        (lambda: last.__exit__(None, None, None), "bf16"),
+    ):
+        enter_or_leave()
+        assert switch.fp32_precision == expected
+    backends.fp32_precision = "none"  # which the switch has inherited from, and does again
+    assert switch.fp32_precision == "none"
+
+
+@pytest.mark.parametrize("transposed", [False, True])
+@pytest.mark.parametrize("dimensions", [1, 2, 3])
+def test_exact_convolutions_are_convolutions_with_their_own_switches(dimensions, transposed, monkeypatch):
+    given, real = [], torch._convolution
+    monkeypatch.setattr(torch, "_convolution", lambda *args: (given.append(args[9:]), real(*args))[1])
+    kind = getattr(torch.nn, f"Conv{'Transpose' * transposed}{dimensions}d")
+    options = {"stride": 2, "padding": 1, "dilation": 2, "groups": 2} | ({"output_padding": 1} if transposed else {})
+    images = torch.rand(2, 4, *[9] * dimensions)
+    for layer in (kind(4, 6, 3, **options), kind(4, 6, 3, bias=False)):
+        expected = layer(images)
+        assert not given
+        with exact_convolutions():
+            assert torch.equal(layer(images), expected)
+        # benchmark, deterministic, cuDNN, TF32
+        assert given.pop() == (False, True, True, False)

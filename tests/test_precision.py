@@ -120,6 +120,19 @@ def test_tf32_is_off_unless_wanted(root):  # noqa: F811
     runtime.allow_tf32(False)
 
 
+@pytest.mark.parametrize("allowed", [False, True])
+def test_tf32_is_what_was_asked_for_whatever_the_program_has_set_for_all_backends(allowed):
+    products = torch.backends.cuda.matmul, torch.backends.cudnn.conv
+    try:
+        for elsewhere in ("tf32", "ieee"):
+            torch.backends.fp32_precision = elsewhere
+            runtime.allow_tf32(allowed)
+            assert [switch.fp32_precision == "tf32" for switch in products] == [allowed, allowed]
+    finally:
+        torch.backends.fp32_precision = "none"
+        runtime.allow_tf32(False)
+
+
 def test_compiled_networks_train_and_resume_bit_identically(root, monkeypatch):  # noqa: F811
     compiled = []
     compile_module = torch.nn.Module.compile

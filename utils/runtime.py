@@ -50,6 +50,11 @@ def allow_tf32(allowed: bool) -> None:
     """Let NVIDIA's tensor cores round the factors of float32 products to ten bits, or not."""
     torch.backends.cuda.matmul.allow_tf32 = allowed
     torch.backends.cudnn.allow_tf32 = allowed
+    # Switched off by these names, products follow what a program that calls us may have set for all backends (2.9).
+    switches: tuple[Any, ...] = (torch.backends.cuda.matmul, getattr(torch.backends.cudnn, "conv", None))
+    for switch in switches:
+        if not allowed and getattr(switch, "fp32_precision", None) == "tf32":
+            switch.fp32_precision = "ieee"
 
 
 class StopSignal:
