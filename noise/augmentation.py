@@ -1,19 +1,31 @@
 """A camera's noise as a data augmentation, in the manner of torchvision.transforms.v2."""
 
+import math
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
+from PIL import Image
 from torch import Tensor, nn
+from torch.utils._pytree import tree_flatten, tree_unflatten
 
 from inference.generator import NoiseGenerator, load_neca
 
 Choice = float | tuple[float, float] | Sequence[float]
+OVERSHOOT = 0.5  # beyond [0, 1]; bicubic resizing overshoots by up to 0.4454, twice 1.1875 times 0.1875
 
 
 class AddCameraNoise(nn.Module):
     """Put a camera's noise on images, new at every call: (3, H, W) or (N, 3, H, W) -> the same, uint8 or float.
+
+    Images may stand in tuples, lists and dicts, beside labels, boxes and masks, which pass as they are. As in
+    torchvision, each `tv_tensors.Image` and `Video` gets noise and keeps its type; without one, the first tensor that
+    can be an image. PIL images are refused: `v2.ToImage` or `v2.PILToTensor` come before.
+
+    Floats belong to [0, 1]. Those that resizing has taken up to 0.5 beyond are clamped before they get noise; an image
+    with values further out, such as up to 255, or not finite, is refused.
 
     Random numbers come from PyTorch's own generators, so that torch.manual_seed and the seeds of a DataLoader's workers
     rule: the strengths from the CPU's, the white noise from that of the images' device. Nothing of it is
@@ -29,7 +41,8 @@ class AddCameraNoise(nn.Module):
         clip: Clip float images to [0, 1]; uint8 is clipped and rounded always.
 
     Raises:
-        ValueError: A strength or probability is impossible; images that `NoiseGenerator.synthesize` refuses.
+        ValueError: A strength or probability is impossible; there is no image in a sample; images that
+            `NoiseGenerator.synthesize` refuses.
     """
 
     def __init__(
@@ -60,29 +73,85 @@ class AddCameraNoise(nn.Module):
         self.generator = generator if isinstance(generator, NoiseGenerator) else load_neca(generator)
 
     @torch.no_grad()
-    def forward(self, images: Tensor) -> Tensor:
-        """Put noise on images: (3, H, W) or (N, 3, H, W) -> the same."""
-        if not isinstance(images, Tensor) or images.ndim not in (3, 4):
-            kind = tuple(images.shape) if isinstance(images, Tensor) else type(images).__name__
-            raise ValueError(f"AddCameraNoise: {kind}, expected a tensor (3, H, W) or (N, 3, H, W)")
-        batch = images if images.ndim == 4 else images[None]
-        chosen = (torch.rand(len(batch)) < self.p).nonzero().flatten()
+    def forward(self, *inputs: Any) -> Any:
+        """Put noise on the images of a sample: a (3, H, W) or (N, 3, H, W), or any nesting of them -> the same."""
+        leaves, structure = tree_flatten(inputs[0] if len(inputs) == 1 else inputs)
+        for place in self._find_images(leaves):
+            leaves[place] = self._noisy(leaves[place])
+        return tree_unflatten(leaves, structure)
+
+    def _find_images(self, leaves: list[Any]) -> list[int]:
+        """Return the places of a sample's images. Raise ValueError if there are none, or PIL images."""
+        tv = sys.modules.get("torchvision.tv_tensors")  # where nobody has imported it there are none of them
+        if any(isinstance(leaf, Image.Image) for leaf in leaves):
+            raise ValueError("AddCameraNoise: a PIL image, expected a tensor; put v2.ToImage or v2.PILToTensor before")
+        typed = [place for place, leaf in enumerate(leaves) if tv and isinstance(leaf, tv.Image | tv.Video)]
+        plain = [
+            place
+            for place, leaf in enumerate(leaves)
+            if isinstance(leaf, Tensor) and leaf.ndim in (3, 4) and not (tv and isinstance(leaf, tv.TVTensor))
+        ]
+        found = typed or [place for place in plain if self._fits(leaves[place])][:1]
+        if not found or not all(self._fits(leaves[place]) for place in found):
+            unfit = [leaves[place] for place in found] or leaves
+            kinds = [
+                f"{tuple(leaf.shape)} of {leaf.dtype}" if isinstance(leaf, Tensor) else type(leaf).__name__
+                for leaf in unfit
+            ]
+            shape = f"({self.generator.channels}, H, W)"
+            raise ValueError(
+                f"AddCameraNoise: {', '.join(kinds) or 'nothing'}, expected a tensor {shape} or (N, "
+                f"{shape[1:]}, uint8 or float; v2.ToImage makes one of an image"
+            )
+        return found
+
+    def _fits(self, tensor: Tensor) -> bool:
+        is_number = tensor.dtype == torch.uint8 or tensor.is_floating_point()
+        return tensor.ndim >= 3 and tensor.shape[-3] == self.generator.channels and is_number
+
+    def _noisy(self, images: Tensor) -> Tensor:
+        """Put noise on an image, a batch or a video, whose frames share their strength."""
+        plain, tv = images.detach().as_subclass(Tensor), sys.modules.get("torchvision.tv_tensors")
+        if plain.is_floating_point():
+            _require_near_unit(plain)
+        batch = plain.reshape(-1, *plain.shape[-3:])
+        frames = plain.shape[-4] if tv and isinstance(images, tv.Video) else 1
+        samples = (torch.rand(len(batch) // frames, device="cpu") < self.p).repeat_interleave(frames)
+        chosen = samples.nonzero().flatten()
         noisy = batch.clone()
         if len(chosen):
             clean = batch[chosen.to(batch.device)]
-            strengths: dict[str, Any] = {self.name: self._draw(len(clean))}
-            z = torch.randn(clean.shape, device=clean.device)
+            strengths: dict[str, Any] = {self.name: self._draw(len(clean) // frames).repeat_interleave(frames)}
+            z = torch.randn(clean.shape, device=clean.device, dtype=torch.float32)
+            clean = clean.clamp(0, 1) if clean.is_floating_point() else clean
             noisy[chosen.to(batch.device)] = self.generator.synthesize(clean, z=z, clip=self.clip, **strengths)
-        return noisy.reshape(images.shape)
+        noisy = noisy.reshape(images.shape)
+        if type(images) in (Tensor, nn.Parameter):
+            return noisy
+        typed = noisy.as_subclass(type(images))
+        typed.__dict__.update(images.__dict__)
+        return typed
 
     def _draw(self, count: int) -> Tensor:
         """Draw a strength for each sample: (count,) float64."""
-        strengths = torch.tensor(self.strengths, dtype=torch.float64)
+        strengths = torch.tensor(self.strengths, dtype=torch.float64, device="cpu")
         if self.even:
-            return torch.lerp(strengths[0], strengths[1], torch.rand(count, dtype=torch.float64))
-        return strengths[torch.randint(len(strengths), (count,))]
+            return torch.lerp(strengths[0], strengths[1], torch.rand(count, dtype=torch.float64, device="cpu"))
+        return strengths[torch.randint(len(strengths), (count,), device="cpu")]
 
     def extra_repr(self) -> str:
         """Describe the settings, for `print`."""
         how = "from {} to {}".format(*self.strengths) if self.even else f"of {self.strengths}"
         return f"{self.name} {how}, p={self.p}, clip={self.clip}"
+
+
+def _require_near_unit(images: Tensor) -> None:
+    """Raise ValueError for floats that are not finite, or further out of [0, 1] than resizing takes them."""
+    lowest, highest = (value.item() for value in torch.aminmax(images)) if images.numel() else (0.0, 0.0)
+    if not (math.isfinite(lowest) and math.isfinite(highest)):
+        raise ValueError("AddCameraNoise: an image holds values that are not finite, expected floats in [0, 1]")
+    if lowest < -OVERSHOOT or highest > 1 + OVERSHOOT:
+        raise ValueError(
+            f"AddCameraNoise: an image has values from {lowest:.6g} to {highest:.6g}, expected floats in [0, 1]; "
+            "scale it by v2.ToDtype(torch.float32, scale=True), and put v2.Normalize after the noise"
+        )

@@ -1,11 +1,17 @@
 """The augmentation: new noise at every call, ruled by PyTorch's seeds, in workers and out of them."""
 
+import collections
+import importlib.util
 import pickle
 import re
+import sys
 
+import numpy as np
+import PIL.Image
 import pytest
 import torch
 from torch.utils.data import DataLoader, Dataset
+from torchvision import tv_tensors
 from torchvision.transforms import v2
 
 from inference.generator import NoiseGenerator
@@ -151,6 +157,158 @@ def test_unfit_image_is_refused(generator):
     for unfit in (torch.zeros(16, 16), "image.png"):
         with pytest.raises(ValueError, match=r"expected a tensor \(3, H, W\) or \(N, 3, H, W\)"):
             AddCameraNoise(generator, gain=0.1)(unfit)
+
+
+# Samples of other people's data sets
+
+
+Pair = collections.namedtuple("Pair", "image label")
+IMAGE = tv_tensors.Image(GREY)
+MASK = tv_tensors.Mask(torch.ones(3, 16, 16, dtype=torch.uint8))
+BOXES = tv_tensors.BoundingBoxes(torch.tensor([[1.0, 2, 5, 6]]), format="XYXY", canvas_size=(16, 16))
+LABEL = torch.tensor(3)
+
+
+@pytest.mark.parametrize(
+    "sample, noisy",
+    [
+        ((GREY, 3), [0]),
+        ((LABEL, GREY), [1]),
+        ([GREY, GREY.clone()], [0]),  # as in torchvision: of plain tensors the first
+        ({"boxes": BOXES, "mask": MASK, "image": GREY, "name": "a.png"}, [2]),
+        ((IMAGE, {"boxes": BOXES, "masks": MASK, "labels": LABEL}), [0]),
+        ({"image": IMAGE, "target": GREY}, [0]),  # plain beside a typed one: it stays
+        ((IMAGE, tv_tensors.Image(GREY)), [0, 1]),
+        (Pair(IMAGE, None), [0]),
+        ({"views": [IMAGE, (IMAGE, np.zeros(3))]}, [0, 1]),
+        ((tv_tensors.Video(GREY.repeat(2, 3, 1, 1, 1)), 1), [0]),
+        ((GREY.repeat(4, 1, 1, 1), torch.arange(4)), [0]),  # a batch of a loader
+    ],
+)
+@pytest.mark.parametrize("several", [False, True])
+def test_images_of_a_sample_get_noise_and_the_rest_passes_as_it_is(generator, sample, noisy, several):
+    transform = v2.Compose([AddCameraNoise(generator, noise_level=25)])
+    arguments = tuple(sample) if several and type(sample) in (tuple, list) else (sample,)
+    result = transform(*arguments)
+    given, structure = torch.utils._pytree.tree_flatten(arguments if len(arguments) > 1 else sample)
+    found, found_structure = torch.utils._pytree.tree_flatten(result)
+    assert found_structure == structure
+    for place, (before, after) in enumerate(zip(given, found)):
+        if place in noisy:
+            assert type(after) is type(before) and after.dtype == before.dtype and after.shape == before.shape
+            assert (after - before).as_subclass(torch.Tensor).std() > 0.01
+        else:
+            assert after is before
+
+
+def test_frames_of_a_video_share_their_strength(generator):
+    video = tv_tensors.Video(torch.full((2, 4, 3, 48, 48), 0.5))
+    for seed in range(8):
+        torch.manual_seed(seed)
+        noisy = AddCameraNoise(generator, noise_level=[1.0, 60.0])(video).as_subclass(torch.Tensor)
+        std = noisy.std(dim=(2, 3, 4))
+        assert (std.amax(1) < 2 * std.amin(1)).all()  # 60 times, of other strengths
+
+
+def test_another_subclass_of_tensor_keeps_its_type_and_what_it_knows(generator):
+    class Named(torch.Tensor):
+        origin: str
+
+    image = GREY.clone().as_subclass(Named)
+    image.origin = "a.png"
+    noisy = AddCameraNoise(generator, noise_level=25)(image)
+    assert type(noisy) is Named and noisy.origin == "a.png"
+
+
+@pytest.mark.parametrize("unfit", [PIL.Image.new("RGB", (16, 16)), (PIL.Image.new("L", (16, 16)), 3)])
+def test_pil_images_are_refused_with_the_transform_that_makes_tensors(generator, unfit):
+    with pytest.raises(ValueError, match=r"a PIL image, expected a tensor; put v2\.ToImage or v2\.PILToTensor before"):
+        AddCameraNoise(generator, gain=0.1, p=0)(unfit)
+    transform = v2.Compose([v2.ToImage(), AddCameraNoise(generator, gain=0.1, p=0)])
+    assert isinstance(transform(PIL.Image.new("RGB", (16, 16))), tv_tensors.Image)
+
+
+@pytest.mark.parametrize(
+    "unfit", [(), ("a.png", 3), (MASK, LABEL), {"image": torch.zeros(1, 16, 16)}, GREY.int(), np.zeros((16, 16, 3))]
+)
+def test_samples_without_an_image_are_refused_in_one_line(generator, unfit):
+    with pytest.raises(ValueError, match=r"expected a tensor \(3, H, W\) or \(N, 3, H, W\), uint8 or float") as error:
+        AddCameraNoise(generator, gain=0.1, p=0)(unfit)
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("beyond", [1e-6, 0.04, 0.45])
+def test_floats_that_resizing_has_taken_beyond_are_clamped(generator, beyond):
+    overshot = torch.stack([GREY - 0.5, GREY + 0.5])
+    expected, found = (
+        (torch.manual_seed(0), AddCameraNoise(generator, noise_level=25, clip=False)(image))[1]
+        for image in (overshot, overshot + torch.tensor([-beyond, beyond]).reshape(2, 1, 1, 1))
+    )
+    assert torch.equal(found, expected)
+
+
+def test_bicubic_resizing_takes_no_image_too_far(generator):
+    line = torch.tensor([0.0, 1, 1, 0] * 8)
+    worst = (line[:, None] == line).float().expand(3, -1, -1)  # edges in both directions
+    resized = v2.Resize(118, v2.InterpolationMode.BICUBIC, antialias=False)(worst)
+    assert resized.min() < -0.4 and resized.max() > 1.4
+    noisy = v2.Compose([v2.Resize(118, v2.InterpolationMode.BICUBIC), AddCameraNoise(generator, gain=0.1)])(worst)
+    assert noisy.min() >= 0 and noisy.max() <= 1
+    AddCameraNoise(generator, gain=0.1)(resized)
+
+
+@pytest.mark.parametrize("p", [0, 1])
+@pytest.mark.parametrize(
+    "unfit, message",
+    [
+        (255 * torch.rand(3, 16, 16), r"an image has values from .* expected floats in \[0, 1\]; scale it by v2"),
+        (4 * GREY - 2.6 * torch.eye(16), r"an image has values from -0\.6 to 2, expected floats in \[0, 1\]"),
+        (GREY / 0, "not finite"),
+        (GREY * torch.nan, "not finite"),
+    ],
+)
+def test_floats_of_other_ranges_are_refused_with_or_without_noise(generator, unfit, message, p):
+    with pytest.raises(ValueError, match=f"AddCameraNoise: .*{message}"):
+        AddCameraNoise(generator, gain=0.1, p=p)((unfit, 3))
+
+
+KINDS = {
+    "float16": lambda x: x.half(),
+    "bfloat16": lambda x: x.bfloat16(),
+    "float64": lambda x: x.double(),
+    "uint8": lambda x: (255 * x).byte(),
+    "channels last": lambda x: x.contiguous(memory_format=torch.channels_last),
+    "transposed": lambda x: x.mT.contiguous().mT,
+    "expanded": lambda x: x[:1].expand(2, -1, -1, -1),
+    "every other pixel": lambda x: x.repeat_interleave(2, -1)[..., ::2],
+    "of the gradient": lambda x: x.clone().requires_grad_(),
+    "computed": lambda x: x.clone().requires_grad_() * 1,
+    "a parameter": lambda x: torch.nn.Parameter(x.clone()),
+}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_kind_of_tensor_gets_the_same_noise(generator, kind):
+    batch = GREY.repeat(2, 1, 1, 1)
+    transform, given = AddCameraNoise(generator, noise_level=25), KINDS[kind](batch)
+    torch.manual_seed(0)
+    expected = transform(batch)
+    torch.manual_seed(0)
+    noisy = transform(given)
+    assert noisy.dtype == given.dtype and type(noisy) is torch.Tensor and not noisy.requires_grad
+    scale = 255 if kind == "uint8" else 1
+    assert (noisy.double() / scale - expected.double()).abs().max() < 0.005  # bfloat16 has eight bits
+    assert torch.equal(given, KINDS[kind](batch))
+
+
+def test_torchvision_is_not_needed(generator, monkeypatch):
+    for name in [name for name in sys.modules if name.split(".")[0] == "torchvision"] + ["torchvision"]:
+        monkeypatch.setitem(sys.modules, name, None)  # importing it fails
+    again = importlib.util.spec_from_file_location("again", ROOT / "noise/augmentation.py")
+    module = importlib.util.module_from_spec(again)
+    again.loader.exec_module(module)
+    noisy, label = module.AddCameraNoise(generator, gain=0.1)((GREY, 3))
+    assert label == 3 and not torch.equal(noisy, GREY)
 
 
 EXAMPLES = dict(re.findall(r"## (\w+)\n\n```python\n(.*?)```", (ROOT / "doc/augmentation.md").read_text(), re.DOTALL))
