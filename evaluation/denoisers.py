@@ -19,8 +19,9 @@ from skimage.restoration import estimate_sigma
 from torch import Tensor, nn
 
 from evaluation.noise_models import split_name
-from inference.pretrained import MissingWeightsError, find_checkpoints, load_network
+from inference.pretrained import MissingWeightsError, find_checkpoints, find_weights, load_network, unwrapped
 from inference.tiled import DENOISER_TILE, TiledDenoiser
+from models.network_dncnn import is_dncnn
 from models.networks import config_of
 from utils.checkpoints import SUFFIXES, load_checkpoint
 from utils.command import printable
@@ -61,12 +62,13 @@ class NetworkDenoiser(Denoiser):
 
     def __init__(self, name: str, path: Path, device: torch.device, tile: int, self_ensemble: bool, channels: int):
         content = load_checkpoint(path)
-        if "model_state_dict" in content:
+        weights = find_weights("G3", content, path)
+        if "model_state_dict" in content or (weights is not None and is_dncnn(weights)):
             network, overlap = load_network("G3", path), None
             takes = config_of(network)["in_nc"]
             what = "DnCNN of {nb} layers of {nc} channels".format(**config_of(network))
         else:
-            network, overlap, takes = SpandrelNoise(path, content), SPANDREL_OVERLAP, 3
+            network, overlap, takes = SpandrelNoise(path, unwrapped(content)), SPANDREL_OVERLAP, 3
             tile = tile if network.can_be_tiled else 0
             what = network.description
             what += f", tiles of {tile} pixels, on which its result may depend" if tile else ""
@@ -102,7 +104,10 @@ class SpandrelNoise(nn.Module):
             found = spandrel.ModelLoader().load_from_state_dict(spandrel.canonicalize_state_dict(weights))
         except Exception as error:  # its own for unknown architectures, and what it stumbles over in damaged ones
             reason = f"{type(error).__name__} {error}".splitlines()[0].strip()
-            raise ValueError(f"{path}: no DnCNN of ours, nor a network that spandrel knows ({reason})") from None
+            raise ValueError(
+                f"{path}: no DnCNN of ours, nor a network that spandrel knows ({reason}); if it is one within another "
+                "module, save its weights alone, torch.save(network.state_dict(), file)"
+            ) from None
         kind = (found.purpose, found.scale, found.input_channels, found.output_channels)
         if kind != ("Restoration", 1, 3, 3):
             raise ValueError(

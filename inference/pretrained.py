@@ -1,5 +1,6 @@
 """Networks from checkpoint files: the authors' released weights, and those of our own training runs."""
 
+import functools
 import logging
 import re
 from collections.abc import Sequence
@@ -21,6 +22,9 @@ PAPER_SIZES = {
     "D2": {"patch_size": 32, "halvings": HALVINGS["D2"]},
 }
 
+# Sizes of a network of the same layout but with dilated layers (Zhang et al. 2017, IRCNN).
+IRCNN = {"nc": 64, "nb": 7, "act_mode": "R"}
+
 IMAGE_CHANNELS = (3, 1)  # RGB, grey
 
 # The authors' released files, by camera (their README): a folder each with checkpoint_{E,G1,G2}.pth.
@@ -33,6 +37,14 @@ RELEASED = {
 }
 
 
+# What programs call a network's weights in a file, the likeliest first.
+WRAPPERS = (
+    *("model_state_dict", "params_ema", "params-ema", "ema_state_dict", "state_dict_ema", "model_ema", "ema"),
+    *("params", "state_dict", "model", "net_g", "netG", "generator", "denoiser", "net", "network", "weights"),
+)
+PARTS = ("module", "_orig_mod")  # that DataParallel, AveragedModel and torch.compile put into the names of weights
+
+
 class MissingWeightsError(ValueError):
     """Weights are not there at all; those that are there and damaged raise a plain ValueError."""
 
@@ -41,17 +53,22 @@ def load_network(letter: str, path: str | Path) -> nn.Module:
     """Build a network from its checkpoint file, on the CPU, in float32 and eval mode.
 
     The file is a dict with `model_state_dict` and `config`, the constructor's arguments; without it the sizes are the
-    paper's, for the channels that the weights have. Raises ValueError that names the file when it is missing, damaged,
-    holds pickled objects, or is not this network.
+    paper's, for the channels that the weights have. Weights that other programs have wrapped are found, too. Raises
+    ValueError that names the file when it is missing, damaged, holds pickled objects, or is not this network.
     """
     content = load_checkpoint(path)
-    weights = content.get("model_state_dict")
-    config = content.get("config")
+    weights = find_weights(letter, content, path)
+    config = content.get("config") if "model_state_dict" in content else None
     if config is None:
-        config = _config_of_published(letter, weights if isinstance(weights, dict) else {})
+        config = _config_of_published(letter, weights or {})
+        if letter == "G3" and "model_state_dict" not in content and {**config, **IRCNN} == config:
+            raise ValueError(
+                f"{path}: may be a DnCNN or an IRCNN, whose layers have the same sizes; if it is a DnCNN, save it as a "
+                f"dict of model_state_dict, its weights, and config, {config}"
+            )
     try:
         # Before building, for a hostile number of layers would fill the memory.
-        if isinstance(weights, dict) and config.get("nb", 0) > len(weights):
+        if weights is not None and config.get("nb", 0) > len(weights):
             raise ValueError(f"{config['nb']} layers, but weights for fewer")
         expected = _for_images(letter, config.get("in_nc", 3))
         config = expected | config
@@ -66,6 +83,59 @@ def load_network(letter: str, path: str | Path) -> nn.Module:
         raise ValueError(f"{path}: its config does not build {PAPER_NAMES[letter]} ({letter}): {reason}") from None
     network.load_state_dict(fitting_weights(letter, network, content, path), assign=True)
     return network.eval()
+
+
+def unwrapped(content: dict[str, Any]) -> dict[str, Any]:
+    """Return the weights in a checkpoint by their names, or what looks most like them.
+
+    Wrappers (`WRAPPERS`, or the only dict of tensors), parts of names (`PARTS`) and counters of averages go.
+    """
+    for _ in range(3):
+        dicts = {name: inner for name, inner in content.items() if isinstance(inner, dict) and _has_tensors(inner)}
+        named = [name for name in WRAPPERS if name in dicts] or (list(dicts) if len(dicts) == 1 else [])
+        if not named:
+            break
+        content = dicts[named[0]]
+    weights = {
+        ".".join(part for part in name.split(".") if part not in PARTS): weight
+        for name, weight in content.items()
+        if isinstance(name, str) and name != "n_averaged"
+    }
+    return weights if len(weights) >= len(content) - ("n_averaged" in content) else content
+
+
+def _has_tensors(content: dict[Any, Any]) -> bool:
+    return any(
+        isinstance(value, Tensor) or (name in WRAPPERS and isinstance(value, dict) and _has_tensors(value))
+        for name, value in content.items()
+        if isinstance(name, str)
+    )
+
+
+def find_weights(letter: str, content: dict[str, Any], path: str | Path) -> dict[str, Any] | None:
+    """Find a network's weights in a checkpoint's content, by the name of its first one; None if there are none.
+
+    A network may be a part of the saved one, as in Lightning's modules: what is beside it is left out then. Raises
+    ValueError that names the file when it holds several such networks.
+    """
+    weights, first = unwrapped(content), _first_key(letter)
+    prefixes = {key.removesuffix(first) for key in weights if f".{key}".endswith(f".{first}")}
+    if not prefixes:
+        given = content.get("model_state_dict")
+        return given if isinstance(given, dict) else None
+    if len(prefixes) > 1 and "" not in prefixes:
+        names = ", ".join(sorted(prefixes))
+        raise ValueError(
+            f"{path}: holds {len(prefixes)} networks that may be {PAPER_NAMES[letter]} ({names}); save one alone"
+        )
+    prefix = "" if "" in prefixes else prefixes.pop()
+    return {key.removeprefix(prefix): weight for key, weight in weights.items() if key.startswith(prefix)}
+
+
+@functools.cache
+def _first_key(letter: str) -> str:
+    with torch.device("meta"):
+        return next(iter(NETWORK_CLASSES[letter](**PAPER_SIZES.get(letter, {})).state_dict()))
 
 
 def _config_of_published(letter: str, weights: dict[str, Any]) -> dict[str, Any]:
@@ -88,9 +158,9 @@ def fitting_weights(letter: str, network: nn.Module, content: dict[str, Any], pa
 
     Raises ValueError that names the file and the first key that is missing, unexpected, of another shape or not finite.
     """
-    expected, weights = network.state_dict(), content.get("model_state_dict")
+    expected, weights = network.state_dict(), find_weights(letter, content, path)
     name = f"{PAPER_NAMES[letter]} ({letter})"
-    if not isinstance(weights, dict):
+    if weights is None:
         raise ValueError(f"{path}: has no model_state_dict, expected a checkpoint of {name}")
     misfit = f"{path}: no checkpoint of {name} of these sizes"
     for key in (*expected, *weights):

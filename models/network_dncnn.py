@@ -1,5 +1,6 @@
 """DnCNN, the denoiser (letter G3)."""
 
+import re
 from typing import Any
 
 from torch import Tensor, nn
@@ -25,6 +26,15 @@ class DnCNN(nn.Module):
     def forward(self, noisy: Tensor) -> Tensor:
         """Remove the noise: (N, 3, H, W) -> (N, 3, H, W)."""
         return noisy - self.model(noisy)
+
+
+def is_dncnn(weights: dict[str, Any]) -> bool:
+    """Tell if weights have the names and channels of a DnCNN: ours, KAIR's, not one that is given the noise level."""
+    kernels = [weight for weight in weights.values() if isinstance(weight, Tensor) and weight.ndim == 4]
+    names = (
+        re.fullmatch(r"model\.\d+\.(weight|bias|running_mean|running_var|num_batches_tracked)", x) for x in weights
+    )
+    return bool(kernels) and kernels[0].shape[1] == kernels[-1].shape[0] in (1, 3) and all(names)
 
 
 def dncnn_config(weights: dict[str, Any]) -> dict[str, Any]:

@@ -1,5 +1,6 @@
 """Denoisers: tiles without seams, the self-ensemble, checkpoints, classic methods."""
 
+import argparse
 import hashlib
 import random
 import shutil
@@ -330,3 +331,117 @@ def test_other_networks_without_spandrel_name_the_package(tmp_path, monkeypatch)
     monkeypatch.setattr(evaluation.denoisers, "find_spec", lambda name: None)
     with pytest.raises(ValueError, match="pip install spandrel"):
         make_denoiser(str(tmp_path / "x.pth"), CPU)
+
+
+# What other people's programs save
+
+
+def in_module(weights: dict, prefix: str) -> dict:
+    return {f"{prefix}{key}": value for key, value in weights.items()}
+
+
+def averaged(network: DnCNN) -> dict:
+    average = torch.optim.swa_utils.AveragedModel(network)
+    average.update_parameters(network)
+    return average.state_dict()
+
+
+def compiled_inside(network: DnCNN) -> dict:
+    return {key.replace("model.", "model._orig_mod."): value for key, value in network.state_dict().items()}
+
+
+OTHERS = {
+    "plain": lambda net: net.state_dict(),
+    "DataParallel": lambda net: {"model_state_dict": torch.nn.DataParallel(net).state_dict()},
+    "compiled": lambda net: {"model_state_dict": in_module(net.state_dict(), "_orig_mod.")},
+    "compiled and parallel": lambda net: in_module(net.state_dict(), "module._orig_mod."),
+    "compiled inside": compiled_inside,
+    "averaged": averaged,
+    "averaged, wrapped": lambda net: {"epoch": 3, "model_state_dict": averaged(net)},
+    "average of a parallel one": lambda net: averaged(torch.nn.DataParallel(net)),
+    "BasicSR": lambda net: {"params": random_dncnn(9, 4).state_dict(), "params_ema": net.state_dict()},
+    "Lightning": lambda net: {
+        "epoch": 3,
+        "pytorch-lightning_version": "2.6.0",
+        "state_dict": in_module(net.state_dict(), "denoiser.") | {"vgg.weight": torch.zeros(3)},
+        "optimizer_states": [{"state": {0: {"exp_avg": torch.zeros(3)}}, "param_groups": [{"lr": 1e-3}]}],
+        "hyper_parameters": {"lr": 1e-3},
+        "loops": {},
+    },
+    "Lightning, model": lambda net: {"state_dict": in_module(net.state_dict(), "model.")},
+    "timm": lambda net: {"model": net.state_dict(), "optimizer": {"state": {}, "param_groups": []}, "epoch": 3},
+    "net_g": lambda net: {"net_g": net.state_dict(), "net_d": {"0.weight": torch.zeros(3)}},
+    "nested": lambda net: {"model": {"state_dict": net.state_dict()}, "step": 7},
+    "another name": lambda net: {"my_denoiser": net.state_dict(), "loss": 0.1},
+    "NumPy's scalars": lambda net: {
+        "model_state_dict": net.state_dict(),
+        "epoch": np.int64(3),
+        "psnr": [np.float64(30), np.float32(2)],
+        "best": {"is": np.bool_(True), "name": np.str_("a"), "half": np.float16(1)},
+    },
+}
+
+
+@pytest.mark.parametrize("act_mode", ["R", "BR", "IR"])
+@pytest.mark.parametrize("saved", OTHERS)
+def test_our_dncnn_is_found_in_what_other_programs_save(tmp_path, saved, act_mode):
+    network = random_dncnn(0, nb=4, act_mode=act_mode, dtype=torch.float32)
+    torch.save(OTHERS[saved](network), tmp_path / "x.pth")
+    denoiser = make_denoiser(str(tmp_path / "x.pth"), CPU)
+    with torch.no_grad():
+        expected = network(torch.from_numpy(NOISY.transpose(2, 0, 1)[None].copy()))[0].numpy().transpose(1, 2, 0)
+    np.testing.assert_allclose(denoiser.denoise(NOISY), expected, atol=1e-6)
+    assert "DnCNN of 4 layers" in denoiser.identity
+    if saved in ("Lightning", "timm", "NumPy's scalars", "averaged, wrapped"):
+        assert "epoch 3" in denoiser.identity
+
+
+def test_grey_dncnn_of_kair_is_a_plain_dict_of_seventeen_layers(tmp_path):
+    """KAIR's dncnn_25.pth, whose BatchNorm is merged: model.0, model.2, ..., model.32, 64 channels."""
+    torch.manual_seed(0)
+    sizes = [(64, 1), *[(64, 64)] * 15, (1, 64)]
+    weights = {}
+    for number, (out, into) in enumerate(sizes):
+        weights[f"model.{2 * number}.weight"] = 0.03 * torch.randn(out, into, 3, 3)
+        weights[f"model.{2 * number}.bias"] = 0.1 * torch.randn(out)
+    torch.save(weights, tmp_path / "dncnn_25.pth")
+    grey = NOISY[..., :1]
+    noise = torch.from_numpy(grey.transpose(2, 0, 1)[None].copy())
+    for number in range(17):
+        layer = weights[f"model.{2 * number}.weight"], weights[f"model.{2 * number}.bias"]
+        noise = torch.nn.functional.conv2d(noise.relu() if number else noise, *layer, padding=1)
+    denoised = make_denoiser(str(tmp_path / "dncnn_25.pth"), CPU, channels=1).denoise(grey)
+    np.testing.assert_allclose(denoised, grey - noise[0].permute(1, 2, 0).numpy(), atol=1e-4)
+
+
+def ircnn() -> dict:
+    return DnCNN(nc=64, nb=7, act_mode="R").state_dict()
+
+
+@pytest.mark.parametrize(
+    "content, message",
+    [
+        (
+            lambda net: {"state_dict": in_module(net.state_dict(), "a.") | in_module(net.state_dict(), "b.")},
+            "2 networks",
+        ),
+        (lambda net: net, r"pickled Python objects \(models\.network_dncnn\.DnCNN, .*\).*save its weights alone"),
+        (lambda net: {"model_state_dict": net.state_dict(), "args": argparse.Namespace()}, r"\(argparse\.Namespace\)"),
+        (lambda net: {"model_state_dict": net.state_dict(), "losses": np.zeros(3)}, r"\(numpy\..*_reconstruct.*\)"),
+        (lambda net: ircnn(), "may be a DnCNN or an IRCNN.*model_state_dict.*config"),
+        (lambda net: in_module(net.state_dict(), "model.") | net.state_dict(), "save its weights alone|pip install"),
+    ],
+)
+def test_what_is_in_the_way_of_a_denoiser_is_named_in_one_line(tmp_path, content, message):
+    torch.save(content(random_dncnn(0, nb=4, dtype=torch.float32)), tmp_path / "x.pth")
+    with pytest.raises(ValueError, match=rf"x\.pth: .*{message}") as error:
+        make_denoiser(str(tmp_path / "x.pth"), CPU)
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("wrap", [torch.nn.DataParallel, torch.optim.swa_utils.AveragedModel])
+def test_a_network_of_spandrel_is_found_behind_the_names_of_wrappers(tmp_path, wrap):
+    network = save_nafnet(tmp_path / "nafnet.pth")
+    torch.save({"state_dict": wrap(network).state_dict()}, tmp_path / "wrapped.pth")
+    one, other = (make_denoiser(str(tmp_path / f"{name}.pth"), CPU) for name in ("nafnet", "wrapped"))
+    np.testing.assert_array_equal(other.denoise(NOISY), one.denoise(NOISY))

@@ -4,6 +4,7 @@ import csv
 import logging
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
@@ -279,3 +280,29 @@ def test_config_that_is_not_necas_is_refused_before_anything_is_built(tmp_path, 
     torch.save({"epoch": 1, "model_state_dict": {}, "config": config}, path)
     with pytest.raises(ValueError, match=rf"checkpoint_{letter}\.pth: its config does not build"):
         load_network(letter, path)
+
+
+@pytest.mark.parametrize("letter", NETWORK_CLASSES)
+def test_networks_are_found_behind_the_names_of_wrappers(tmp_path, letter):
+    content = released(letter)
+    weights = content["model_state_dict"]
+    for saved in (
+        {"model_state_dict": {f"module.{key}": value for key, value in weights.items()}},
+        {"n_averaged": torch.tensor(3)} | {f"module._orig_mod.{key}": value for key, value in weights.items()},
+        {"state_dict": {f"net.{key}": value for key, value in weights.items()} | {"other.weight": torch.zeros(1)}},
+        weights,
+    ):
+        torch.save(saved, tmp_path / "x.pth")
+        loaded = load_network(letter, tmp_path / "x.pth").state_dict()
+        assert list(loaded) == list(weights)
+        assert all(torch.equal(loaded[key], value) for key, value in weights.items())
+
+
+def test_a_run_begins_from_a_file_of_numpys_epoch_and_parallel_names(tmp_path):
+    network = tiny_networks(dtype=torch.float32)["E"]
+    content = network_checkpoint(torch.nn.DataParallel(network).module, 1) | {"epoch": np.int64(30)}
+    content["model_state_dict"] = torch.nn.DataParallel(network).state_dict()
+    torch.save(content, tmp_path / "E.pth")
+    fresh = {"E": tiny_networks(seed=9, dtype=torch.float32)["E"]}
+    assert begin_from(fresh, {"E": "E.pth"}, [tmp_path], logging.getLogger()) == 30
+    assert all(torch.equal(value, network.state_dict()[key]) for key, value in fresh["E"].state_dict().items())

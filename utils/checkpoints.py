@@ -4,12 +4,15 @@ A .safetensors file holds a network's weights as a flat dict, which other progra
 else we know: the key `neca` is JSON of the checkpoint's plain values.
 """
 
+import _codecs
 import json
 import pickle
 import re
+import threading
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 
 from utils.files import atomic_path
@@ -17,6 +20,15 @@ from utils.files import atomic_path
 SAFETENSORS = ".safetensors"
 SUFFIXES = (".pth", SAFETENSORS)  # of checkpoints, in the order in which they are looked for
 METADATA = "neca"
+# NumPy's scalars are plain values; their pickles name these functions and types.
+_SCALAR = np.float64(0).__reduce__()[0]
+_SCALARS: list[Any] = [
+    *((_SCALAR, f"numpy.{core}.multiarray.scalar") for core in ("_core", "core")),  # of NumPy 2 and 1
+    *(type(np.dtype(code)) for code in "?bBhHiIlLqQefdgFDGU"),
+    np.dtype,
+    _codecs.encode,
+]
+_lock = threading.Lock()
 
 
 def save_checkpoint(path: str | Path, content: dict[str, Any]) -> None:
@@ -43,8 +55,8 @@ def load_checkpoint(path: str | Path) -> dict[str, Any]:
     """Read a checkpoint to the CPU.
 
     Only tensors and plain values are accepted (`weights_only=True`): a file that would run code when unpickled is
-    refused. A .safetensors file of other programs gives its tensors by their names, as their .pth files do. Raise
-    ValueError that names the file if it is missing, truncated, refused or not a dict.
+    refused. NumPy's scalars become Python's. A .safetensors file of other programs gives its tensors by their names, as
+    their .pth files do. Raise ValueError that names the file if it is missing, truncated, refused or not a dict.
     """
     path = Path(path)
     if not path.is_file():
@@ -52,17 +64,45 @@ def load_checkpoint(path: str | Path) -> dict[str, Any]:
     if path.suffix == SAFETENSORS:
         return _load_safetensors(path)
     try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
+        content = _load_plain(path)
     except pickle.UnpicklingError:
         raise ValueError(
-            f"{path}: refused, it holds pickled Python objects or is no checkpoint; expected tensors and plain values"
+            f"{path}: refused, it holds pickled Python objects{_objects(path)} or is no checkpoint; expected tensors "
+            "and plain values: where you trust it, save its weights alone, torch.save(network.state_dict(), file)"
         ) from None
     except Exception as error:  # torch.load raises RuntimeError, EOFError, KeyError, ... on damaged files
         raise ValueError(f"{path}: damaged or not a PyTorch checkpoint ({type(error).__name__})") from None
     if not isinstance(content, dict):
         raise ValueError(f"{path}: holds a {type(content).__name__}, expected a dict")
     _require_plain(content, path)
-    return content
+    return _without_numpy(content)
+
+
+def _load_plain(path: Path) -> Any:
+    try:
+        return torch.load(path, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError:
+        with _lock, torch.serialization.safe_globals(_SCALARS):  # the list of names is the process's
+            return torch.load(path, map_location="cpu", weights_only=True)
+
+
+def _objects(path: Path) -> str:
+    """Name the first Python objects that a checkpoint would import, for a message; nothing where they are unknown."""
+    try:
+        names = sorted(torch.serialization.get_unsafe_globals_in_checkpoint(str(path)))
+    except Exception:  # of files in PyTorch's format before 1.6, and of damaged ones
+        return ""
+    shown = ", ".join(re.sub(r"[^\w.]", "?", name)[:60] for name in names[:3])
+    return f" ({shown}{', ...' if len(names) > 3 else ''})" if names else ""
+
+
+def _without_numpy(content: Any) -> Any:
+    if isinstance(content, dict):
+        for key, value in content.items():
+            content[key] = _without_numpy(value)
+    elif isinstance(content, list):
+        content[:] = map(_without_numpy, content)
+    return content.item() if isinstance(content, np.generic) else content
 
 
 def _require_plain(content: Any, path: Path, name: str = "") -> None:
