@@ -11,11 +11,14 @@ import torch.nn.functional as F
 from torch import Tensor
 from tqdm import tqdm
 
-from noise.pipeline import DEMOSAICKING, Phase, Rendering, demosaick, mix, mosaic, unclipped
+from noise.pipeline import DEMOSAICKING, REACH, Phase, Rendering, look_up, unclipped
 from utils.randomness import evenly_spaced
 from utils.workers import in_threads
 
-GATE = 0.6  # grey levels: a rendering is identified if no channel's re-render error is higher; rounding leaves .29
+# A rendering is identified if no channel's re-render error is above GATE grey levels. Rounding leaves about .3 of them,
+# but more in dark pixels beside bright ones where a curve is steep; then BEYOND_ROUNDING times that, of MOST_ROUNDING
+# at most. A scene's error may be OF_SCENE times as high.
+GATE, BEYOND_ROUNDING, MOST_ROUNDING, OF_SCENE = 0.6, 1.2, 1.0, 1.5
 PHASES: tuple[Phase, ...] = ((0, 0), (0, 1), (1, 0), (1, 1))  # of the first red pixel
 KNOTS = 17  # of the tone curve's slope
 POWER = 2.2  # of the curve that the search begins from
@@ -70,31 +73,87 @@ class Patch(NamedTuple):
         return patch_of(self.level[inside], self.image)
 
 
+class Planes(NamedTuple):
+    """Patches of one size, cut into the four positions of the mosaic, red first, so that all are rendered at once.
+
+    level: (P, 12, h, w) of red, green and blue at each position; counts: (P, 4, h, w), 1 for pixels that count.
+    """
+
+    level: Tensor
+    counts: Tensor
+
+    @classmethod
+    def of(cls, patches: Sequence[Patch], phases: Sequence[Phase]) -> "Planes":
+        """Cut patches, whose first red pixel is given; their border, which is not rendered right, does not count."""
+        height, width = (side // 2 * 2 - 2 for side in patches[0].level.shape[-2:])
+        cut = [(..., slice(y, y + height), slice(x, x + width)) for y, x in phases]
+        level = torch.stack([patch.level[inside] for patch, inside in zip(patches, cut)])
+        counts = torch.stack([patch.counts[inside] for patch, inside in zip(patches, cut)])
+        counts = F.pad(counts[..., REACH:-REACH, REACH:-REACH], (REACH,) * 4)
+        return cls(F.pixel_unshuffle(level, 2).int(), F.pixel_unshuffle(counts, 2))
+
+    def squares(self, light: Tensor, matrices: Tensor, candidate: "Candidate", of_rounding: bool = False) -> Tensor:
+        """Render again, by a matrix for each patch, (P, 3, 3): -> sums of square errors in grey levels, (P, 3).
+
+        of_rounding: those that rounding to whole levels alone leaves.
+        """
+        count, _, height, width = self.level.shape
+        slope = look_up(F.pad((light[2:] - light[:-2]) / 2, (1, 1), value=1.0), self.level)
+        if of_rounding:
+            values = slope * (torch.rand(slope.shape, generator=torch.Generator().manual_seed(0)) - 0.5)
+        else:
+            values = look_up(light, self.level)
+        camera = (matrices @ values.view(count, 3, -1)).view(count, 12, height, width)
+        measured = camera[:, [0, 5, 6, 11]]  # red, green, green, blue
+        again = F.conv2d(measured, DEMOSAICKING[candidate.demosaicking], padding=1)
+        residual = (again.clamp(min=0) if candidate.clips and not of_rounding else again) - camera
+        error = torch.linalg.inv(matrices) @ residual.view(count, 3, -1) / slope.view(count, 3, -1)
+        return (error.square() * self.counts.view(count, 1, -1)).sum(2)
+
+    def errors(self, light: Tensor, matrices: Tensor, candidate: "Candidate") -> Tensor:
+        """Compute the mean square of `squares` by channel: -> (3,)."""
+        return self.squares(light, matrices, candidate).sum(0) / self.counts.sum().clamp(min=1)
+
+
 @dataclass(frozen=True)
 class Identification:
     """A rendering, and how well images equal themselves when they are rendered again.
 
-    error: RMS in grey levels by channel, over all images. errors: the same for each scene. phases: the first
-    red pixel of each image. balances: for each scene the factors of the matrix's red and blue row.
+    error: RMS in grey levels by channel, over all images; rounding: what rounding to 8 bit alone leaves of it. errors:
+    the error of each scene. phases: the first red pixel of each image. balances: for each scene the factors of the
+    matrix's red and blue row.
     """
 
     rendering: Rendering
     error: Tensor
+    rounding: Tensor
     errors: dict[str, Tensor]
     phases: list[Phase]
     balances: dict[str, Tensor]
 
     @property
+    def gate(self) -> Tensor:
+        """Return the highest error of each channel at which the rendering is identified, in grey levels."""
+        return (BEYOND_ROUNDING * self.rounding.clamp(max=MOST_ROUNDING)).clamp(min=GATE)
+
+    @property
     def is_identified(self) -> bool:
-        """Tell whether the rendering is known well enough to make noise with."""
-        return bool((self.error < GATE).all())
+        """Tell whether the rendering is known well enough to make noise with, that of each scene too."""
+        scenes = [bool((error <= OF_SCENE * self.gate).all()) for error in self.errors.values()]
+        return bool((self.error <= self.gate).all()) and all(scenes)
 
     def __str__(self) -> str:
         """Say in one line whether the rendering is identified, and by what error."""
-        channels = " ".join(f"{value:.2f}" for value in self.error.tolist())
         how = f"{self.rendering.demosaicking} demosaicking" if self.is_identified else "see doc/fitting.md"
         verdict = "identified" if self.is_identified else "not identified"
-        return f"rendering {verdict} ({how}): re-render error {channels} grey levels (R G B), gate {GATE:g}"
+        line = f"rendering {verdict} ({how}): re-render error {_shown(self.error)} grey levels (R G B)"
+        worst = max(self.errors, key=lambda name: float((self.errors[name] / self.gate).max()))
+        line += f", {_shown(self.errors[worst])} in {worst}" if len(self.errors) > 1 else ""
+        return f"{line}, gate {_shown(self.gate)}"
+
+
+def _shown(error: Tensor) -> str:
+    return " ".join(f"{value:.2f}" for value in error.tolist())
 
 
 def find_rendering(images: Sequence[NoisyImage], num_workers: int = 2) -> Identification:
@@ -141,15 +200,18 @@ def find_rendering(images: Sequence[NoisyImage], num_workers: int = 2) -> Identi
     for scene in [scene for scene in scenes if scene not in balances]:
         balances[scene] = find_balance(rendering, scenes[scene], phases[scenes[scene].image.frame], starts)
     judged = evenly_spaced([patch for of in frames.values() for patch in of[: max(1, JUDGED // len(frames))]], JUDGED)
-    squares, counts = torch.zeros(len(judged), 3), torch.zeros(len(judged), 1)
-    for row, patch in enumerate(judged):
-        of_scene = rendering.balanced(balances[patch.image.scene])
-        error, _ = of_scene.rerender(patch.level[None] / 255, phases[patch.image.frame])
-        squares[row], counts[row] = (error.square() * patch.counts).sum((0, 2, 3)), patch.counts.sum()
+    planes = Planes.of(judged, [phases[patch.image.frame] for patch in judged])
+    matrices = torch.stack([rendering.balanced(balances[patch.image.scene]).matrix for patch in judged])
+    found, rounding = (
+        planes.squares(rendering.light, matrices, best.candidate, of_rounding) for of_rounding in (False, True)
+    )
+    counts = planes.counts.sum((1, 2, 3))[:, None]
+    of_scene = {name: [row for row, patch in enumerate(judged) if patch.image.scene == name] for name in scenes}
     return Identification(
         rendering,
-        (squares.sum(0) / counts.sum()).sqrt(),
-        {f"{patch.image.scene}": (square / count).sqrt() for patch, square, count in zip(judged, squares, counts)},
+        (found.sum(0) / counts.sum()).sqrt(),
+        (rounding.sum(0) / counts.sum()).sqrt(),
+        {name: (found[rows].sum(0) / counts[rows].sum()).sqrt() for name, rows in of_scene.items() if rows},
         [phases.get(image.frame) or rendering.find_phase(image.pixels[None] / 255) for image in images],
         balances,
     )
@@ -231,34 +293,21 @@ class _Search:
         """Return the factors of each scene, relative to their mean."""
         return dict(zip(self.scenes, (self.log_factors - self.log_factors.mean(0)).exp()))
 
-    def _errors(self, patches: Sequence[Patch], phases: Sequence[Phase], rows: Tensor, light: Tensor) -> Tensor:
-        """Sum the squared errors of all patches by channel, over the pixels that count: -> (3,)."""
-        slope = F.pad((light[2:] - light[:-2]) / 2, (1, 1), value=1.0)
-        total = torch.zeros(3)
-        for patch, phase in zip(patches, phases):
-            red, blue = self.log_factors[self.scenes.index(patch.image.scene)].exp()
-            matrix = rows * torch.stack([red, red.new_ones(()), blue])[:, None]
-            camera = mix(matrix, light[patch.level][None])
-            again = demosaick(mosaic(camera, phase), phase, DEMOSAICKING[self.candidate.demosaicking])
-            residual = (again.clamp(min=0) if self.candidate.clips else again) - camera
-            error = mix(torch.linalg.inv(matrix), residual) / slope[patch.level]
-            total = total + (error.square() * patch.counts).sum((0, 2, 3))
-        return total / sum(patch.counts.sum() for patch in patches)
-
     def fit(self, patches: Sequence[Patch], steps: int, phases: Sequence[Phase] | None = None) -> None:
         """Minimise the error of patches by LBFGS, with factors of their own for each scene; sets `loss`."""
-        phases = phases or [self.candidate.phase] * len(patches)
+        planes = Planes.of(patches, phases or [self.candidate.phase] * len(patches))
         self.scenes = list(dict.fromkeys(patch.image.scene for patch in patches))
+        scene = torch.tensor([self.scenes.index(patch.image.scene) for patch in patches])
         self.log_factors = self.log_factors.mean(0).repeat(len(self.scenes), 1)
         parameters = [self.off_diagonal, self.log_factors, *([] if self.is_srgb else [self.log_slope])]
 
         def loss() -> Tensor:
             bend = self.log_slope[2:] - 2 * self.log_slope[1:-1] + self.log_slope[:-2]
-            apart = (self.log_factors - self.log_factors.mean(0)).square().mean() + (
-                self.log_factors.mean(0) ** 2
-            ).mean()
-            penalty = SMOOTHNESS * bend.square().sum() + LIKE_OTHERS * apart
-            return self._errors(patches, phases, self._rows(), self._light()).sum() + penalty
+            mean = self.log_factors.mean(0)
+            apart = (self.log_factors - mean).square().mean() + mean.square().mean()
+            factors = F.pad(self.log_factors, (0, 1)).exp()[scene][:, [0, 2, 1]]  # (P, 3), green's is 1
+            errors = planes.errors(self._light(), factors[:, :, None] * self._rows(), self.candidate)
+            return errors.sum() + SMOOTHNESS * bend.square().sum() + LIKE_OTHERS * apart
 
         self.loss = _minimise(loss, parameters, steps)
 
@@ -268,14 +317,15 @@ def find_balance(rendering: Rendering, patch: Patch, phase: Phase, starts: Seque
 
     starts: further factors to begin from, of other scenes.
     """
-    image, found = patch.level[None] / 255, []
+    planes, found = Planes.of([patch], [phase]), []
+    candidate = Candidate(rendering.demosaicking, rendering.clips, phase)
     for start in (torch.ones(2), *starts):
         log_factors = start.log()
 
         def loss(log_factors: Tensor = log_factors) -> Tensor:
-            error, _ = rendering.balanced(log_factors.exp()).rerender(image, phase)
-            mean = (error.square() * patch.counts).sum((0, 2, 3)) / patch.counts.sum().clamp(min=1)
-            return mean.sum() + LIKE_OTHERS * log_factors.square().mean()
+            matrix = rendering.balanced(log_factors.exp()).matrix
+            errors = planes.errors(rendering.light, matrix[None], candidate)
+            return errors.sum() + LIKE_OTHERS * log_factors.square().mean()
 
         found.append((_minimise(loss, [log_factors], STEPS), log_factors.exp()))
     return min(found, key=lambda one: one[0])[1]

@@ -17,6 +17,7 @@ import os
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from itertools import product
 from typing import Any
 
 import torch
@@ -30,6 +31,7 @@ POWERS = (1.0, 2.0)  # of the ISO, by which shot and read noise grow where only 
 LEAST_NOISE = 1e-8  # shot or read noise
 MOST_BALANCE = 8.0  # amplification of red or blue
 TABLE = 2048  # entries of a lookup by raw value, evenly spaced in its root
+LEVELS = 1 << 16  # entries of a lookup from linear light to grey levels, evenly spaced in its root
 QUANTILES = 201  # by which moments are computed
 LOOKED_UP = ("scale", "offset", "skew", "tail")
 REACH, MARGIN = 2, 4  # pixels that demosaicking looks around, and those (even) that bands share
@@ -39,23 +41,34 @@ BAND = 1 << 20  # pixels that are rendered at a time
 Phase = tuple[int, int]  # row and column of the first red pixel, 0 or 1
 
 
-def _taps(rows: Sequence[Sequence[float]], divisor: float) -> Tensor:
-    return torch.tensor(rows) / divisor
+def _planar(green: Sequence, row: Sequence, diagonal: Sequence, divisor: float) -> Tensor:
+    """Make one filter of the 2x2 positions of a mosaic, red first, out of 5x5 taps: -> (3 colours x 4, 4, 3, 3).
+
+    The taps give green at red and at blue; red at green in rows of red, transposed in columns of red; red at blue.
+    """
+    taps, same = [torch.tensor(one) / divisor for one in (green, row, diagonal)], torch.zeros(5, 5)
+    same[2, 2] = 1
+    of = [[same, taps[1], taps[1].T, taps[2]], [taps[0], same, same, taps[0]], [taps[2], taps[1].T, taps[1], same]]
+    planar = torch.zeros(3, 4, 4, 3, 3)
+    for colour, place, i, j in product(range(3), range(4), range(5), range(5)):
+        y, x = place // 2 + i - REACH, place % 2 + j - REACH
+        planar[colour, place, y % 2 * 2 + x % 2, y // 2 + 1, x // 2 + 1] = of[colour][place][i, j]
+    return planar.view(12, 4, 3, 3)
 
 
-# Gradient-corrected linear interpolation (Malvar, He and Cutler, ICASSP 2004): green at red or blue, red at green in
-# rows of red (transposed: in columns of red), red at blue. And plain bilinear interpolation of the same four.
-MALVAR_ROW = _taps([[0, 0, 0.5, 0, 0], [0, -1, 0, -1, 0], [-1, 4, 5, 4, -1], [0, -1, 0, -1, 0], [0, 0, 0.5, 0, 0]], 8)
+# Gradient-corrected linear interpolation (Malvar, He and Cutler, ICASSP 2004), and plain bilinear interpolation.
 DEMOSAICKING = {
-    "malvar": (
-        _taps([[0, 0, -1, 0, 0], [0, 0, 2, 0, 0], [-1, 2, 4, 2, -1], [0, 0, 2, 0, 0], [0, 0, -1, 0, 0]], 8),
-        MALVAR_ROW,
-        _taps([[0, 0, -1.5, 0, 0], [0, 2, 0, 2, 0], [-1.5, 0, 6, 0, -1.5], [0, 2, 0, 2, 0], [0, 0, -1.5, 0, 0]], 8),
+    "malvar": _planar(
+        [[0, 0, -1, 0, 0], [0, 0, 2, 0, 0], [-1, 2, 4, 2, -1], [0, 0, 2, 0, 0], [0, 0, -1, 0, 0]],
+        [[0, 0, 0.5, 0, 0], [0, -1, 0, -1, 0], [-1, 4, 5, 4, -1], [0, -1, 0, -1, 0], [0, 0, 0.5, 0, 0]],
+        [[0, 0, -1.5, 0, 0], [0, 2, 0, 2, 0], [-1.5, 0, 6, 0, -1.5], [0, 2, 0, 2, 0], [0, 0, -1.5, 0, 0]],
+        divisor=8,
     ),
-    "bilinear": (
-        _taps([[0] * 5, [0, 0, 1, 0, 0], [0, 1, 0, 1, 0], [0, 0, 1, 0, 0], [0] * 5], 4),
-        _taps([[0] * 5, [0] * 5, [0, 1, 0, 1, 0], [0] * 5, [0] * 5], 2),
-        _taps([[0] * 5, [0, 1, 0, 1, 0], [0] * 5, [0, 1, 0, 1, 0], [0] * 5], 4),
+    "bilinear": _planar(
+        [[0] * 5, [0, 0, 1, 0, 0], [0, 1, 0, 1, 0], [0, 0, 1, 0, 0], [0] * 5],
+        [[0] * 5, [0] * 5, [0, 2, 0, 2, 0], [0] * 5, [0] * 5],
+        [[0] * 5, [0, 1, 0, 1, 0], [0] * 5, [0, 1, 0, 1, 0], [0] * 5],
+        divisor=4,
     ),
 }
 
@@ -92,15 +105,13 @@ class Rendering:
 
     def linear(self, image: Tensor, is_clean: bool = False) -> Tensor:
         """Undo the tone curve: (N, 3, H, W) in [0, 1] -> linear light; a clean level of 255 means `overexposed`."""
-        position = image * 255
-        low = position.floor().clamp(0, 254)
-        share, low = position - low, low.long()
-        if not is_clean:
-            return torch.lerp(self.light[low], self.light[low + 1], share)
         table = self.light.repeat(3, 1)
-        table[:, 255] = self.overexposed
-        channel = torch.arange(3, device=image.device)[:, None, None]
-        return torch.lerp(table[channel, low], table[channel, low + 1], share)
+        if is_clean:
+            table[:, 255] = self.overexposed
+        position = image * 255
+        low = position.detach().floor().clamp(0, 254)
+        index = low.int() + 256 * torch.arange(3, dtype=torch.int32, device=image.device)[:, None, None]
+        return torch.lerp(look_up(table, index), look_up(table, index + 1), position - low)
 
     def camera(self, image: Tensor, is_clean: bool = False) -> Tensor:
         """Convert an image to the camera's colours before white is cut: (N, 3, H, W) -> (N, 3, H, W)."""
@@ -108,10 +119,11 @@ class Rendering:
 
     def develop(self, camera: Tensor, rounded: bool = True) -> Tensor:
         """Render demosaicked values: matrix, tone curve and, if `rounded`, 8 bit: (N, 3, H, W) -> [0, 1]."""
-        light = mix(torch.linalg.inv(self.matrix), camera).contiguous()
+        light = mix(torch.linalg.inv(self.matrix), camera).clamp(0, 1)
         if rounded:
-            return torch.bucketize(light, (self.light[1:] + self.light[:-1]) / 2).to(light.dtype) / 255
-        light = light.clamp(0, 1)
+            root = torch.linspace(0, 1, LEVELS, device=light.device)
+            levels = torch.bucketize(root.square(), (self.light[1:] + self.light[:-1]) / 2)
+            return look_up(levels.to(light.dtype) / 255, _nearest(light, LEVELS))
         low = torch.bucketize(light, self.light[1:-1].contiguous(), right=True)
         return (low + (light - self.light[low]) / (self.light[low + 1] - self.light[low])) / 255
 
@@ -130,7 +142,7 @@ class Rendering:
     def rerender(self, image: Tensor, phase: Phase) -> tuple[Tensor, Tensor]:
         """Render an image again from its own read-off mosaic: the error in grey levels, and where it counts.
 
-        (N, 3, H, W) -> (N, 3, H, W), (N, 1, H, W) bool: pixels whose 5x5 surroundings are nowhere clipped.
+        (N, 3, H, W) -> (N, 3, H, W), (N, 1, H, W) bool: pixels whose surroundings are nowhere clipped.
         """
         camera = self.camera(image)
         again = self.demosaick(mosaic(camera, phase), phase)
@@ -144,7 +156,7 @@ class Rendering:
 
         def error(phase: Phase) -> float:
             residual, counts = self.rerender(image, phase)
-            counts = counts if counts.any() else unclipped(image, surroundings=1)
+            counts = counts if counts.any() else unclipped(image, reach=0)
             return float((residual.square().sum(1, keepdim=True) * counts).sum())
 
         return min(((0, 0), (0, 1), (1, 0), (1, 1)), key=error)
@@ -422,15 +434,25 @@ def render_noise(
     """
     camera = rendering.camera(clean, is_clean=True)
     raw = mosaic(camera, phase)
-    index = ((raw.detach() / rendering.white).clamp(0, 1).sqrt() * (TABLE - 1)).round().long()
     colour = colour_index(raw.shape, phase, raw.device)
     image = torch.arange(len(lookup.scale), device=raw.device)[:, None, None, None]  # one table may serve all images
-    index = index + (colour + 3 * image) * TABLE
-    scale, offset, skew, tail = (getattr(lookup, name).flatten()[index] for name in LOOKED_UP)
-    noise = scale * torch.sinh((torch.asinh(white_noise) + skew) * tail) + offset
+    index = _nearest((raw.detach() / rendering.white).clamp(0, 1), TABLE) + ((colour + 3 * image) * TABLE).int()
+    scale, offset, skew, tail = (look_up(getattr(lookup, name), index) for name in LOOKED_UP)
+    grown = ((white_noise + (white_noise.square() + 1).sqrt()).log() + skew) * tail  # asinh and sinh are slow
+    noise = scale * ((grown.exp() - (-grown).exp()) / 2) + offset
     change = (raw + noise).clamp(0, rendering.white) - raw
     camera = camera + rendering.demosaick(change, phase)
     return rendering.develop(camera.clamp(min=0 if rendering.clips else None, max=rendering.white), rounded)
+
+
+def _nearest(values: Tensor, entries: int) -> Tensor:
+    """Find the entries of a table that is evenly spaced in the root of its values, from 0 to 1."""
+    return (values.sqrt() * (entries - 1)).round().int()
+
+
+def look_up(table: Tensor, index: Tensor) -> Tensor:
+    """Look up entries of a flattened table; several times faster than indexing."""
+    return table.flatten().index_select(0, index.flatten()).view(index.shape)
 
 
 def mix(matrix: Tensor, colours: Tensor) -> Tensor:
@@ -438,10 +460,15 @@ def mix(matrix: Tensor, colours: Tensor) -> Tensor:
     return torch.einsum("ij,njhw->nihw", matrix, colours)
 
 
-def unclipped(image: Tensor, low: float = 1.5, high: float = 254.0, surroundings: int = 2 * REACH + 1) -> Tensor:
-    """Find pixels whose 5x5 surroundings lie within (low, high) grey levels: (N, 3, H, W) -> (N, 1, H, W) bool."""
+def unclipped(image: Tensor, low: float = 1.5, high: float = 254.0, reach: int = REACH) -> Tensor:
+    """Find pixels whose surroundings lie within (low, high) grey levels: (N, 3, H, W) -> (N, 1, H, W) bool.
+
+    Surroundings are what demosaicking takes, a diamond: at most `reach` steps along rows and columns.
+    """
     clipped = ((image * 255 < low) | (image * 255 > high)).any(1, keepdim=True).to(image.dtype)
-    inside = F.max_pool2d(clipped, surroundings, 1, surroundings // 2) == 0
+    for _ in range(reach):
+        clipped = torch.maximum(F.max_pool2d(clipped, (3, 1), 1, (1, 0)), F.max_pool2d(clipped, (1, 3), 1, (0, 1)))
+    inside = clipped == 0
     inside[..., :3, :] = inside[..., -3:, :] = inside[..., :3] = inside[..., -3:] = False
     return inside
 
@@ -462,15 +489,9 @@ def mosaic(colours: Tensor, phase: Phase) -> Tensor:
     return raw
 
 
-def demosaick(raw: Tensor, phase: Phase, taps: Sequence[Tensor]) -> Tensor:
-    """Interpolate a mosaic by filters of 5x5, mirrored at the borders: (N, 1, H, W) -> (N, 3, H, W)."""
-    kernel = torch.stack([taps[0], taps[1], taps[1].T, taps[2]])[:, None].to(raw)
-    green, along, across, diagonal = F.conv2d(F.pad(raw, (REACH,) * 4, mode="reflect"), kernel).split(1, 1)
-    out = raw.repeat(1, 3, 1, 1)
-    (y, x), (v, u) = phase, (1 - phase[0], 1 - phase[1])  # of red, and of blue
-    for colour, (row, column, other_row, other_column) in ((0, (y, x, v, u)), (2, (v, u, y, x))):
-        out[:, 1:2, row::2, column::2] = green[..., row::2, column::2]
-        out[:, colour : colour + 1, row::2, other_column::2] = along[..., row::2, other_column::2]
-        out[:, colour : colour + 1, other_row::2, column::2] = across[..., other_row::2, column::2]
-        out[:, colour : colour + 1, other_row::2, other_column::2] = diagonal[..., other_row::2, other_column::2]
-    return out
+def demosaick(raw: Tensor, phase: Phase, planar: Tensor) -> Tensor:
+    """Interpolate a mosaic by an entry of `DEMOSAICKING`, mirrored at the borders: (N, 1, H, W) -> (N, 3, H, W)."""
+    (y, x), (height, width) = phase, raw.shape[-2:]
+    sides = (REACH + x, REACH + (width + x) % 2, REACH + y, REACH + (height + y) % 2)  # so that red comes first
+    planes = F.pixel_unshuffle(F.pad(raw, sides, mode="reflect"), 2)
+    return F.pixel_shuffle(F.conv2d(planes, planar.to(raw)), 2)[..., y : y + height, x : x + width]
