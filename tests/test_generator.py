@@ -3,13 +3,17 @@
 import copy
 import hashlib
 import pickle
+import subprocess
+import sys
 import threading
+import types
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
 import torch
 
+import inference
 from inference import MissingWeightsError, NoiseGenerator, TiledDenoiser, load_neca, load_network, white_noise
 from inference.image_batch import NOISE_BLOCK
 from models import network_checkpoint, synthesize_s, synthesize_w
@@ -488,3 +492,32 @@ def test_exact_convolutions_are_convolutions_with_their_own_switches(dimensions,
             assert torch.equal(layer(images), expected)
         # benchmark, deterministic, cuDNN, TF32
         assert given.pop() == (False, True, True, False)
+
+
+# Beside another project's packages
+
+
+@pytest.mark.parametrize("theirs", ["models/__init__.py", "models.py", "utils/__init__.py", "utils.py"])
+def test_packages_of_another_project_that_hide_ours_are_named_with_the_way_round(tmp_path, theirs):
+    path = tmp_path / theirs
+    path.parent.mkdir(exist_ok=True)
+    path.write_text("")
+    code = f"import sys; sys.path[:0] = [{str(tmp_path)!r}]; {{}}from inference import load_neca"
+    for before in ("", f"import {path.parent.name if path.stem == '__init__' else path.stem}; "):
+        words = [sys.executable, "-S", "-c", code.format(before)]
+        done = subprocess.run(words, cwd=ROOT, capture_output=True, text=True)
+        line = done.stderr.splitlines()[-1]
+        assert line.startswith(
+            f"ImportError: {path} hides the package {theirs.split('/')[0].removesuffix('.py')} of {ROOT}"
+        )
+        assert "main_synthesize.py" in line and "sys.path" in line
+
+
+def test_other_packages_of_another_project_do_no_harm(tmp_path, monkeypatch):
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / "__init__.py").write_text("")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    inference.require_own("models", "utils")
+    monkeypatch.setitem(sys.modules, "utils", types.ModuleType("utils"))  # made in a notebook: of no file
+    with pytest.raises(ImportError, match="another place hides the package utils"):
+        inference.require_own("models", "utils")
