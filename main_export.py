@@ -12,9 +12,9 @@ import torch
 
 from data.splits import read_list, select_scenes
 from evaluation.denoisers import find_checkpoint
-from inference import load_neca, load_network
+from inference import load_generators, load_neca, load_network
 from inference.pretrained import find_checkpoint_folder, find_checkpoints, hash_weights
-from models import GENERATORS, network_checkpoint
+from models import GENERATORS, generator_id, network_checkpoint
 from noise.gains import bank_path, copy_bank, measure_scenes, read_bank, write_bank
 from options.inference import denoiser_parser, export_parser, gains_options
 from synthesis.curves import measure_curves
@@ -45,12 +45,12 @@ def export_weights(args: argparse.Namespace) -> None:
     """Copy the newest generator of a run, and its gain bank, to <output_dir>/<cam_name>/."""
     with blame("--cam_name or --pretrain_dir"):
         folder = find_checkpoint_folder(args.pretrain_dir, args.cam_name)
-    paths = find_checkpoints(folder, GENERATORS)
-    files = {}
+    paths, networks, files = find_checkpoints(folder, GENERATORS), load_generators(folder), {}
+    new_id = generator_id(networks)
     for letter, path in paths.items():
-        network = load_network(letter, path)
-        epoch = load_checkpoint(path).get("epoch", 0)
-        files[letter] = network_checkpoint(network.half() if args.half else network, epoch)
+        content = load_checkpoint(path)
+        network = networks[letter].half() if args.half else networks[letter]
+        files[letter] = network_checkpoint(network, content.get("epoch", 0), content.get("generator", new_id))
         if not all(torch.isfinite(tensor).all() for tensor in files[letter]["model_state_dict"].values()):
             raise ValueError(f"{path}: has weights too large for half precision; export without --half")
     exported = Path(args.output_dir) / args.cam_name

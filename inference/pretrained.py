@@ -179,21 +179,38 @@ def fitting_weights(letter: str, network: nn.Module, content: dict[str, Any], pa
 def load_generators(folder: str | Path, letters: tuple[str, ...] = GENERATORS) -> dict[str, nn.Module]:
     """Load the noise generator of a folder, or those of its networks that are needed: {letter: network}.
 
-    NeCA-S needs only G2. Raises ValueError as `load_network`, and when the folder lacks one.
+    NeCA-S needs only G2. Raises ValueError as `load_network`, and when the folder lacks one or its files are not of one
+    generator.
     """
     paths = find_checkpoints(folder, letters)
     if not paths:
         raise MissingWeightsError(f"{folder}: has no checkpoints of {', '.join(letters)} that belong together")
-    steps = {letter: load_checkpoint(path).get("step") for letter, path in paths.items()}
-    if len(set(steps.values())) > 1:
-        found = ", ".join(f"{letter} of step {step}" for letter, step in steps.items())
-        raise ValueError(f"{folder}: its checkpoints do not belong together ({found}); resume the run to renew them")
     networks = {letter: load_network(letter, path) for letter, path in paths.items()}
     channels = {letter: config_of(network)["in_nc"] for letter, network in networks.items()}
     if len(set(channels.values())) > 1:
         found = ", ".join(f"{letter} for images of {number}" for letter, number in channels.items())
         raise ValueError(f"{folder}: its checkpoints do not belong together ({found} channels)")
+    origins = {path.name: _origin(load_checkpoint(path)) for path in paths.values()}
+    if len(set(origins.values())) > 1:
+        found = ", ".join(f"{name} of {origin}" for name, origin in origins.items())
+        raise ValueError(
+            f"{folder}: its checkpoints do not belong together ({found}); copy all of them from one training, export "
+            "them again, or resume the run to renew them"
+        )
     return networks
+
+
+def _origin(content: dict[str, Any]) -> str:
+    """Describe what the files of one generator have in common: its id, or in files that are older than this the epoch.
+
+    The published files have neither sizes nor ids, and their epochs say nothing.
+    """
+    step = f"step {content['step']!r:.20}, " if "step" in content else ""
+    if generator := content.get("generator"):
+        return f"{step}generator {str(generator)[:16]!r}"
+    return step + (
+        f"epoch {content.get('epoch')!r:.20} without an id" if content.get("config") else "the paper's sizes"
+    )
 
 
 def find_checkpoints(folder: str | Path, letters: tuple[str, ...]) -> dict[str, Path]:

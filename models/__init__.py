@@ -14,7 +14,7 @@ _NAMES = {
     "network_genet": ["GENet"],
     "network_ncnet": ["NCNet"],
     "network_npnet": ["NPNet"],
-    "networks": ["GENERATORS", "LETTERS", "NETWORK_CLASSES", "build_networks", "network_checkpoint"],
+    "networks": ["GENERATORS", "LETTERS", "NETWORK_CLASSES", "build_networks", "generator_id", "network_checkpoint"],
     "optimise": ["Precision", "Update"],
 }
 _MODULES = {name: f"models.{module}" for module, names in _NAMES.items() for name in names}

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from models import losses
 from models.neca import Synthesis, correlated_noise, synthesize_w
-from models.networks import GENERATORS, LETTERS, config_of, network_checkpoint
+from models.networks import GENERATORS, LETTERS, config_of, generator_id, network_checkpoint
 from models.optimise import PUBLISHED, Precision, Update, averaged_copy, decayed, ema_update, to_float
 
 GENERATOR_SIDE = (*GENERATORS, "G3")  # in the order of their updates
@@ -278,8 +278,9 @@ class JointModel:
 
         Of several cameras each has a folder of its own with its generators.
         """
+        ids = {"": generator_id(self.networks), "ema/": generator_id(self.averages) if self.averages else ""}
         return {
-            f"{folder}{camera}checkpoint_{letter}": network_checkpoint(own, epoch)
+            f"{folder}{camera}checkpoint_{letter}": network_checkpoint(own, epoch, ids[folder])
             for folder, networks in (("", self.networks), ("ema/", self.averages))
             for letter, network in networks.items()
             for camera, own in self._of_cameras(letter, network)

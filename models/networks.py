@@ -1,5 +1,7 @@
 """The six networks by letter: what the paper calls them, their classes, how they are built and stored."""
 
+import hashlib
+from collections.abc import Mapping
 from typing import Any, cast
 
 import torch
@@ -54,7 +56,21 @@ def describe_networks(networks: dict[str, nn.Module]) -> str:
     )
 
 
-def network_checkpoint(network: nn.Module, epoch: int) -> dict[str, Any]:
-    """Return what a network's file holds: `epoch` and `model_state_dict`, as published, and its sizes (`config`)."""
+def network_checkpoint(network: nn.Module, epoch: int, generator: str = "") -> dict[str, Any]:
+    """Return what a network's file holds: `epoch` and `model_state_dict`, as published, and its sizes (`config`).
+
+    generator: the id of the generator that the network is a part of or has learned with; "": none.
+    """
     weights = {name: tensor.detach().cpu() for name, tensor in network.state_dict().items()}
-    return {"epoch": epoch, "model_state_dict": weights, "config": config_of(network)}
+    content = {"epoch": epoch, "model_state_dict": weights, "config": config_of(network)}
+    return content | ({"generator": generator} if generator else {})
+
+
+def generator_id(networks: Mapping[str, nn.Module]) -> str:
+    """Return the id by which the files of a generator's three networks know each other: it follows from all weights."""
+    digest = hashlib.sha256()
+    for letter in GENERATORS:
+        for name, tensor in networks[letter].state_dict().items():
+            digest.update(f"{letter} {name} {tuple(tensor.shape)} {tensor.dtype}".encode())
+            digest.update(tensor.detach().cpu().reshape(-1).view(torch.uint8).numpy())
+    return digest.hexdigest()[:16]

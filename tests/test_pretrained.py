@@ -10,7 +10,7 @@ import torch
 
 from inference import load_generators, load_network
 from inference.pretrained import begin_from, find_checkpoint_folder, find_checkpoints
-from models import NETWORK_CLASSES, network_checkpoint
+from models import NETWORK_CLASSES, generator_id, network_checkpoint
 from tests.conftest import ROOT
 from tests.refusal import Payload
 from tests.tiny import tiny_networks
@@ -306,3 +306,57 @@ def test_a_run_begins_from_a_file_of_numpys_epoch_and_parallel_names(tmp_path):
     fresh = {"E": tiny_networks(seed=9, dtype=torch.float32)["E"]}
     assert begin_from(fresh, {"E": "E.pth"}, [tmp_path], logging.getLogger()) == 30
     assert all(torch.equal(value, network.state_dict()[key]) for key, value in fresh["E"].state_dict().items())
+
+
+# --- which files are one generator ---
+
+
+def save_generator(folder, kinds: dict):
+    for letter, kind in kinds.items():
+        networks = tiny_networks(seed=ord(kind[-1]), dtype=torch.float32)
+        content = {
+            "published": lambda letter=letter: released(letter) | {"epoch": 4200 + len(letter)},
+            "older a": lambda n=networks, letter=letter: network_checkpoint(n[letter], 50),
+            "older b": lambda n=networks, letter=letter: network_checkpoint(n[letter], 60),
+            "own a": lambda n=networks, letter=letter: network_checkpoint(n[letter], 50, generator_id(n)),
+            "own b": lambda n=networks, letter=letter: network_checkpoint(n[letter], 50, generator_id(n)),
+        }[kind]()
+        save_checkpoint(folder / f"checkpoint_{letter}.pth", content)
+
+
+@pytest.mark.parametrize("kind", ["published", "older a", "own a"])
+def test_files_of_one_generator_belong_together_with_an_id_or_without(tmp_path, kind):
+    save_generator(tmp_path, dict.fromkeys(("E", "G1", "G2"), kind))
+    assert list(load_generators(tmp_path)) == ["E", "G1", "G2"]
+
+
+@pytest.mark.parametrize("letter", ["E", "G1", "G2"])
+@pytest.mark.parametrize(
+    "kind, other",
+    [
+        ("own a", "own b"),
+        ("own a", "published"),
+        ("published", "own a"),
+        ("older a", "older b"),
+        ("older a", "own a"),
+        ("older a", "published"),
+        ("published", "older a"),
+    ],
+)
+def test_a_network_of_another_generator_is_refused_in_one_line_that_names_the_files(tmp_path, kind, other, letter):
+    save_generator(tmp_path, dict.fromkeys(("E", "G1", "G2"), kind) | {letter: other})
+    with pytest.raises(ValueError, match=f"{tmp_path}: its checkpoints do not belong together") as error:
+        load_generators(tmp_path)
+    message = str(error.value)
+    assert "\n" not in message and all(f"checkpoint_{name}.pth of " in message for name in ("E", "G1", "G2"))
+
+
+def test_an_id_follows_from_every_weight():
+    networks = tiny_networks(dtype=torch.float32)
+    ids = {generator_id(networks)}
+    assert generator_id(tiny_networks(dtype=torch.float32)) in ids
+    for letter in ("E", "G1", "G2"):
+        with torch.no_grad():
+            list(networks[letter].parameters())[-1].reshape(-1)[-1].add_(1e-6)
+        ids.add(generator_id(networks))
+    assert len(ids) == 4

@@ -12,13 +12,15 @@ from pathlib import Path
 import pytest
 import torch
 
+import main_export
 import main_train_jointly
-from inference.pretrained import find_checkpoint_folder, load_generators
+from inference import load_neca
+from inference.pretrained import find_checkpoint_folder, find_checkpoints, load_generators
 from models.networks import LETTERS
 from noise.gains import read_bank
 from tests.camera import CAMERA, command, make_camera
 from tests.conftest import ROOT, contents, wait_until
-from tests.refusal import refused
+from tests.refusal import one_line, refused
 from tests.runs import assert_same, logged, newest_state
 from utils import checkpoints
 from utils.image import read_image
@@ -65,7 +67,7 @@ def test_run_writes_checkpoints_logs_options_and_pictures(root):
     for letter in LETTERS:
         content = checkpoints.load_checkpoint(models(root) / f"checkpoint_{letter}_00000004.pth")
         assert content["epoch"] == 4
-        assert set(content) == {"epoch", "step", "model_state_dict", "config"}
+        assert set(content) == {"epoch", "step", "model_state_dict", "config", "generator"}
     assert json.loads((run / "options.json").read_text())["patch_size"] == 32
     assert [row["step"] for row in rows(root, "train")] == list(range(1, 9))  # 4 crops in batches of 2, 4 epochs
     assert [row["step"] for row in rows(root, "test")] == [4, 8]
@@ -541,3 +543,60 @@ def test_cameras_that_cannot_be_trained_together_are_refused_before_anything_is_
     before = contents(two_cameras)
     assert expected in refused(capsys, main_train_jointly.main, command(two_cameras, *BOTH, *options))
     assert contents(two_cameras) == before
+
+
+# Files of one generator know each other
+
+
+def mixed(folder, sources: dict):
+    """A folder of E, G1 and G2, each copied from its source."""
+    folder.mkdir()
+    for letter, path in sources.items():
+        shutil.copy(path, folder / f"checkpoint_{letter}{path.suffix}")
+    return folder
+
+
+def trained_files(folder) -> dict:
+    return find_checkpoints(folder, ("E", "G1", "G2"))
+
+
+def export(root, *words, save="saves"):
+    target = root / f"export{len(words)}"
+    main_export.main(["--pretrain_dir", str(root / save), "--cam_name", CAMERA, "--output_dir", str(target), *words])
+    return target / CAMERA
+
+
+def test_networks_of_two_trainings_do_not_make_a_generator_but_those_of_one_do_wherever_they_lie(root, tmp_path):
+    words = ["--epochs", "2", "--ema", "0.9", "--keep_best", "--test_epoch", "1"]
+    train(root, *words, "--steps", "1")
+    train(root, *words)  # resumed
+    train(root, *words, "--seed", "1", save="other")
+    own = {"run": models(root), "ema": models(root) / "ema", "best": models(root) / "best", "exported": export(root)}
+    own["safetensors"] = export(root, "--format", "safetensors")
+    own["exported again"] = export(root, "--pretrain_dir", str(root / "export0"), "--half")
+    other = trained_files(models(root, "other"))
+    for name, folder in own.items():
+        files = trained_files(folder)
+        assert list(load_generators(folder)) == list(files)
+        for letter in files:
+            target = mixed(tmp_path / f"{name}_{letter}", files | {letter: other[letter]})
+            with pytest.raises(ValueError, match=one_line(f"{target}: its checkpoints do not belong", f"_{letter}")):
+                load_neca(target)
+    # The raw weights of a network and the averaged ones of another are of one step, but of two generators.
+    averaged = mixed(tmp_path / "averaged", trained_files(own["run"]) | {"E": trained_files(own["ema"])["E"]})
+    with pytest.raises(ValueError, match="do not belong together"):
+        load_neca(averaged)
+    with pytest.raises(ValueError, match="do not belong together"):
+        main_export.main(["--pretrain_dir", str(averaged), "--cam_name", CAMERA, "--output_dir", str(tmp_path / "x")])
+    assert not (tmp_path / "x").exists()
+
+
+def test_a_run_from_given_networks_makes_a_generator_of_its_own(root, tmp_path):
+    train(root, "--epochs", "1")
+    given = trained_files(models(root))
+    names = [word for letter, path in given.items() for word in (f"--checkpoint_{letter}_name", str(path))]
+    train(root, "--epochs", "2", "--use_pretrained", *names, save="second")
+    second = trained_files(models(root, "second"))
+    assert list(load_generators(models(root, "second"))) == ["E", "G1", "G2"]
+    with pytest.raises(ValueError, match="do not belong together"):
+        load_neca(mixed(tmp_path / "mixed", second | {"G1": given["G1"]}))
