@@ -201,16 +201,11 @@ def load_generators(folder: str | Path, letters: tuple[str, ...] = GENERATORS) -
 
 
 def _origin(content: dict[str, Any]) -> str:
-    """Describe what the files of one generator have in common: its id, or in files that are older than this the epoch.
-
-    The published files have neither sizes nor ids, and their epochs say nothing.
-    """
+    """Describe what files of one generator have in common: its id; older ones have none, published ones no sizes."""
     step = f"step {content['step']!r:.20}, " if "step" in content else ""
     if generator := content.get("generator"):
         return f"{step}generator {str(generator)[:16]!r}"
-    return step + (
-        f"epoch {content.get('epoch')!r:.20} without an id" if content.get("config") else "the paper's sizes"
-    )
+    return step + ("a generator without an id" if content.get("config") else "the paper's sizes")
 
 
 def find_checkpoints(folder: str | Path, letters: tuple[str, ...]) -> dict[str, Path]:

@@ -317,7 +317,6 @@ def save_generator(folder, kinds: dict):
         content = {
             "published": lambda letter=letter: released(letter) | {"epoch": 4200 + len(letter)},
             "older a": lambda n=networks, letter=letter: network_checkpoint(n[letter], 50),
-            "older b": lambda n=networks, letter=letter: network_checkpoint(n[letter], 60),
             "own a": lambda n=networks, letter=letter: network_checkpoint(n[letter], 50, generator_id(n)),
             "own b": lambda n=networks, letter=letter: network_checkpoint(n[letter], 50, generator_id(n)),
         }[kind]()
@@ -337,7 +336,6 @@ def test_files_of_one_generator_belong_together_with_an_id_or_without(tmp_path, 
         ("own a", "own b"),
         ("own a", "published"),
         ("published", "own a"),
-        ("older a", "older b"),
         ("older a", "own a"),
         ("older a", "published"),
         ("published", "older a"),
