@@ -33,6 +33,7 @@ FIXED = (
 WAYS_OUT = {
     "rounded to 8 bit": "--keep_16bit keeps them",
     "megapixels": "--max_megapixels",
+    "holds at most": "choose another --format, such as png or tiff",
     "out of memory": "use a smaller --tile",
 }
 

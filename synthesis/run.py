@@ -17,7 +17,7 @@ from noise.interface import NecaS, NecaW, NoiseModel, constant, needed, noisy_im
 from synthesis.output import Row, SynthesisFolder, input_state
 from synthesis.strengths import OutputStrength, StrengthSource, as_network_input
 from utils.files import write_bytes
-from utils.image import encode_image, read_photo, to_8bit
+from utils.image import encode_image, read_photo, require_room, to_8bit
 from utils.workers import in_threads
 
 ROUNDED = "16-bit, rounded to 8 bit"
@@ -107,6 +107,11 @@ def _load(job: ImageJob, settings: SynthesisSettings, channels: int) -> _Loaded 
     except ValueError as error:
         return _Failed(len(job.targets), str(error))
     height, width = clean.shape[:2]
+    try:
+        for target in job.targets:
+            require_room(clean.shape, Path(target.noisy).suffix)
+    except ValueError as error:
+        return _Failed(len(job.targets), f"{job.source}: {error}")
     if min(height, width) < SMALLEST_SIDE:
         size = f"{height}x{width} pixels, expected at least {SMALLEST_SIDE}x{SMALLEST_SIDE}"
         return _Failed(len(job.targets), f"{job.source}: {size}")
@@ -158,6 +163,8 @@ def _write(one: _Made | _Failed, folder: Path) -> _Made | _Failed:
             continue
         try:
             write_bytes(folder / name, encode_image(image, Path(name).suffix))
+        except (ValueError, MemoryError) as error:
+            return _Failed(1, f"{one.source.job.source}: {str(error) or 'out of memory'}")
         except OSError as error:
             reason = f"{folder / name}: cannot be written ({error.strerror})"
             if error.errno in OF_ONE_FILE:

@@ -25,6 +25,7 @@ from data.splits import read_list
 from tests.camera import CAMERA, command, make_camera
 from tests.conftest import ROOT
 from tests.runs import assert_same
+from tests.test_image_formats import turn
 from tests.test_train_command import weights
 from utils.image import read_image, write_image
 
@@ -88,6 +89,17 @@ def decoded(monkeypatch) -> list[str]:
 
 def test_samples_and_whole_images_are_those_of_the_files(data, tmp_path):
     assert_right(open_set(data, tmp_path / "cache"), data)
+
+
+@pytest.mark.parametrize("cropped", [True, False], ids=["crops", "frames"])
+def test_images_with_an_orientation_are_those_of_the_files(tmp_path, cropped):
+    for path in write_pair(tmp_path / "data" / SCENES[0], 10, (24, 40), cropped=cropped):
+        turn(path, 6)
+    pairs = find_pairs([tmp_path / "data" / SCENES[0]])
+    assert pairs[0].size == (40, 24)
+    cached = open_pairs(pairs, tmp_path / "cache", 0, LOG).pair(0)
+    for images in (FileReader(pairs).pair(0), read_files(pairs[0].clean, pairs[0].noisy)):
+        assert all(np.array_equal(one, other) for one, other in zip(cached, images))
 
 
 def test_pair_of_unequal_sizes_is_named(data):

@@ -21,6 +21,7 @@ from data.sidd import find_crops
 from options.data import crop_parser
 from tests.conftest import ROOT, contents, wait_until
 from tests.refusal import one_line
+from tests.test_image_formats import turn
 from utils.image import PNG_END, PNG_START, read_image, write_image
 
 PAPER = CropSettings(size=512, overlap=128, threshold=800)
@@ -225,6 +226,21 @@ def test_a_pair_that_is_not_complete_is_done_again_and_no_other(root, harm):
         f"{SCENE}/clean/0001_GT_SRGB_010",
         f"{SCENE}/noisy/0001_NOISY_SRGB_010",
     }
+
+
+@pytest.mark.parametrize("orientation", [3, 6])
+def test_images_with_an_orientation_are_cut_upright_and_once(root, orientation):
+    make_pair(root / "source" / SCENE, "012", (20, 30))  # kept whole
+    for path in (root / "source" / SCENE).iterdir():
+        turn(path, orientation)
+    assert run(root) == 0
+    before = files(root / "target")
+    assert run(root) == 0
+    assert not {name for name in rewritten(before, files(root / "target")) if name.endswith(".png")}
+    whole = read_image(root / "source" / SCENE / "0001_GT_SRGB_010.PNG")
+    assert whole.shape == ((40, 56, 3) if orientation == 3 else (56, 40, 3))
+    crop = read_image(root / "target" / SCENE / "clean" / "0001_GT_SRGB_010_00001.png")
+    assert np.array_equal(crop, whole[:16, :16])
 
 
 @pytest.mark.parametrize("kind", ["GT", "NOISY"])

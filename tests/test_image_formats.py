@@ -5,12 +5,14 @@ import os
 import struct
 import zlib
 from functools import partial
+from pathlib import Path
 
 import numpy as np
 import pytest
+import tifffile
 from PIL import Image, ImageCms
 
-from utils.image import encode_image, read_image, read_photo, to_8bit, to_uint8, write_image
+from utils.image import encode_image, png_size, read_image, read_photo, to_8bit, to_uint8, write_image
 
 HEIGHT, WIDTH = 10, 14
 RANDOM = np.random.default_rng(0)
@@ -173,11 +175,154 @@ def test_16_bit_image_is_turned_upright(tmp_path, kind, channels, orientation):
     assert np.array_equal(photo(tmp_path, content).pixels, expected)
 
 
+def exif_chunk(orientation: int, order: str = ">", before: bytes = b"") -> bytes:
+    mark = b"MM" if order == ">" else b"II"
+    return png_chunk(
+        b"eXIf", before + mark + struct.pack(f"{order}HIHHHIHHI", 42, 8, 1, 0x0112, 3, 1, orientation, 0, 0)
+    )
+
+
+def turn(path: os.PathLike, orientation: int) -> None:
+    """Give a PNG file an orientation."""
+    content = Path(path).read_bytes()
+    Path(path).write_bytes(content[:33] + exif_chunk(orientation) + content[33:])
+
+
+@pytest.mark.parametrize("mode", ["L", "1", "P", "RGB", "RGBA", "LA"])
+@pytest.mark.parametrize("place", ["before the pixels", "behind the pixels", "behind a large profile", "Exif in front"])
+def test_size_of_a_png_is_the_one_that_it_is_decoded_to(tmp_path, mode, place):
+    image = Image.fromarray(RGB8).convert(mode)
+    if mode in ("RGBA", "LA"):
+        image.putalpha(255)
+    plain = saved(image, "PNG")
+    header, rest = plain[:33], plain[33:]  # IHDR, and what follows
+    for orientation in range(1, 9):
+        content = {
+            "before the pixels": header + exif_chunk(orientation) + rest,
+            "behind the pixels": plain[:-12] + exif_chunk(orientation, "<") + plain[-12:],
+            "behind a large profile": header + png_chunk(b"prIv", bytes(100_000)) + exif_chunk(orientation) + rest,
+            "Exif in front": header + exif_chunk(orientation, before=b"Exif\0\0") + rest,
+        }[place]
+        pixels = photo(tmp_path, content).pixels
+        assert np.array_equal(pixels, upright(np.asarray(image.convert("RGB")), orientation))
+        assert png_size(tmp_path / "image.png") == pixels.shape[:2]
+
+
+@pytest.mark.parametrize(
+    "chunk", [exif_chunk(0), exif_chunk(9), png_chunk(b"eXIf", b"MM\0*garb"), exif_chunk(6)[:-1] + b"?"]
+)
+def test_orientation_that_says_nothing_leaves_a_png_as_it_is(tmp_path, chunk):
+    plain = png(RGB8)
+    (tmp_path / "image.png").write_bytes(plain[:33] + chunk + plain[33:])
+    assert png_size(tmp_path / "image.png") == RGB8.shape[:2]
+    if chunk[-1:] != b"?":  # of a wrong checksum, for which the whole file is refused
+        assert np.array_equal(read_photo(tmp_path / "image.png").pixels, RGB8)
+
+
 def test_damaged_exif_data_do_not_cost_the_image(tmp_path):
     plain = saved(Image.fromarray(RGB8), "JPEG")
     for garbage in (b"Exif\0\0garbage!", b"Exif\0\0MM\0*\0\0\0\x08\0\x05\x01\x12"):
         content = plain[:2] + b"\xff\xe1" + struct.pack(">H", 2 + len(garbage)) + garbage + plain[2:]
         assert np.array_equal(photo(tmp_path, content).pixels, photo(tmp_path, plain).pixels)
+
+
+# --- every layout of a TIFF ---
+
+
+@pytest.mark.parametrize("compression", [None, "zlib"])
+@pytest.mark.parametrize("layout", [{"rowsperstrip": 7}, {"tile": (32, 32)}, {}], ids=["strips", "tiles", "one strip"])
+@pytest.mark.parametrize(
+    "channels, planes", [(1, "contig"), (3, "contig"), (3, "separate"), (4, "contig"), (4, "separate")]
+)
+@pytest.mark.parametrize("kind", [np.uint8, np.uint16])
+def test_every_layout_of_a_tiff_is_read_as_tifffile_writes_it(tmp_path, kind, channels, planes, layout, compression):
+    """In both byte orders, as BigTIFF, with and without differences of neighbours, and in all eight orientations."""
+    values = RANDOM.integers(0, np.iinfo(kind).max + 1, (40, 50, channels), kind)
+    values[..., 3:] = np.iinfo(kind).max
+    stored = values[..., 0] if channels == 1 else values.transpose(2, 0, 1) if planes == "separate" else values
+    colours = {"photometric": "minisblack"} if channels == 1 else {"photometric": "rgb", "planarconfig": planes}
+    alpha = {"extrasamples": ["unassalpha"]} if channels == 4 else {}
+    for orientation in range(1, 9):
+        big, predictor, order = orientation % 3 == 0, orientation % 2 == 0 and compression, "<>"[orientation > 4]
+        tifffile.imwrite(
+            tmp_path / "a.tif",
+            np.ascontiguousarray(stored),
+            **(colours | alpha | layout),
+            compression=compression,
+            predictor=bool(predictor),
+            bigtiff=big,
+            byteorder="<" if big else order,
+            extratags=[(0x0112, "H", 1, orientation, True)],
+        )
+        expected = upright(np.broadcast_to(values[..., :3], (40, 50, 3)), orientation)
+        pixels = read_photo(tmp_path / "a.tif").pixels
+        assert pixels.dtype == kind
+        assert np.array_equal(pixels, expected), orientation
+
+
+def test_transparent_plane_of_a_tiff_is_refused(tmp_path):
+    values = np.full((4, 40, 50), 65535, np.uint16)
+    values[3, 5, 6] -= 1
+    tifffile.imwrite(
+        tmp_path / "a.tif", values, photometric="rgb", planarconfig="separate", extrasamples=["unassalpha"]
+    )
+    with pytest.raises(ValueError, match=r"a\.tif: has transparent pixels"):
+        read_photo(tmp_path / "a.tif")
+
+
+@pytest.mark.parametrize(
+    "mode, compression",
+    [
+        *((mode, compression) for mode in ("RGB", "P", "I;16") for compression in ("tiff_lzw", "packbits")),
+        *(("RGB", "jpeg"), ("L", "jpeg"), ("YCbCr", "jpeg"), ("YCbCr", "tiff_lzw"), ("1", "group4")),
+    ],
+)
+def test_compressed_tiffs_of_all_orientations_are_read_as_pillow_reads_them(tmp_path, mode, compression):
+    image = Image.fromarray(RGB16[..., 0]) if mode == "I;16" else Image.fromarray(RGB8).convert(mode)
+    for orientation in range(1, 9):
+        exif = Image.Exif()
+        exif[0x0112] = orientation
+        plain, turned = (saved(image, "TIFF", compression=compression, **more) for more in ({}, {"exif": exif}))
+        other = Image.open(io.BytesIO(plain))
+        expected = np.asarray(other if mode == "I;16" else other.convert("RGB"))
+        expected = np.broadcast_to(expected.reshape(HEIGHT, WIDTH, -1), (HEIGHT, WIDTH, 3))
+        assert np.array_equal(photo(tmp_path, turned).pixels, upright(expected, orientation))
+
+
+@pytest.mark.parametrize("first", [True, False], ids=["preview first", "preview last"])
+@pytest.mark.parametrize("kind", [np.uint8, np.uint16])
+@pytest.mark.parametrize(
+    "preview, marks",
+    [((20, 25), {}), ((8, 16), {}), ((30, 38), {}), ((38, 48), {"subfiletype": 1}), ((80, 100), {"subfiletype": 1})],
+    ids=["half", "other shape", "three quarters", "marked", "marked and larger"],
+)
+@pytest.mark.parametrize("planes", ["contig", "separate"])
+def test_full_picture_of_a_tiff_is_taken_beside_its_preview(tmp_path, first, kind, preview, marks, planes):
+    values = RANDOM.integers(0, np.iinfo(kind).max + 1, (40, 50, 3), kind)
+    stored = np.ascontiguousarray(values.transpose(2, 0, 1) if planes == "separate" else values)
+    full = ((stored,), {"photometric": "rgb", "planarconfig": planes, "extratags": [(0x0112, "H", 1, 6, True)]})
+    small = ((np.zeros((*preview, 3), np.uint8),), {"photometric": "rgb", **marks})
+    with tifffile.TiffWriter(tmp_path / "a.tif") as file:
+        for data, how in (small, full) if first else (full, small):
+            file.write(*data, metadata=None, **how)
+    assert np.array_equal(read_photo(tmp_path / "a.tif").pixels, np.rot90(values, -1))
+
+
+@pytest.mark.parametrize("size", [(40, 50), (39, 50), (40, 30), (50, 40)])
+def test_pages_of_a_tiff_are_not_taken_for_previews(tmp_path, size):
+    with tifffile.TiffWriter(tmp_path / "a.tif") as file:
+        for shape in ((40, 50), size, (4, 5)):
+            file.write(np.zeros((*shape, 3), np.uint8), photometric="rgb")
+    with pytest.raises(ValueError, match=r"a\.tif: holds 3 pictures"):
+        read_photo(tmp_path / "a.tif")
+
+
+def test_preview_of_a_raw_file_is_not_taken_for_the_picture(tmp_path):
+    with tifffile.TiffWriter(tmp_path / "a.tif") as file:
+        file.write(np.zeros((8, 10, 3), np.uint8), photometric="rgb", subfiletype=1, subifds=1)
+        file.write(np.zeros((40, 50), np.uint16), photometric="minisblack")
+    with pytest.raises(ValueError, match=r"a\.tif: holds only a preview"):
+        read_photo(tmp_path / "a.tif")
 
 
 # --- what else cameras write ---
@@ -291,7 +436,34 @@ def test_conversion_of_fractions_to_8_bit_clips_and_rounds():
     np.testing.assert_array_equal(to_uint8(values), [[[0, 1, 255]]])
 
 
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"<!DOCTYPE html><html>",
+        b"\xef\xbb\xbf\n <HTML lang='en'>",
+        b"<!-- a --><html>",
+        b"<?xml version='1.0'?><Error/>",
+    ],
+)
+def test_download_that_is_a_web_page_is_called_one(tmp_path, content):
+    assert "(a web page, perhaps of a failed download; download the file itself)" in refusal(tmp_path, content)
+
+
 # --- writing ---
+
+
+@pytest.mark.parametrize("suffix, most", [(".webp", 16383), (".jpg", 65500), (".png", 10**6), (".tif", 2**20)])
+@pytest.mark.parametrize("axis", [0, 1])
+def test_longest_image_of_a_format_is_written_and_a_longer_one_named(tmp_path, suffix, most, axis):
+    shape = [1, 1, 1]
+    shape[axis] = most
+    write_image(tmp_path / f"a{suffix}", np.zeros(shape, np.uint8))
+    assert read_photo(tmp_path / f"a{suffix}", channels=1).pixels.shape == tuple(shape)
+    shape[axis] += 1
+    message = rf"b\{suffix}: {shape[0]}x{shape[1]} pixels, but \{suffix} holds at most {most} a side"
+    with pytest.raises(ValueError, match=message):
+        write_image(tmp_path / f"b{suffix}", np.zeros(shape, np.uint8))
+    assert not (tmp_path / f"b{suffix}").exists()
 
 
 @pytest.mark.parametrize("suffix", [".png", ".PNG", ".tif", ".tiff", ".bmp", ".webp"])

@@ -525,6 +525,27 @@ def test_bad_image_is_named_and_the_others_are_done(root, capsys, content, words
     assert words in lines[0]
 
 
+@pytest.mark.parametrize("form, side", [("webp", 16384), ("jpg", 65501), ("png", 1_000_001)])
+def test_image_that_the_format_cannot_hold_is_named_and_the_others_are_done_at_every_run(root, capsys, form, side):
+    write_image(root / "in" / "long.bmp", np.zeros((8, side, 3), np.uint8))
+    for _ in range(2):
+        files = run(root, "--format", form, "--per_image", "2", "--gain", "0.01", code=1)
+        line = f"failed: {root / 'in' / 'long.bmp'}: 8x{side} pixels, but .{form} holds at most {side - 1} a side"
+        assert capsys.readouterr().err == f"{line} (choose another --format, such as png or tiff)\n"
+        assert len(images(files)) == 6
+
+
+def test_image_that_the_encoder_refuses_is_named_and_the_others_are_done(root, capsys, monkeypatch):
+    def refuse_the_smallest(image, suffix):
+        if len(image) == 24:
+            raise ValueError("could not be encoded")
+        return encode_image(image, suffix)
+
+    monkeypatch.setattr("synthesis.run.encode_image", refuse_the_smallest)
+    assert images(run(root, code=1)).keys() == {"a.png", "trip/c d.png"}
+    assert capsys.readouterr().err == f"failed: {root / 'in' / 'b.png'}: could not be encoded\n"
+
+
 def test_failed_image_of_many_draws_is_named_once_and_done_when_it_is_mended(root, capsys):
     (root / "in" / "bad.png").write_bytes(b"")
     run(root, "--per_image", "3", code=1)

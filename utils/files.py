@@ -30,6 +30,9 @@ IN_PLACE_OF = (
 )
 PAUSES = (0.05, 0.2, 0.5)  # seconds before a refused rename is tried again: virus scanners and indexers let go soon
 ENDS = 4096  # bytes at each end of a file that its state depends on
+WEB_PAGE = re.compile(
+    rb"\s*(<!--((?!-->).)*-->\s*)*<(!doctype html|html|head|body|script|meta|title|\?xml)\b", re.IGNORECASE | re.DOTALL
+)
 
 
 @contextmanager
@@ -171,6 +174,12 @@ def remove_leftovers(folder: str | Path) -> None:
     for path in Path(folder).rglob(".*.tmp*"):
         if TEMPORARY.fullmatch(path.name):
             path.unlink(missing_ok=True)
+
+
+def web_page(start: bytes) -> str:
+    """Say that a download is a web page, by its content's first bytes; "" where it is none."""
+    is_page = WEB_PAGE.match(start.removeprefix(b"\xef\xbb\xbf")[:4096])
+    return "a web page, perhaps of a failed download; download the file itself" if is_page else ""
 
 
 def sha256_of(paths: Iterable[str | Path]) -> str:

@@ -9,13 +9,14 @@ import warnings
 import zlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import BinaryIO, NamedTuple
 
 import cv2
 import numpy as np
 from PIL import Image, ImageCms
+from PIL.TiffImagePlugin import TiffImageFile
 
-from utils.files import ENDS, write_bytes
+from utils.files import ENDS, web_page, write_bytes
 
 PNG_START = b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR"  # width and height follow, 4 bytes each
 IHDR_END = 33  # bytes until the header's end, after which text stands
@@ -34,9 +35,20 @@ PHOTOGRAPH = (
     *(cv2.IMWRITE_PNG_FILTER, cv2.IMWRITE_PNG_FILTER_AVG),
     *(cv2.IMWRITE_PNG_STRATEGY, cv2.IMWRITE_PNG_STRATEGY_HUFFMAN_ONLY),
 )
-BITS, PHOTOMETRIC, SAMPLE_FORMAT = 258, 262, 339  # TIFF's tags
+# TIFF's tags, and those that say how the pixels are stored: sizes, compression, places, colours.
+REDUCED, OLD_REDUCED, BITS, PHOTOMETRIC, ORIENTATION, SAMPLES, PLANES = 254, 255, 258, 262, 274, 277, 284
+INSIDE, EXTRA_SAMPLES, SAMPLE_FORMAT = 330, 338, 339
+STRIPS, TILES = (273, 279), (324, 325)  # where they begin, and their bytes
+STORAGE = (
+    *(256, 257, BITS, 259, PHOTOMETRIC, 266, SAMPLES, 278, PLANES, 292, 293, 317, 320, 322, 323, EXTRA_SAMPLES),
+    *(SAMPLE_FORMAT, 347, *range(512, 522), 529, 530, 531, 532, *STRIPS, *TILES),
+)
 EXIF, EXPOSURE_TIME, ISO_SPEED = 0x8769, 33434, 34855  # of EXIF: its directory, and tags in it
 MAX_MEGAPIXELS = 400  # a few bytes can promise any size
+# Pixels of an image's longer side that a format or its library holds; OpenCV reads no more of any, and 2**30 in all.
+LARGEST_SIDE = {".webp": 16383, ".jpg": 65500, ".jpeg": 65500, ".gif": 65535, ".png": 10**6}
+LARGEST_READ, MOST_READ = 2**20, 2**30
+PNG_TAIL = 2**16  # bytes at a PNG's end in which its EXIF data are looked for
 
 Image.MAX_IMAGE_PIXELS = None  # Pillow's own limit; ours is checked whenever a header is read
 warnings.filterwarnings("ignore", module=r"PIL\.")  # about damaged metadata
@@ -66,7 +78,8 @@ def read_photo(path: str | Path, max_megapixels: float = MAX_MEGAPIXELS, channel
 
     Grey images are repeated in three channels, or coloured ones turned grey where one is asked for (luma of ITU-R
     BT.601); palettes are looked up, a fully opaque alpha channel is dropped. Of several pictures in a phone's JPEG
-    (MPO) the first is taken. The values count as sRGB, whatever colour profile the file names.
+    (MPO) the first is taken, of those in a TIFF the one that the others are previews of. The values count as sRGB,
+    whatever colour profile the file names.
 
     Pillow reads the header, which says what is to be refused before anything is decoded, and OpenCV the pixels.
 
@@ -81,6 +94,7 @@ def read_photo(path: str | Path, max_megapixels: float = MAX_MEGAPIXELS, channel
     try:
         content = path.read_bytes()
         with Image.open(io.BytesIO(content), formats=PHOTO_FORMATS) as header:
+            _seek_picture(header)
             _check_header(header, max_megapixels)
             check_png(content)
             return _decode(content, header, channels)
@@ -91,7 +105,7 @@ def read_photo(path: str | Path, max_megapixels: float = MAX_MEGAPIXELS, channel
     except Exception as error:  # Pillow and OpenCV raise what they like (SyntaxError, struct.error, ...)
         if isinstance(error, OSError) and error.errno:
             raise ValueError(f"{path}: cannot be read ({error.strerror})") from None
-        what = f"{len(content)} bytes; truncated, damaged or another format"
+        what = web_page(content) or f"{len(content)} bytes; truncated, damaged or another format"
         raise ValueError(f"{path}: not a readable image ({what})") from None
 
 
@@ -107,14 +121,45 @@ def read_exposure(path: str | Path) -> tuple[int | None, int | None]:
         return None, None
 
 
+def _seek_picture(image: Image.Image) -> None:
+    """Go to the picture of a file, past the previews in a TIFF. Raise _UnfitError for several pictures or none."""
+    frames = getattr(image, "n_frames", 1)
+    if not isinstance(image, TiffImageFile):
+        if frames > 1 and image.format != "MPO":
+            raise _UnfitError(f"holds {frames} pictures (an animation or pages), expected one")
+        return
+    sizes, reduced = [], []
+    for number in range(frames):
+        image.seek(number)
+        tags = image.tag_v2
+        sizes.append((tags[256], tags[257]))
+        reduced.append(bool(tags.get(REDUCED, 0) & 1) or tags.get(OLD_REDUCED) == 2)
+        if reduced[-1] and frames == 1 and INSIDE in tags:
+            raise _UnfitError("holds only a preview outside of its sub-directories, as raw files do; develop it first")
+    full = [number for number in range(frames) if not reduced[number]] or list(range(frames))
+    largest = max(full, key=lambda number: sizes[number][0] * sizes[number][1])
+    pages = [number for number in full if number != largest and not _is_preview(sizes[number], sizes[largest])]
+    if pages:
+        raise _UnfitError(f"holds {frames} pictures (an animation or pages), expected one")
+    image.seek(largest)
+
+
+def _is_preview(size: tuple[int, int], full: tuple[int, int]) -> bool:
+    """Tell if a picture may be another one, made smaller: of the same shape, or at most half as long and wide."""
+    (short, long), (full_short, full_long) = sorted(size), sorted(full)
+    alike = abs(short * full_long - long * full_short) <= full_long  # to a pixel
+    return (alike and long < full_long) or (2 * long <= full_long and 2 * short <= full_short)
+
+
 def _check_header(image: Image.Image, max_megapixels: float) -> None:
     """Refuse what is not to be decoded."""
-    if image.width * image.height > max_megapixels * 1e6:
-        size = f"{image.height}x{image.width} pixels"
-        raise _UnfitError(f"{size}, expected at most {max_megapixels:g} megapixels")
-    frames = getattr(image, "n_frames", 1)
-    if frames > 1 and image.format != "MPO":
-        raise _UnfitError(f"holds {frames} pictures (an animation or pages), expected one")
+    size = f"{image.height}x{image.width} pixels"
+    if image.width * image.height > min(max_megapixels * 1e6, MOST_READ):
+        most = min(max_megapixels, MOST_READ // 10**6)
+        raise _UnfitError(f"{size}, expected at most {most:g} megapixels")
+    longest = _longest_side(f".{image.format}")
+    if max(image.size) > longest:
+        raise _UnfitError(f"{size}, expected at most {longest} a side")
     tags = getattr(image, "tag_v2", {})
     if set(tags.get(SAMPLE_FORMAT, (1,))) != {1}:
         raise _UnfitError("its values are signed or fractions, expected 8-bit or 16-bit grey or RGB")
@@ -122,18 +167,32 @@ def _check_header(image: Image.Image, max_megapixels: float) -> None:
         raise _UnfitError(f"its colours are {image.mode}, expected 8-bit or 16-bit grey or RGB")
 
 
+def _longest_side(suffix: str) -> int:
+    return LARGEST_SIDE.get(suffix.lower(), LARGEST_READ)
+
+
 def _decode(content: bytes, header: Image.Image, channels: int) -> Photo:
     """Decode an image file whose header has been checked."""
-    buffer = np.frombuffer(content, np.uint8)
-    if header.has_transparency_data:
-        image = _pixels(buffer, cv2.IMREAD_UNCHANGED)
-        if image.ndim == 2:
-            raise _UnfitError("has a transparent grey level, expected an opaque image")
-        if image.shape[2] == 4 and image[:, :, 3].min() < np.iinfo(image.dtype).max:
-            raise _UnfitError("has transparent pixels, expected an opaque RGB image")
-    bgr = _pixels(buffer, cv2.IMREAD_COLOR | cv2.IMREAD_ANYDEPTH)
+    orientation = 1
+    if header.format == "PNG":
+        orientation = _png_orientation(io.BytesIO(content))
+    if isinstance(header, TiffImageFile):
+        orientation = header.tag_v2.get(ORIENTATION, 1)
+        parts = _tiff_parts(content, header)
+    else:
+        parts = [content]
+    if len(parts) > 1:
+        planes = [_pixels(part, cv2.IMREAD_UNCHANGED) for part in parts]
+        _require_opaque(cv2.merge(planes))
+        bgr = cv2.merge(planes[2::-1])
+    else:
+        if header.has_transparency_data:
+            _require_opaque(_pixels(parts[0], cv2.IMREAD_UNCHANGED))
+        upright = cv2.IMREAD_IGNORE_ORIENTATION if header.format in ("PNG", "TIFF") else 0
+        bgr = _pixels(parts[0], cv2.IMREAD_COLOR | cv2.IMREAD_ANYDEPTH | upright)
     if bgr.dtype == np.uint16 and getattr(header, "tag_v2", {}).get(PHOTOMETRIC) == 0:
         bgr = 65535 - bgr  # white is zero, which OpenCV heeds in 8-bit files only
+    bgr = _upright(bgr, orientation)
     is_grey = header.mode in GREY_MODES
     if channels == 1:
         return Photo(cv2.cvtColor(bgr, cv2.COLOR_BGR2GRAY)[:, :, None], () if is_grey else ("its colours turned grey",))
@@ -141,8 +200,72 @@ def _decode(content: bytes, header: Image.Image, channels: int) -> Photo:
     return Photo(cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB), remarks)
 
 
-def _pixels(buffer: np.ndarray, flags: int) -> np.ndarray:
-    image = cv2.imdecode(buffer, flags)
+def _require_opaque(image: np.ndarray) -> None:
+    """Raise _UnfitError for transparency; `image` is as the file has it: grey, three channels, or four with alpha."""
+    if image.ndim == 2:
+        raise _UnfitError("has a transparent grey level, expected an opaque image")
+    if image.shape[2] == 4 and image[:, :, 3].min() < np.iinfo(image.dtype).max:
+        raise _UnfitError("has transparent pixels, expected an opaque RGB image")
+
+
+def _upright(image: np.ndarray, orientation: int) -> np.ndarray:
+    """Turn an image as EXIF's number from 1 to 8 says; others say nothing."""
+    if orientation in (5, 6, 7, 8):
+        image = cv2.transpose(image)
+    mirrored = {2: 1, 3: -1, 4: 0, 6: 1, 7: -1, 8: 0}.get(orientation)  # 1: left and right, 0: top and bottom, -1: both
+    return image if mirrored is None else cv2.flip(image, mirrored)
+
+
+def _tiff_parts(content: bytes, image: TiffImageFile) -> list[bytes]:
+    """Rewrite the chosen picture of a TIFF as files that OpenCV decodes right: one, or one for each 16-bit plane.
+
+    OpenCV takes the first picture of a file, turns tiles one by one, and mixes up 16-bit colours that are stored in
+    planes (https://github.com/opencv/opencv, TiffDecoder). The pixels stay where they are: new tags follow them.
+    """
+    tags = image.tag_v2
+    planes = len(image.getbands()) if tags.get(PLANES, 1) == 2 and max(tags.get(BITS, (1,))) == 16 else 1
+    if planes == 1 and tags.get(ORIENTATION, 1) == 1 and getattr(image, "n_frames", 1) == 1:
+        return [content]
+    stored = {tag: tags[tag] for tag in STORAGE if tag in tags}
+    if planes == 1:
+        return [_with_tags(content, stored)]
+    stored |= {BITS: 16, PHOTOMETRIC: 1, SAMPLES: 1, PLANES: 1, SAMPLE_FORMAT: 1}
+    stored.pop(EXTRA_SAMPLES, None)
+    places = [tag for tag in (*STRIPS, *TILES) if tag in stored]
+    parts = []
+    for plane in range(planes):
+        of_plane = {tag: np.reshape(stored[tag], (planes, -1))[plane].tolist() for tag in places}
+        parts.append(_with_tags(content, stored | of_plane))
+    return parts
+
+
+def _with_tags(content: bytes, tags: dict) -> bytes:
+    """Let a TIFF, also a BigTIFF, have these tags and no others, as a classic one."""
+    order = "<" if content[:2] == b"II" else ">"
+    place = len(content) + len(content) % 2
+    entries, values = [struct.pack(f"{order}H", len(tags))], b""
+    beyond = place + 2 + 12 * len(tags) + 4  # where values lie that have no room in their entry
+    for tag, value in sorted(tags.items()):
+        numbers = value if isinstance(value, bytes | tuple | list) else (value,)
+        if isinstance(numbers, bytes):
+            kind, data = 7, numbers
+        elif all(isinstance(number, int) for number in numbers):
+            kind = 3 if max(numbers) < 2**16 else 4
+            data = struct.pack(f"{order}{len(numbers)}{'H' if kind == 3 else 'I'}", *numbers)
+        else:
+            kind, parts = 5, [(number.numerator, number.denominator) for number in numbers]
+            data = struct.pack(f"{order}{2 * len(parts)}I", *(part for pair in parts for part in pair))
+        if len(data) > 4:
+            at, values = struct.pack(f"{order}I", beyond + len(values)), values + data + bytes(len(data) % 2)
+        else:
+            at = data.ljust(4, b"\0")
+        entries.append(struct.pack(f"{order}HHI", tag, kind, len(numbers)) + at)
+    start = (b"II*\0" if order == "<" else b"MM\0*") + struct.pack(f"{order}I", place)
+    return b"".join((start, content[8:].ljust(place - 8, b"\0"), *entries, bytes(4), values))
+
+
+def _pixels(content: bytes, flags: int) -> np.ndarray:
+    image = cv2.imdecode(np.frombuffer(content, np.uint8), flags)
     if image is None:
         raise ValueError("OpenCV cannot decode it")
     return image
@@ -171,11 +294,22 @@ def encode_image(image: np.ndarray, suffix: str, encoding: Sequence[int] = ()) -
         expected = " or ".join(kind.__name__ for kind in types)
         found = f"{image.shape} {image.dtype}"
         raise ValueError(f"expected an (H, W, 3) {expected} array to write, or one of (H, W, 1), got {found}")
+    require_room(image.shape, suffix)
     stored = cv2.cvtColor(image, cv2.COLOR_RGB2BGR) if image.shape[2] == 3 else image
-    done, encoded = cv2.imencode(suffix, stored, encoding or ENCODING.get(suffix, ()))
+    try:
+        done, encoded = cv2.imencode(suffix, stored, encoding or ENCODING.get(suffix, ()))
+    except cv2.error:  # for some, such as too little memory
+        done = False
     if not done:
-        raise ValueError(f"could not be encoded as {suffix}")
+        raise ValueError(f"{image.shape[0]}x{image.shape[1]} pixels could not be encoded as {suffix}")
     return encoded.tobytes()
+
+
+def require_room(shape: tuple[int, ...], suffix: str) -> None:
+    """Raise ValueError when files of this suffix hold no image as high or wide as this."""
+    longest = _longest_side(suffix)
+    if max(shape[:2]) > longest:
+        raise ValueError(f"{shape[0]}x{shape[1]} pixels, but {suffix} holds at most {longest} a side")
 
 
 def write_image(
@@ -244,16 +378,45 @@ def check_png(content: bytes) -> None:
 
 
 def png_size(path: Path) -> tuple[int, int] | None:
-    """Read a PNG's (height, width) without decoding it; None when it is no whole PNG."""
+    """Read the (height, width) that a PNG is decoded to, upright, without decoding it; None when it is no whole PNG."""
     try:
-        with open(path, "rb") as file:
+        with open(path, "rb", buffering=0) as file:
             start = file.read(len(PNG_START) + 17)  # the header's 13 bytes and its checksum
             file.seek(max(0, path.stat().st_size - len(PNG_END)))
             end = file.read()
+            header = start[len(PNG_START) - 4 : -4]  # with its name, IHDR
+            checksum = int.from_bytes(start[-4:], "big")
+            if not start.startswith(PNG_START) or end != PNG_END or zlib.crc32(header) != checksum:
+                return None
+            is_turned = _png_orientation(file) in (5, 6, 7, 8)
     except OSError:
         return None
-    header = start[len(PNG_START) - 4 : -4]  # with its name, IHDR
-    if not start.startswith(PNG_START) or end != PNG_END or zlib.crc32(header) != int.from_bytes(start[-4:], "big"):
-        return None
     width, height = struct.unpack_from(">II", header, 4)
-    return height, width
+    return (width, height) if is_turned else (height, width)
+
+
+def _png_orientation(file: BinaryIO) -> int:
+    """Read the orientation in a PNG's EXIF data: a chunk before the pixels or close to the file's end; 1 without."""
+    file.seek(IHDR_END)
+    while (chunk := file.read(8))[4:] not in (b"IDAT", b"eXIf", b""):
+        file.seek(int.from_bytes(chunk[:4], "big") + 4, io.SEEK_CUR)
+    if chunk[4:] == b"IDAT":  # then behind them
+        size = file.seek(0, io.SEEK_END)
+        file.seek(max(0, size - PNG_TAIL))
+        tail = file.read()
+        place = tail.find(b"eXIf") - 4
+        if place < 0:
+            return 1
+        file.seek(max(0, size - PNG_TAIL) + place)
+        chunk = file.read(8)
+    length = int.from_bytes(chunk[:4], "big")
+    data, checksum = (file.read(length) if length <= PNG_TAIL else b""), file.read(4)
+    if zlib.crc32(b"eXIf" + data) != int.from_bytes(checksum, "big"):
+        return 1
+    try:
+        exif = Image.Exif()
+        exif.load(data)
+        orientation: int = exif.get(ORIENTATION, 1)
+    except Exception:  # damaged in whatever way
+        return 1
+    return orientation if orientation in range(1, 9) else 1
