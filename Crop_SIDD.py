@@ -7,9 +7,9 @@ from pathlib import Path
 from data.boxes import CropSettings
 from data.crop import claim_target, crop_all, find_jobs
 from data.mosaic import MOSAIC_RECORD, store_origins
-from data.sidd import find_misnamed, find_scenes
+from data.sidd import find_misnamed, find_scenes, name_unread_in
 from options.data import crop_parser
-from utils.command import blame, keep_freed_memory, run_command
+from utils.command import blame, keep_freed_memory, printable, run_command
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -24,6 +24,8 @@ def main(arguments: list[str] | None = None) -> int:
         claim_target(Path(args.source), Path(args.target), settings)
     jobs, failures = find_jobs(scenes, Path(args.target))
     failures += find_misnamed(args.source)
+    for line in name_unread_in(scenes):
+        print(printable(f"note: {line}"))
 
     with blame("--target"):
         results = crop_all(jobs, settings, args.num_workers)
@@ -37,7 +39,7 @@ def main(arguments: list[str] | None = None) -> int:
 
     failures = sorted(failures + [result.failure for result in results if result.failure])
     for failure in failures:
-        print(f"failed: {failure}", file=sys.stderr)
+        print(printable(f"failed: {failure}"), file=sys.stderr)
     written = sum(result.written for result in results)
     skipped = sum(result.complete for result in results)
     print(

@@ -19,9 +19,10 @@ from data.bursts import (
     make_scene,
     name_scenes,
     read_manifest,
+    require_numbers,
     write_manifest,
 )
-from data.folders import require_apart
+from data.folders import find_images, require_apart
 from options.data import make_pairs_options
 from utils.command import blame, printable, run_command
 from utils.files import claim_folder, claim_record, lock_folder, remove_leftovers
@@ -40,12 +41,15 @@ def main(arguments: list[str] | None = None) -> int:
             require_apart(folder, photographs)
     with blame("--bursts, --shots, --clean, --noisy or --iso"):
         sources, failures = find_sources(args)
+        folders = [find_images(folder) for folder in (args.bursts, args.shots, args.clean, args.noisy) if folder]
     with blame("--output_dir"):
         claim_folder(folder)
         lock = lock_folder(folder)
         rows = {row["scene"]: row for row in read_manifest(folder)}
         record = {"camera_code": args.camera_code, **vars(settings)}
         claim_record(folder, PAIRS_RECORD, record, begun=bool(rows), flags={name: f"--{name}" for name in record})
+    with blame("split the photographs into several folders, each with an --output_dir of its own"):
+        require_numbers(sources, rows.values())
     with blame("--camera_code or --iso"):
         scenes = name_scenes(sources, args.camera_code, list(rows.values()))
     remove_leftovers(folder)
@@ -64,6 +68,9 @@ def main(arguments: list[str] | None = None) -> int:
     left_out = [line for scene in scenes if scene in rows for line in rows[scene]["left_out"].splitlines()]
     for line in left_out:
         print(printable(f"left out: {line}"))
+    for found in folders:
+        for line in found.unread + found.problems:
+            print(printable(f"note: {line}"))
     if any(WHOLE_PIXELS in line for line in left_out + failures):
         print("note: what moved by whole pixels can be used with --align, in another --output_dir")
     if any(path.suffix.lower() in (".jpg", ".jpeg") for source in sources for path in source.noisy):

@@ -2,6 +2,7 @@
 
 import argparse
 import sys
+from itertools import chain
 from pathlib import Path
 
 import torch
@@ -35,6 +36,9 @@ def main(arguments: list[str] | None = None) -> int:
     jobs, failures = plan_outputs(args, found)
     if found.others:
         log.info("note: not read as images: %s", printable(found.others))
+    folders = [folder for folder in (args.noisy_dir, args.gain_from) if folder is not None and Path(folder).is_dir()]
+    for line in chain(found.unread, *(find_images(folder).unread for folder in folders)):
+        log.info("note: %s", printable(line))
 
     # Networks, and where the strength of the noise comes from.
     with blame("--cam_name or --pretrain_dir"):

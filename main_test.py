@@ -10,6 +10,7 @@ from inference import load_neca
 from options.inference import needed_networks, quick_test_parser, without_effect
 from utils.command import blame, run_command
 from utils.files import claim_folder
+from utils.image import name_unread
 from utils.run import terminal_log
 from utils.runtime import choose_device
 
@@ -30,6 +31,8 @@ def main(arguments: list[str] | None = None) -> None:
             require_noisy(pairs)
     for path in others:
         log.info("note: %s is not used, its name is not that of a clean or noisy image", path)
+    for line in name_unread(Path(args.dir_test_img).iterdir(), (".png",)):
+        log.info("note: %s", line)
     with blame("--cam_name or --pretrain_dir"):
         generator = load_neca(args.pretrain_dir, args.cam_name, device, networks=networks)
     with blame("--dir_test_save"):

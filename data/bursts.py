@@ -31,6 +31,7 @@ STILL = 0.25  # pixels that a picture may lie beside the others; frames of a tri
 BLOCK = 16  # pixels: side of the blocks in whose means something that has moved within the picture shows
 CHANGED_BLOCK = (8.0, 3.0)  # a block is another one beyond so many standard deviations, and so many grey levels
 CHANGED_SHARE = 0.002  # of the blocks that may be others
+MOST_SCENES = 9999  # four digits
 USUAL_SHUTTER = 100  # 1 / seconds, where the files name none
 
 KINDS = ("GT", "NOISY")
@@ -132,6 +133,14 @@ def _sources(found: list[tuple[str, list[Path], list[Path]]], iso: int | None) -
     return sources
 
 
+def require_numbers(sources: list[Source], rows: Iterable[Row]) -> None:
+    """Raise ValueError for more scenes, with those in the manifest's rows, than SIDD's names have numbers."""
+    known = {(row["source"], row["iso"]) for row in rows}
+    count = len(known | {(source.name, str(source.iso)) for source in sources})
+    if count > MOST_SCENES:
+        raise ValueError(f"{count} scenes, expected at most {MOST_SCENES}, which SIDD's names can count")
+
+
 def name_scenes(sources: list[Source], camera: str, rows: list[Row]) -> list[str]:
     """Name the scenes as SIDD does: those in the manifest's rows keep their names, others get the next numbers.
 
@@ -160,7 +169,7 @@ def read_manifest(folder: Path) -> list[Row]:
     path = folder / MANIFEST
     if not path.exists():
         return []
-    rows = pd.read_csv(path, dtype=str, keep_default_na=False)
+    rows = pd.read_csv(path, dtype=str, keep_default_na=False, encoding_errors="surrogateescape")
     if tuple(rows.columns) != COLUMNS:
         raise ValueError(f"{path}: not a manifest of pairs, expected the columns {', '.join(COLUMNS)}")
     return rows.to_dict("records")

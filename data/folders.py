@@ -11,7 +11,8 @@ from typing import NamedTuple
 import numpy as np
 
 from data.sidd import SCENE_FORM
-from utils.image import PHOTO_SUFFIXES, read_image
+from utils.files import require_folder
+from utils.image import PHOTO_SUFFIXES, name_unread, read_image
 
 FIRST_FRAME = 10  # SIDD-Medium's frames are 010 and 011
 SCENES = 999  # three digits; more images share numbers from 001 on
@@ -21,11 +22,15 @@ SMALLEST_SIDE = 8  # pixels: NCNet halves three times
 
 
 class FoundImages(NamedTuple):
-    """The content of a folder: names of images relative to it (with /, sorted), a count of other files, problems."""
+    """The content of a folder: names of images relative to it (with /, sorted), a count of other files, problems.
+
+    unread: in lines, the photographs among the others, whose formats are not read.
+    """
 
     names: list[str]
     others: str
     problems: list[str]
+    unread: list[str]
 
 
 class Target(NamedTuple):
@@ -61,11 +66,10 @@ def find_images(root: str | Path, output: str | Path | None = None) -> FoundImag
     Names that begin with "." are left out. Raises ValueError when there is no such folder or no image in it.
     """
     root = Path(root)
-    if not root.is_dir():
-        raise ValueError(f"{root}: {'not a folder' if root.exists() else 'no such folder'}")
+    require_folder(root)
     output = Path(output).resolve() if output is not None else None
     names: list[str] = []
-    others: Counter[str] = Counter()
+    others: list[Path] = []
     problems: list[str] = []
 
     def walk(folder: Path, around: tuple[Path, ...]) -> None:
@@ -87,13 +91,15 @@ def find_images(root: str | Path, output: str | Path | None = None) -> FoundImag
             elif path.suffix.lower() in PHOTO_SUFFIXES:
                 names.append(path.relative_to(root).as_posix())
             else:
-                others[path.suffix.lower() or "without suffix"] += 1
+                others.append(path)
 
     walk(root, ())
+    suffixes = Counter(path.suffix.lower() or "without suffix" for path in others)
+    counts = ", ".join(f"{count} {suffix}" for suffix, count in sorted(suffixes.items()))
     if not names:
-        raise ValueError(problems[0] if problems else f"{root}: no images, expected {' '.join(PHOTO_SUFFIXES)}")
-    counts = ", ".join(f"{count} {suffix}" for suffix, count in sorted(others.items()))
-    return FoundImages(sorted(names), counts, problems)
+        there = f" but {counts}" if counts else ""
+        raise ValueError(problems[0] if problems else f"{root}: no images{there}, expected {' '.join(PHOTO_SUFFIXES)}")
+    return FoundImages(sorted(names), counts, problems, name_unread(others))
 
 
 def require_apart(output: str | Path, other: str | Path) -> None:
@@ -210,8 +216,7 @@ def find_named_pairs(folder: str | Path) -> tuple[list[NamedPair], list[Path]]:
     that are there twice (`clean.png` and `clean.PNG`).
     """
     folder = Path(folder)
-    if not folder.is_dir():
-        raise ValueError(f"{folder}: {'not a folder' if folder.exists() else 'no such folder'}")
+    require_folder(folder)
     sides: dict[str, dict[str, Path]] = {"clean": {}, "noisy": {}}
     others = []
     for path in sorted(folder.iterdir()):

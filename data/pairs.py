@@ -15,6 +15,7 @@ from tqdm import tqdm
 from data.boxes import PUBLISHED_CROPS, Box, crop_name
 from data.sidd import Scene, find_crops, find_frames, parse_scene
 from metrics import noise_of
+from utils.files import web_page
 from utils.image import MAX_MEGAPIXELS, png_size, read_image
 from utils.randomness import evenly_spaced
 
@@ -110,7 +111,7 @@ def _checked_size(clean: Path, noisy: Path) -> tuple[int, int]:
     for path in (clean, noisy):
         size = png_size(path)
         if size is None:
-            raise ValueError(f"{path}: not a readable image (truncated, damaged or no PNG)")
+            raise ValueError(f"{path}: not a readable image ({web_page(path) or 'truncated, damaged or no PNG'})")
         if size[0] * size[1] > MAX_MEGAPIXELS * 1e6:
             raise ValueError(f"{path}: {size[0]}x{size[1]} pixels, expected at most {MAX_MEGAPIXELS} megapixels")
         sizes.append(size)

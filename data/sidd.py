@@ -1,10 +1,14 @@
 """SIDD's layout on the disk: scene names, image pairs of a scene, pairs of crops. Paths only, nothing is decoded."""
 
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import pairwise
 from pathlib import Path
+
+from utils.files import require_folder
+from utils.image import name_unread
 
 EXAMPLE_SCENE = "0001_001_S6_00100_00060_3200_L"
 SCENE_FORM = re.compile(r"(\d{4})_(\d{3})_([A-Z0-9]{2})_(\d{5})_(\d{5})_(\d{4})_([LNH])", re.ASCII)
@@ -46,8 +50,7 @@ def find_scenes(root: str | Path, camera: str | None = None) -> list[Path]:
     no scene in it or none of this camera, and when a scene is there twice.
     """
     root = Path(root)
-    if not root.is_dir():
-        raise ValueError(f"{root}: {'not a folder' if root.exists() else 'no such folder'}")
+    require_folder(root)
     scenes = sorted(
         (path for place in _scene_places(root) for path in _named_as_scenes(place) if path.is_dir()),
         key=lambda path: path.name,
@@ -93,6 +96,12 @@ def find_misnamed(root: str | Path) -> list[str]:
             elif path.is_dir() and any("SRGB" in image.name.upper() for image in _visible_pngs(path)):
                 problems.append(f"{path}: holds SRGB images, but is not named as a scene, such as {EXAMPLE_SCENE}")
     return problems
+
+
+def name_unread_in(scenes: Iterable[Path]) -> list[str]:
+    """Name the photographs in scene folders, and in their crops, that are no PNG and so in no pair."""
+    places = [place for scene in scenes for place in (scene, scene / "clean", scene / "noisy") if place.is_dir()]
+    return name_unread((path for place in places for path in place.iterdir()), (".png",))
 
 
 def find_frames(folder: str | Path) -> tuple[list[tuple[Path, Path]], list[str]]:

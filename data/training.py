@@ -3,6 +3,7 @@
 import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 
 import torch
@@ -18,7 +19,7 @@ from data.batches import (
 )
 from data.cache import open_pairs
 from data.pairs import FileReader, ImagePair, Reader
-from data.sidd import find_scenes
+from data.sidd import find_scenes, name_unread_in
 from data.splits import choose_scenes
 from utils.randomness import evenly_spaced
 
@@ -60,6 +61,8 @@ def split_scenes(
         split = choose_scenes(camera, scenes, lists_dir, generate=generate_lists, seed=seed, log=log)
         for half, names in zip(halves, split):
             half.extend(scenes[name] for name in names)
+    for line in name_unread_in(chain(*halves)):
+        log.info("note: %s", line)
     return halves
 
 

@@ -39,7 +39,7 @@ def draw_white_noise(images: Tensor, seed: int, keys: list[str]) -> None:
 
 def _block(seed: int, key: str, row: int, column: int, channels: int) -> Tensor:
     """Draw a block from a counter-based generator (Salmon et al. 2011): the key is the image, the counter the place."""
-    words = np.frombuffer(hashlib.sha256(f"{seed} {key}".encode()).digest()[:16], "<u8")
+    words = np.frombuffer(hashlib.sha256(f"{seed} {key}".encode(errors="backslashreplace")).digest()[:16], "<u8")
     random = np.random.Generator(np.random.Philox(key=words, counter=[0, 0, row, column]))
     return torch.from_numpy(random.standard_normal((channels, NOISE_BLOCK, NOISE_BLOCK), dtype=np.float32))
 

@@ -146,6 +146,20 @@ def test_gpu_that_is_absent(monkeypatch):
         choose_device("cuda", [2])
 
 
+def test_folder_whose_name_is_no_text_is_trained_on_and_logged(root, capsys):
+    place = root / os.fsdecode(b"\xff")
+    place.mkdir()
+    for name in ("crops", "lists"):
+        (root / name).rename(place / name)
+    scene = next((place / "crops").iterdir())
+    (scene / "noisy" / os.fsdecode(b"\xfe.heic")).touch()
+    main_train_jointly.main(command(place, "--epochs", "1"))
+    output = capsys.readouterr()
+    assert "Traceback" not in output.err
+    log = (place / "saves" / CAMERA / "logs" / "train.log").read_text(encoding="utf-8")
+    assert "\\udcfe.heic" in log
+
+
 def test_log_on_a_full_disk_stops_the_run_and_is_named(root, capsys):
     logs = root / "saves" / CAMERA / "logs"
     logs.mkdir(parents=True)

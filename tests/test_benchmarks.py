@@ -19,7 +19,14 @@ from data.benchmarks.dnd import (
     write_dnd_bundle,
     write_dnd_crop,
 )
-from data.benchmarks.sidd import BENCHMARK_SHAPE, read_blocks, read_validation, write_kaggle_csv, write_sidd_mat
+from data.benchmarks.sidd import (
+    BENCHMARK_SHAPE,
+    read_benchmark,
+    read_blocks,
+    read_validation,
+    write_kaggle_csv,
+    write_sidd_mat,
+)
 from tests.mat import write_v5, write_v73
 from tests.refusal import one_line
 
@@ -57,7 +64,10 @@ def test_compressed_blocks_of_the_user_block_of_matlab_are_read(tmp_path):
     ("content", "expected"),
     [
         ({"Other": random_blocks(), "Third": np.zeros((2, 2))}, "has Other, Third, expected a variable Blocks"),
-        ({"Blocks": random_blocks()[0]}, "Blocks is 3x8x6x3, expected images x blocks x height x width x 3"),
+        (
+            {"Blocks": random_blocks()[0]},
+            "Blocks is 3x8x6x3, expected images x blocks x height x width x 3; in MATLAB reshape(x, [1 size(x)]) adds",
+        ),
         ({"Blocks": random_blocks(shape=(2, 3, 8, 6, 4))}, "Blocks is 2x3x8x6x4, expected"),
         ({"Blocks": random_blocks(shape=(2, 0, 8, 6, 3))}, "Blocks is 2x0x8x6x3, expected"),
         ({"Blocks": random_blocks().astype(float)}, "Blocks is of type float64, expected uint8"),
@@ -70,6 +80,34 @@ def test_wrong_blocks_are_refused_by_name(tmp_path, write, content, expected):
     write(path, content)
     with pytest.raises(ValueError, match=one_line(f"{path}: {expected}")):
         read_blocks(path)
+
+
+@pytest.mark.parametrize("write", [write_v5, write_v73])
+@pytest.mark.parametrize("name", ["ValidationNoisyBlocksSrgb (1).mat", "a.mat"])
+def test_blocks_of_a_renamed_file_are_its_only_variable(tmp_path, write, name):
+    noisy, clean = random_blocks(), random_blocks(1)
+    write(tmp_path / "b.mat", {"ValidationNoisyBlocksSrgb": noisy})
+    (tmp_path / "b.mat").rename(tmp_path / name)
+    write(tmp_path / "b.mat", {"ValidationGtBlocksSrgb": clean})
+    for read, expected in zip(read_validation(tmp_path / name, tmp_path / "b.mat"), (noisy, clean)):
+        np.testing.assert_array_equal(read, expected)
+    with pytest.raises(ValueError, match=one_line("b.mat: has ValidationGtBlocksSrgb, expected a variable b")):
+        read_validation(tmp_path / "b.mat", tmp_path / name)
+    with pytest.raises(ValueError, match=one_line("has ValidationNoisyBlocksSrgb, expected a variable Benchmark")):
+        read_benchmark(tmp_path / name)
+
+
+def test_file_of_blocks_that_is_a_web_page_is_called_one(tmp_path):
+    (tmp_path / "a.mat").write_bytes(b"\n<!DOCTYPE html>\n<html>")
+    with pytest.raises(ValueError, match=one_line("a.mat: not a readable MATLAB file (a web page")):
+        read_blocks(tmp_path / "a.mat")
+
+
+def test_published_blocks_in_one_row_are_put_into_images(tmp_path, monkeypatch):
+    blocks = random_blocks()
+    monkeypatch.setattr("data.benchmarks.sidd.BENCHMARK_SHAPE", SHAPE)
+    write_v5(tmp_path / "a.mat", {"BenchmarkNoisyBlocksSrgb": blocks.reshape(6, 8, 6, 3)})
+    np.testing.assert_array_equal(read_benchmark(tmp_path / "a.mat"), blocks)
 
 
 @pytest.mark.parametrize("kind", [0, 8, 10, 11, 14, 15, 19, 20, 10_000])  # types that MATLAB's numbers do not have

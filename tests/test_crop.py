@@ -516,6 +516,33 @@ def test_the_published_defaults():
     }
 
 
+@pytest.mark.parametrize(
+    "name, content, words",
+    [
+        ("a.zip", b"<!doctype html>", "a.zip: a web page, perhaps of a failed download"),
+        ("a.zip", b"PK\3\4", "a.zip: an archive, expected a folder; unpack it"),
+        ("a.png", b"\x89PNG", "a.png: not a folder"),
+    ],
+)
+def test_a_download_in_the_place_of_the_source_is_named(tmp_path, name, content, words):
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(ValueError, match=one_line(words, "--source")):
+        run(tmp_path, source=tmp_path / name)
+
+
+def test_photographs_that_are_no_png_are_named_beside_the_pairs(tmp_path, capsys):
+    make_pair(tmp_path / "source" / SCENE)
+    for name in ("0001_GT_SRGB_011.JPG", "0001_NOISY_SRGB_011.JPG", "0001_GT_SRGB_012.HEIC", "info.txt"):
+        (tmp_path / "source" / SCENE / name).touch()
+    assert run(tmp_path) == 0
+    notes = [line for line in capsys.readouterr().out.splitlines() if line.startswith("note: ")]
+    start, end = f"note: {tmp_path}/source/{SCENE}:", "convert to PNG to use"
+    assert notes == [
+        f"{start} .heic is not read: 0001_GT_SRGB_012.HEIC; {end}",
+        f"{start} .jpg is not read: 0001_GT_SRGB_011.JPG, 0001_NOISY_SRGB_011.JPG; {end}",
+    ]
+
+
 def test_what_only_looks_like_a_scene_is_named_while_the_rest_is_done(tmp_path, capsys):
     make_pair(tmp_path / "source" / SCENE)
     misspelt = SCENE.replace("00100", "0100")

@@ -1,7 +1,10 @@
 """Pairs of one's own camera, from simulated photographs whose faults and whose noise are known."""
 
+import io
+import os
 import re
 import shutil
+import sys
 
 import numpy as np
 import pytest
@@ -14,6 +17,7 @@ from data.sidd import find_frames, find_scenes, parse_scene
 from metrics import noise_of
 from tests.conftest import contents
 from tests.refusal import refused
+from utils.command import run_command
 from utils.image import read_exposure, read_image, write_image
 
 SIDE = 160
@@ -275,6 +279,57 @@ def test_other_settings_need_another_folder(tmp_path, capsys):
     make(tmp_path / "out", "--bursts", tmp_path / "in", "--iso", 100)
     changed = words(tmp_path / "out", "--bursts", tmp_path / "in", "--iso", 100, "--frames", 3)
     assert "was begun with frames 2, not 3 (--frames)" in refused(capsys, main_make_pairs.main, changed)
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "cp1252"])
+def test_names_that_are_no_text_or_not_in_the_consoles_encoding_cost_nothing(tmp_path, monkeypatch, encoding):
+    folder = tmp_path / "in" / os.fsdecode(b"na\xefve \xe2\x82\xac \xe5\xb1\xb1")  # Latin-1 before UTF-8
+    write_burst(folder, [noisy_picture(seed) for seed in range(5)] + [noisy_picture(5, level=140)])
+    (folder / "05.png").rename(folder / os.fsdecode(b"\xff.png"))
+    (folder / "é.heic").touch()
+    streams = {name: io.TextIOWrapper(io.BytesIO(), encoding) for name in ("stdout", "stderr")}
+    for count in (1, 0):
+        with monkeypatch.context() as patch, pytest.raises(SystemExit) as stop:
+            for name, stream in streams.items():
+                patch.setattr(sys, name, stream)
+            run_command(lambda: make(tmp_path / "out", "--bursts", tmp_path / "in", "--iso", 100))
+        output, errors = (stream.buffer.getvalue() for stream in streams.values() if not stream.flush())
+        assert stop.value.code == 0
+        assert b"Traceback" not in errors
+        assert (
+            f"{count} scenes to make, {1 - count} complete before, 1 pictures left out, 0 failures".encode() in output
+        )
+    assert os.fsencode(folder.name) in (tmp_path / "out" / "pairs.csv").read_bytes()
+    assert b".png: its exposure differs" in output
+    assert b".heic is not read: " in output
+
+
+def test_photographs_of_other_formats_are_named_beside_those_that_are_read(tmp_path, capsys):
+    write_burst(tmp_path / "in" / "a", [noisy_picture(seed) for seed in range(4)])
+    (tmp_path / "in" / "b").mkdir()
+    for name in ("a/04.HEIC", "a/05.dng", *(f"b/{number}.heic" for number in range(7)), "a/notes.txt", "a/._06.heic"):
+        (tmp_path / "in" / name).write_bytes(b"x")
+    assert make(tmp_path / "out", "--bursts", tmp_path / "in", "--iso", 100) == 0
+    notes = [line for line in capsys.readouterr().out.splitlines() if line.startswith("note: ")]
+    end = "convert to PNG or TIFF to use"
+    assert notes == [
+        f"note: {tmp_path}/in/a: .dng is not read: 05.dng; {end}",
+        f"note: {tmp_path}/in/a: .heic is not read: 04.HEIC; {end}",
+        f"note: {tmp_path}/in/b: .heic is not read: 0.heic, 1.heic, 2.heic, 3.heic, 4.heic and 2 more; {end}",
+    ]
+
+
+def test_more_scenes_than_names_are_told_to_go_into_several_folders(tmp_path, capsys, monkeypatch):
+    pair = texture(side=8)
+    for side in ("clean", "noisy"):
+        write_image(tmp_path / side / "0.png", pair)
+        for number in range(1, 10_001):
+            os.link(tmp_path / side / "0.png", tmp_path / side / f"{number}.png")
+    monkeypatch.setattr(data_bursts, "read_exposure", lambda _: (None, None))
+    folders = ["--clean", tmp_path / "clean", "--noisy", tmp_path / "noisy", "--iso", 100]
+    message = refused(capsys, main_make_pairs.main, words(tmp_path / "out", *folders))
+    expected = "10001 scenes, expected at most 9999, which SIDD's names can count; split the photographs into several"
+    assert message == f"error: {expected} folders, each with an --output_dir of its own\n"
 
 
 @pytest.mark.parametrize("more", [[], ["--bursts", "a", "--shots", "b"], ["--clean", "a"]])

@@ -54,6 +54,13 @@ def test_uncropped_frames_give_the_same_samples_as_their_crops(tmp_path):
             assert np.array_equal(getattr(one, name), getattr(other, name))
 
 
+def test_pair_that_is_a_web_page_is_called_one(tmp_path):
+    write_frames(tmp_path / SCENE, (40, 50))
+    (tmp_path / SCENE / "0001_GT_SRGB_010.PNG").write_bytes(b"<html>")
+    with pytest.raises(ValueError, match=r"0001_GT_SRGB_010.PNG: not a readable image \(a web page"):
+        find_pairs([tmp_path / SCENE])
+
+
 def test_frames_of_sidd_small_without_the_instance_in_their_names_train_as_those_of_sidd_medium(tmp_path):
     medium, small = (tmp_path / place / SCENE for place in ("Data", "below/SIDD_Small_sRGB_Only/Data"))
     write_frames(medium, (40, 50))

@@ -73,8 +73,11 @@ def rounded(image: torch.Tensor) -> np.ndarray:
 def test_image_that_belongs_to_no_pair_is_left_out_and_named(root, capsys):
     made = run(root)
     write(root / "imgs" / "photo.png")
+    (root / "imgs" / "a_noisy.HEIC").touch()
     assert run(root) == made
-    assert "photo.png is not used" in capsys.readouterr().out
+    told = capsys.readouterr().out
+    assert "photo.png is not used" in told
+    assert f"note: {root / 'imgs'}: .heic is not read: a_noisy.HEIC; convert to PNG to use" in told
 
 
 @torch.inference_mode()
@@ -305,6 +308,10 @@ def write(path: Path, height: int = 61, width: int = 75) -> None:
         (lambda imgs: [write(imgs / f"{side}.png", 7, 75) for side in ("clean", "noisy")], ["7x75", "at least 8x8"]),
         (lambda imgs: shutil.rmtree(imgs.parent / "pretrain" / "ZZ"), ["camera ZZ has no weights", "--pretrain_dir"]),
         (lambda imgs: (imgs.parent / "pretrain/ZZ/checkpoint_E.pth").write_bytes(b""), ["checkpoint_E.pth: damaged"]),
+        (
+            lambda imgs: (imgs.parent / "pretrain/ZZ/checkpoint_E.pth").write_bytes(b"<html>"),
+            ["checkpoint_E.pth: a web page, perhaps of a failed download"],
+        ),
         (lambda imgs: (imgs.parent / "saves").write_text("a file"), ["saves: cannot be written", "--dir_test_save"]),
     ],
 )

@@ -158,7 +158,9 @@ def test_other_files_are_counted_and_hidden_ones_passed_over(root, capsys):
     for name in ("notes.txt", "raw.dng", "other.DNG", ".hidden.png", "._b.png"):
         (root / "in" / name).write_bytes(b"x")
     assert len(images(run(root))) == 3
-    assert "note: not read as images: 2 .dng, 1 .txt\n" in capsys.readouterr().out
+    told = capsys.readouterr().out
+    assert "note: not read as images: 2 .dng, 1 .txt\n" in told
+    assert f"note: {root / 'in'}: .dng is not read: other.DNG, raw.dng; convert to PNG or TIFF to use\n" in told
 
 
 # --- what the randomness depends on ---

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from utils.files import atomic_path
+from utils.files import atomic_path, web_page
 
 SAFETENSORS = ".safetensors"
 SUFFIXES = (".pth", SAFETENSORS)  # of checkpoints, in the order in which they are looked for
@@ -61,6 +61,8 @@ def load_checkpoint(path: str | Path) -> dict[str, Any]:
     path = Path(path)
     if not path.is_file():
         raise ValueError(f"{path}: no such checkpoint")
+    if page := web_page(path):
+        raise ValueError(f"{path}: {page}")
     if path.suffix == SAFETENSORS:
         return _load_safetensors(path)
     try:

@@ -1,6 +1,7 @@
 """The frame of every command: memory, and what errors look like. Without PyTorch, whose import takes seconds."""
 
 import ctypes
+import io
 import os
 import sys
 import traceback
@@ -17,6 +18,9 @@ def run_command(main: Callable[[], int | None]) -> None:
     """
     if sys.stderr is None:  # closed; progress bars want one
         sys.stderr = open(os.devnull, "w")  # noqa: SIM115 - as long as the process
+    for stream in (sys.stdout, sys.stderr):  # a name that the console's encoding lacks ends no command
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
     try:
         code = main() or 0
     except KeyboardInterrupt:

@@ -29,6 +29,7 @@ IN_PLACE_OF = (
     getattr(errno, "ETXTBSY", errno.EBUSY),
 )
 PAUSES = (0.05, 0.2, 0.5)  # seconds before a refused rename is tried again: virus scanners and indexers let go soon
+ARCHIVES = (".zip", ".tar", ".gz", ".tgz", ".bz2", ".xz", ".7z", ".rar")
 ENDS = 4096  # bytes at each end of a file that its state depends on
 WEB_PAGE = re.compile(
     rb"\s*(<!--((?!-->).)*-->\s*)*<(!doctype html|html|head|body|script|meta|title|\?xml)\b", re.IGNORECASE | re.DOTALL
@@ -160,8 +161,8 @@ def write_bytes(path: str | Path, content: bytes, flush: bool = True) -> None:
 
 
 def write_text(path: str | Path, content: str) -> None:
-    """Write `content` to `path` atomically, as UTF-8."""
-    write_bytes(path, content.encode())
+    """Write `content` to `path` atomically, as UTF-8, and file names that are not as the bytes that they are."""
+    write_bytes(path, content.encode(errors="surrogateescape"))
 
 
 def write_json(path: str | Path, content: Any) -> None:
@@ -176,10 +177,24 @@ def remove_leftovers(folder: str | Path) -> None:
             path.unlink(missing_ok=True)
 
 
-def web_page(start: bytes) -> str:
-    """Say that a download is a web page, by its content's first bytes; "" where it is none."""
-    is_page = WEB_PAGE.match(start.removeprefix(b"\xef\xbb\xbf")[:4096])
+def web_page(content: bytes | Path) -> str:
+    """Say that a download is a web page, by its first bytes or those of a file; "" for any other."""
+    if isinstance(content, Path):
+        try:
+            with open(content, "rb") as file:
+                content = file.read(ENDS)
+        except OSError:
+            return ""
+    is_page = WEB_PAGE.match(content[:ENDS].removeprefix(b"\xef\xbb\xbf"))
     return "a web page, perhaps of a failed download; download the file itself" if is_page else ""
+
+
+def require_folder(path: str | Path) -> None:
+    """Raise ValueError that says what is there in place of a folder."""
+    path = Path(path)
+    if not path.is_dir():
+        archive = "an archive, expected a folder; unpack it" if path.suffix.lower() in ARCHIVES else "not a folder"
+        raise ValueError(f"{path}: {(web_page(path) or archive) if path.exists() else 'no such folder'}")
 
 
 def sha256_of(paths: Iterable[str | Path]) -> str:
@@ -308,7 +323,7 @@ def read_record(path: str | Path) -> dict[str, Any]:
     try:
         content = json.loads(Path(path).read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
-        raise ValueError(f"{path}: missing or damaged ({error})") from None
+        raise ValueError(f"{path}: missing or damaged ({web_page(Path(path)) or error})") from None
     if not isinstance(content, dict):
         raise ValueError(f"{path}: damaged, it holds a {type(content).__name__} where an object was expected")
     return content

@@ -7,7 +7,7 @@ import io
 import struct
 import warnings
 import zlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
@@ -22,6 +22,13 @@ PNG_START = b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR"  # width and height follow, 4 bytes
 IHDR_END = 33  # bytes until the header's end, after which text stands
 PNG_END = b"\0\0\0\0IEND\xaeB`\x82"
 PHOTO_SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".webp", ".gif")
+# Photographs that are not read: named where they lie beside others, so that none is missed silently.
+UNREAD_SUFFIXES = (
+    *(".heic", ".heif", ".hif", ".avif", ".jxl", ".jp2", ".jpe", ".jfif", ".psd", ".exr"),
+    *(".dng", ".raw", ".cr2", ".cr3", ".crw", ".nef", ".nrw", ".arw", ".srf", ".sr2", ".raf", ".orf"),
+    *(".rw2", ".rwl", ".pef", ".srw", ".3fr", ".iiq", ".x3f"),
+)
+NAMED_UNREAD = 5  # of a folder and suffix, by their names
 PHOTO_FORMATS = ("PNG", "JPEG", "TIFF", "BMP", "WEBP", "GIF")  # Pillow's names
 GREY_MODES = ("1", "L", "LA", "I", "I;16", "I;16L", "I;16B", "I;16N")  # Pillow's
 COLOUR_MODES = ("RGB", "RGBA", "P", "PA")
@@ -65,6 +72,22 @@ class Photo(NamedTuple):
 
 class _UnfitError(ValueError):
     """Says why an image that is whole is not taken."""
+
+
+def name_unread(paths: Iterable[Path], suffixes: Collection[str] = PHOTO_SUFFIXES) -> list[str]:
+    """Name the photographs of other formats than these, in a line for each folder and suffix."""
+    unread: dict[tuple[Path, str], list[str]] = {}
+    for path in paths:
+        suffix = path.suffix.lower()
+        if suffix in (*PHOTO_SUFFIXES, *UNREAD_SUFFIXES) and suffix not in suffixes and path.name[0] != ".":
+            unread.setdefault((path.parent, suffix), []).append(path.name)
+    expected = "PNG" if ".tif" not in suffixes else "PNG or TIFF"
+    lines = []
+    for (folder, suffix), names in sorted(unread.items()):
+        more = f" and {len(names) - NAMED_UNREAD} more" if len(names) > NAMED_UNREAD else ""
+        named = f"{', '.join(sorted(names)[:NAMED_UNREAD])}{more}"
+        lines.append(f"{folder}: {suffix} is not read: {named}; convert to {expected} to use")
+    return lines
 
 
 def read_image(path: str | Path, channels: int = 3) -> np.ndarray:

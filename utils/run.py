@@ -122,7 +122,7 @@ class Run:
         remove_leftovers(self.folder)
         self._tensorboard_folder = self.folder / "tb" if use_tb else None
         self._tensorboard: Any = None
-        to_file = _LogFile(self.folder / "logs" / "train.log", encoding="utf-8")
+        to_file = _LogFile(self.folder / "logs" / "train.log", encoding="utf-8", errors="backslashreplace")
         to_file.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
         log.addHandler(to_file)
 

@@ -15,9 +15,10 @@ from tqdm import tqdm
 
 from data.benchmarks.mat_v5 import load_v5
 from utils.command import printable
-from utils.files import atomic_path
+from utils.files import atomic_path, web_page
 
 BENCHMARK_KEY = "BenchmarkNoisyBlocksSrgb"
+VALIDATION_KEYS = "ValidationNoisyBlocksSrgb", "ValidationGtBlocksSrgb"
 BENCHMARK_SHAPE = (40, 32, 256, 256, 3)  # of the published files: images, blocks of each, height, width, RGB
 DENOISED_KEY = "DenoisedBlocksSrgb"
 MOST_VALUES = 10**9  # of a variable: four times as many as the published files have; a few bytes can promise any number
@@ -40,15 +41,17 @@ def matlab_errors(path: Path) -> Iterator[None]:
             raise ValueError(f"{path}: cannot be read ({error.strerror})") from None
         raise ValueError(f"{path}: not a readable MATLAB file (truncated or damaged)") from None
     except Exception:  # SciPy raises what it likes (TypeError, zlib.error...) on damaged files
-        what = f"{path.stat().st_size} bytes; truncated, damaged or another format"
+        what = web_page(path) or f"{path.stat().st_size} bytes; truncated, damaged or another format"
         raise ValueError(f"{path}: not a readable MATLAB file ({what})") from None
 
 
-def read_matlab(path: str | Path, key: str, kinds: Collection[str]) -> np.ndarray:
+def read_matlab(
+    path: str | Path, key: str, kinds: Collection[str], others: Collection[str] | None = None
+) -> np.ndarray:
     """Read a numeric variable of a MATLAB file, v5 or v7.3 (which is HDF5 with the axes reversed).
 
     `kinds` names the NumPy types that are accepted. The axes and the bytes keep MATLAB's order, so that nothing is in
-    memory twice.
+    memory twice. With `others` the only variable of a file may have another name, but none of these.
 
     Raises:
         ValueError: the file is missing or damaged, or the variable is absent or of another type.
@@ -58,12 +61,14 @@ def read_matlab(path: str | Path, key: str, kinds: Collection[str]) -> np.ndarra
         if h5py.is_hdf5(path):
             with h5py.File(path) as file:
                 names = [name for name in file if not name.startswith("#")]  # the others are MATLAB's own
+                key = _renamed(key, names, others)
                 found: Any = item_of(file, key)
                 kind = "struct" if isinstance(found, h5py.Group) else getattr(getattr(found, "dtype", None), "name", "")
                 found = found[()].T if kind in kinds else found
         else:
             shapes = {name: shape for name, shape, _ in scipy.io.whosmat(path, appendmat=False)}
             names = list(shapes)
+            key = _renamed(key, names, others)
             if math.prod(shapes.get(key, ())) > MOST_VALUES:
                 raise MemoryError
             found = load_v5(path, [key]).get(key)
@@ -75,6 +80,12 @@ def read_matlab(path: str | Path, key: str, kinds: Collection[str]) -> np.ndarra
     if kind not in kinds:
         raise ValueError(f"{path}: {key} is of type {kind}, expected {' or '.join(kinds)}")
     return found
+
+
+def _renamed(key: str, names: list[str], others: Collection[str] | None) -> str:
+    """Take the only variable of a file for the wanted one, unless it is known to be another."""
+    is_it = others is not None and len(names) == 1 and names[0] not in others
+    return names[0] if is_it else key
 
 
 def item_of(group: h5py.Group, key: str) -> h5py.Group | h5py.Dataset | None:
@@ -91,19 +102,26 @@ def item_of(group: h5py.Group, key: str) -> h5py.Group | h5py.Dataset | None:
     return item
 
 
-def read_blocks(path: str | Path, key: str | None = None, shape: Shape | None = None) -> np.ndarray:
+def read_blocks(
+    path: str | Path, key: str | None = None, shape: Shape | None = None, others: Collection[str] = ()
+) -> np.ndarray:
     """Read a file of blocks: -> (images, blocks, H, W, 3) uint8, in the file's order of bytes.
 
-    By default the variable `key` is named as the file, as in the published ones. `shape` is the one to demand.
+    By default the variable `key` is named as the file, as in the published ones; in a file that was renamed it is the
+    only variable, but none of `others`. `shape` is the one to demand. Published blocks in one row are put into images.
 
     Raises:
         ValueError: the file is missing, damaged or no MATLAB file, or the key, type or shape is another one.
     """
     path = Path(path)
     key = key or path.stem
-    blocks = read_matlab(path, key, ["uint8"])
+    blocks = read_matlab(path, key, ["uint8"], others)
+    if blocks.shape == (math.prod(BENCHMARK_SHAPE[:2]), *BENCHMARK_SHAPE[2:]):
+        blocks = blocks.reshape(BENCHMARK_SHAPE)
     if blocks.ndim != 5 or blocks.shape[4] != 3 or blocks.size == 0:
-        raise ValueError(f"{path}: {key} is {spell_shape(blocks.shape)}, expected images x blocks x height x width x 3")
+        missing = "; in MATLAB reshape(x, [1 size(x)]) adds the axis of images" if blocks.ndim == 4 else ""
+        expected = f"expected images x blocks x height x width x 3{missing}"
+        raise ValueError(f"{path}: {key} is {spell_shape(blocks.shape)}, {expected}")
     if shape is not None and blocks.shape != shape:
         raise ValueError(f"{path}: {key} is {spell_shape(blocks.shape)}, expected {spell_shape(shape)} as published")
     return blocks
@@ -111,7 +129,7 @@ def read_blocks(path: str | Path, key: str | None = None, shape: Shape | None = 
 
 def read_benchmark(path: str | Path) -> np.ndarray:
     """Read the published noisy blocks of the benchmark: -> (40, 32, 256, 256, 3) uint8. Raise ValueError for others."""
-    return read_blocks(path, BENCHMARK_KEY, BENCHMARK_SHAPE)
+    return read_blocks(path, BENCHMARK_KEY, BENCHMARK_SHAPE, VALIDATION_KEYS)
 
 
 def read_validation(noisy_path: str | Path, clean_path: str | Path) -> tuple[np.ndarray, np.ndarray]:
@@ -120,7 +138,8 @@ def read_validation(noisy_path: str | Path, clean_path: str | Path) -> tuple[np.
     Raises:
         ValueError: as `read_blocks`, or the two files do not belong together.
     """
-    noisy, clean = read_blocks(noisy_path), read_blocks(clean_path)
+    noisy = read_blocks(noisy_path, others=(BENCHMARK_KEY, VALIDATION_KEYS[1]))
+    clean = read_blocks(clean_path, others=(BENCHMARK_KEY, VALIDATION_KEYS[0]))
     if noisy.shape != clean.shape:
         raise ValueError(
             f"{clean_path}: {spell_shape(clean.shape)}, but {noisy_path} is {spell_shape(noisy.shape)}; expected the "
