@@ -1,6 +1,7 @@
 """Weights on their way from a training run to pretrain/."""
 
 import json
+import os
 import struct
 
 import numpy as np
@@ -76,6 +77,14 @@ def test_two_formats_side_by_side_are_refused(tmp_path, capsys):
     export_demo_camera(tmp_path)
     words = ["--pretrain_dir", str(ROOT / "pretrain"), "--output_dir", str(tmp_path), "--format", "safetensors"]
     assert "checkpoint_E.pth: there already, in another format" in refused(capsys, main_export.main, words)
+
+
+def test_a_safetensors_file_may_lie_where_no_text_is_the_name(tmp_path):
+    path = tmp_path / os.fsdecode(b"\xff") / "a.safetensors"
+    save_checkpoint(path, {"model_state_dict": {"weight": torch.arange(3.0)}, "epoch": 2})
+    read = load_checkpoint(path)
+    assert read["epoch"] == 2
+    assert torch.equal(read["model_state_dict"]["weight"], torch.arange(3.0))
 
 
 def test_a_damaged_safetensors_file_is_one_clear_line(tmp_path):

@@ -4,6 +4,7 @@ import io
 import os
 import re
 import shutil
+import struct
 import sys
 
 import numpy as np
@@ -347,6 +348,23 @@ def test_exposure_is_read_from_a_photograph_and_absent_from_a_bare_file(tmp_path
     write_image(tmp_path / f"b{suffix}", texture())
     assert read_exposure(tmp_path / f"a{suffix}") == (640, 250)
     assert read_exposure(tmp_path / f"b{suffix}") == (None, None)
+
+
+def test_exposure_is_read_past_a_preview(tmp_path):
+    tags = Image.Exif()
+    tags[0x8769] = {0x8827: 640, 0x829A: 1 / 250}
+    Image.fromarray(texture()).save(tmp_path / "a.tif", exif=tags.tobytes())
+    content = (tmp_path / "a.tif").read_bytes()
+    place, first = len(content), content[4:8]  # of a preview of 8x8 pixels, and of the first directory
+    entries = {254: 1, 256: 8, 257: 8, 258: 8, 259: 1, 262: 1, 273: place, 277: 1, 278: 8, 279: 64}
+    directory = struct.pack("<H", len(entries))
+    for tag, number in entries.items():
+        directory += struct.pack("<HHII", tag, 4, 1, number)
+    start = content[:4] + struct.pack("<I", place + 64)
+    (tmp_path / "a.tif").write_bytes(start + content[8:] + bytes(64) + directory + first)
+    assert Image.open(tmp_path / "a.tif").size == (8, 8)
+    assert read_exposure(tmp_path / "a.tif") == (640, 250)
+    assert np.array_equal(read_image(tmp_path / "a.tif"), texture())
 
 
 def test_the_judge_gives_the_simulators_own_noise_0_and_white_noise_1(tmp_path, monkeypatch):

@@ -137,6 +137,9 @@ def read_exposure(path: str | Path) -> tuple[int | None, int | None]:
     try:
         with Image.open(path, formats=PHOTO_FORMATS) as header:
             tags = header.getexif().get_ifd(EXIF)
+            if not tags:
+                _seek_picture(header)  # past a preview
+                tags = header.getexif().get_ifd(EXIF)
         iso, seconds = tags.get(ISO_SPEED), tags.get(EXPOSURE_TIME)
         iso = iso[0] if isinstance(iso, tuple) else iso  # the standard allows several
         return int(iso) if iso else None, max(1, round(1 / float(seconds))) if seconds else None

@@ -139,6 +139,10 @@ class Run:
                 from torch.utils.tensorboard import SummaryWriter
             except ImportError:
                 raise ValueError("tensorboard is not installed; pip install tensorboard") from None
+            try:
+                str(self.folder).encode()
+            except UnicodeEncodeError:
+                raise ValueError(f"{self.folder}: its name is not UTF-8, as TensorBoard's files need it") from None
             self._tensorboard = SummaryWriter(self._tensorboard_folder, purge_step=step + 1)
 
     def recorded(self, kind: str, step: int) -> bool:
