@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from data.sidd import find_scenes, parse_scene
-from utils.files import atomic_path
+from utils.files import atomic_path, web_page
 
 PUBLISHED_SCENES = Path(__file__).parent.parent / "data_preparation" / "published_scenes.csv"
 HALVES = ("train", "test")
@@ -116,6 +116,8 @@ def read_list(path: str | Path) -> list[str]:
     name twice or one that is not a scene's.
     """
     path = Path(path)
+    if page := web_page(path):
+        raise ValueError(f"{path}: {page}")
     names: dict[str, int] = {}
     try:
         lines = path.read_text(encoding="utf-8-sig").splitlines()  # editors on Windows put a mark first

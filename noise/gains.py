@@ -16,7 +16,7 @@ from data.sidd import parse_scene
 from inference import load_neca
 from inference.pretrained import find_checkpoints, hash_weights
 from models.networks import GENERATORS
-from utils.files import write_text
+from utils.files import web_page, write_text
 from utils.workers import in_threads
 
 BANK = "gains.json"
@@ -171,7 +171,7 @@ def read_bank(path: str | Path) -> GainBank:
                 raise ValueError(f"gain {gain} of {name}")
         return GainBank(str(content["camera"]), str(content["genet_sha256"]), gains)
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise ValueError(f"{path}: damaged or no gain bank ({error}); {REMEDY}") from None
+        raise ValueError(f"{path}: damaged or no gain bank ({web_page(path) or error}); {REMEDY}") from None
 
 
 def bank_note(weights: str | Path, camera: str) -> str:

@@ -232,6 +232,7 @@ def test_blank_lines_and_white_space_are_ignored(tmp_path):
         (f"{name(1)}\n\n{name(1)}\n".encode(), ["list.txt, line 3:", name(1), "line 1"]),
         (f"{name(1)}\nholiday\n".encode(), ["list.txt, line 2: holiday"]),
         (b"\xff\xfe\x00\x81", ["list.txt: not a text file"]),
+        (b"\n<!DOCTYPE html>", ["list.txt: a web page"]),
         (None, ["list.txt: cannot be read"]),
     ],
 )
