@@ -12,6 +12,7 @@ from typing import NamedTuple
 from tqdm import tqdm
 
 from data.boxes import CropSettings, crop_name
+from data.likeness import OTHER_CONTENT, shows_other_content
 from data.sidd import SCENE_FORM, find_frames
 from utils.files import claim_record, file_state
 from utils.image import MAX_MEGAPIXELS, PHOTOGRAPH, png_size, png_text, read_image, write_image
@@ -108,6 +109,8 @@ def crop_pair(job: CropJob, settings: CropSettings, stopped: Callable[[], bool] 
     if images[0].shape != images[1].shape:
         sizes = " and ".join(f"{image.shape[0]}x{image.shape[1]}" for image in images)
         return CropResult(failure=f"{job.clean} and {job.noisy.name}: differ in size, {sizes}")
+    if shows_other_content(*images):
+        return CropResult(failure=f"{job.noisy}: {OTHER_CONTENT} {job.clean.name}, expected the same, turned alike")
 
     boxes = settings.boxes(*images[0].shape[:2])
     try:

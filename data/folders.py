@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from data.likeness import OTHER_CONTENT, shows_other_content
 from data.sidd import SCENE_FORM
 from utils.files import require_folder
 from utils.image import PHOTO_SUFFIXES, name_unread, read_image
@@ -206,6 +207,8 @@ class NamedPair:
             raise ValueError(
                 f"{self.clean}: {height}x{width} pixels, expected at least {SMALLEST_SIDE}x{SMALLEST_SIDE}"
             )
+        if noisy is not None and shows_other_content(clean, noisy):
+            raise ValueError(f"{self.noisy}: {OTHER_CONTENT} {self.clean.name}, expected the same, turned alike")
         return clean, noisy
 
 

@@ -2,6 +2,7 @@
 
 import math
 
+import cv2
 import numpy as np
 import scipy.fft
 
@@ -11,6 +12,13 @@ OCTAVE = 4  # bands of frequency an octave, from the lowest frequency of the pic
 # of the mean of window^4 to the squared mean of window^2 in two dimensions.
 OVERLAP = (35 / 128 / (3 / 8) ** 2) ** 2
 EVIDENCE = 10  # nats beyond those of the luckiest of all places
+COMPARED_BLOCKS, SMALL_BLOCKS = (8, 16), (4, 8)  # pixels a side, of large images and of those below
+LARGE = 128  # pixels a side
+FEWEST_BLOCKS = 32
+CONTENT = 4  # variance of blocks over that of blocks of independent pixels: from there on there is content
+# Of 217 real pairs the slope is .81 to 1.1, and .48 where noise hides the content; standard errors that count as sure.
+LOW_SLOPE, SURE = 0.5, (4, 5)
+OTHER_CONTENT = "shows something else than its clean image"
 FINER = (0.25, 0.05, 0.01)  # pixels: steps of the search about the highest point
 
 
@@ -108,3 +116,42 @@ class _Spectra:
 
 def _turns(cycles: np.ndarray) -> np.ndarray:
     return np.exp(2j * np.pi * cycles).astype(np.complex64)
+
+
+def shows_other_content(clean: np.ndarray, noisy: np.ndarray) -> bool:
+    """Tell whether a noisy image surely shows something else than its clean one: two (H, W, C), equal in size.
+
+    The means of blocks, less those of the blocks around them, hold content and hardly any noise. Regressed on the clean
+    image's, the noisy image's have a slope of about the ratio of brightness, or of 0 where it shows something else. It
+    does if the slope is surely less than half of that, and not surely other than 0. Without content, or where the noise
+    hides it, both may be true, and nothing is sure. Noise, darkness and misplacement by 4 pixels pass.
+    """
+    greys = [cv2.transform(image, np.full((1, image.shape[2]), 1 / image.shape[2])) for image in (clean, noisy)]
+    expected = min(1.0, float(greys[1].mean()) / max(float(greys[0].mean()), 1.0))
+    steps = np.diff(greys[0].astype(np.float32), axis=1)
+    unordered = float((steps * steps).mean()) / 2  # variance, were the pixels independent of each other
+    for side in COMPARED_BLOCKS if min(clean.shape[:2]) >= LARGE else SMALL_BLOCKS:
+        found = _slope(*(_details(grey, side) for grey in greys), CONTENT * unordered / side**2)
+        if found and found[0] + SURE[0] * found[1] < LOW_SLOPE * expected and abs(found[0]) < SURE[1] * found[1]:
+            return True
+    return False
+
+
+def _details(grey: np.ndarray, side: int) -> np.ndarray:
+    """Compute means of blocks, less those of the 5x5 blocks around: (H, W) -> (H / side - 4, W / side - 4)."""
+    height, width = (length // side for length in grey.shape)
+    cut = grey[: height * side, : width * side].astype(np.float32)
+    blocks = cut.reshape(height, side, width, side).mean((1, 3))
+    return (blocks - cv2.blur(blocks, (5, 5)))[2:-2, 2:-2]
+
+
+def _slope(clean: np.ndarray, noisy: np.ndarray, least: float) -> tuple[float, float] | None:
+    """Regress one image's details on another's: slope and its standard error, whatever the errors' variance.
+
+    None if the one has no more variance than `least`.
+    """
+    power = float((clean * clean).sum())
+    if clean.size < FEWEST_BLOCKS or power <= max(least, 1e-6) * clean.size:
+        return None
+    slope = float((clean * noisy).sum()) / power
+    return slope, float(np.sqrt(((clean * (noisy - slope * clean)) ** 2).sum())) / power

@@ -13,6 +13,7 @@ import numpy as np
 from tqdm import tqdm
 
 from data.boxes import PUBLISHED_CROPS, Box, crop_name
+from data.likeness import OTHER_CONTENT, shows_other_content
 from data.sidd import Scene, find_crops, find_frames, parse_scene
 from metrics import noise_of
 from utils.files import web_page
@@ -150,10 +151,12 @@ def pairs_fingerprint(pairs: Sequence[ImagePair]) -> str:
 
 
 def read_files(clean: Path, noisy: Path, channels: int = 3) -> tuple[np.ndarray, np.ndarray]:
-    """Read a clean and a noisy file, (H, W, C) uint8 each. Raises ValueError when their sizes differ."""
+    """Read a clean and a noisy file, (H, W, C) uint8 each. Raises ValueError when they differ in size or content."""
     images = read_image(clean, channels), read_image(noisy, channels)
     if images[0].shape != images[1].shape:
         raise ValueError(_unequal(noisy, images[1].shape, images[0].shape))
+    if shows_other_content(*images):
+        raise ValueError(f"{noisy}: {OTHER_CONTENT} {clean.name}, expected the same, turned alike")
     return images
 
 
