@@ -89,7 +89,7 @@ def find_sources(args: argparse.Namespace) -> tuple[list[Source], list[str]]:
     if args.bursts:
         return find_bursts(Path(args.bursts), args.iso), []
     if args.shots:
-        return find_shots(Path(args.shots))
+        return find_shots(Path(args.shots), args.iso)
     return find_matching(Path(args.clean), Path(args.noisy), args.iso)
 
 

@@ -86,23 +86,26 @@ def find_bursts(root: Path, iso: int | None) -> list[Source]:
     return _sources([(str(folder), [], frames) for folder, frames in _folders(root)], iso)
 
 
-def find_shots(root: Path) -> tuple[list[Source], list[str]]:
+def find_shots(root: Path, iso: int | None) -> tuple[list[Source], list[str]]:
     """List the sub-folders of shots by ISO: those of the lowest are clean, each other ISO is a source.
 
-    Returns what is wrong, too, in one line each.
+    `iso` counts where the EXIF data says none. Returns what is wrong, too, in one line each: a folder of which a shot
+    has no ISO makes no source, for that shot may be its reference.
     """
     found, problems = [], []
     for folder, shots in _folders(root):
-        by_iso: dict[int, list[Path]] = {}
-        nameless: list[Path] = []
+        by_iso: dict[int | None, list[Path]] = {}
         for shot in shots:
-            iso = read_exposure(shot)[0]
-            (nameless if iso is None else by_iso.setdefault(iso, [])).append(shot)
-        problems += [f"{shot}: has no ISO in its EXIF data, by which the reference is found" for shot in nameless]
-        if len(by_iso) < 2 and not nameless:
+            by_iso.setdefault(read_exposure(shot)[0] or iso, []).append(shot)
+        if None in by_iso:
+            expected = "by which the reference is found; add it, or give --iso if all such shots have one ISO"
+            problems += [f"{shot}: has no ISO in its EXIF data, {expected}" for shot in by_iso[None]]
+            continue
+        levels = sorted(level for level in by_iso if level)
+        if len(levels) < 2:
             problems.append(f"{folder}: all of one ISO, expected a reference of low ISO and shots of a higher one")
-        found += [(str(folder), by_iso[min(by_iso)], by_iso[level]) for level in sorted(by_iso)[1:]]
-    return _sources(found, None), problems
+        found += [(str(folder), by_iso[levels[0]], by_iso[level]) for level in levels[1:]]
+    return _sources(found, iso), problems
 
 
 def _folders(root: Path) -> list[tuple[Path, list[Path]]]:
@@ -156,9 +159,9 @@ def name_scenes(sources: list[Source], camera: str, rows: list[Row]) -> list[str
             continue
         instance += 1
         number = numbers.setdefault(source.name, max(numbers.values(), default=0) % 999 + 1)
-        name = f"{instance:04d}_{number:03d}_{camera}_{source.iso:05d}_{source.shutter:05d}_5500_N"
+        name = f"{instance:04d}_{number:03d}_{camera}_{source.iso:05d}_{min(source.shutter, 99999):05d}_5500_N"
         if not SCENE_FORM.fullmatch(name):
-            expected = "a camera code of two characters A-Z or 0-9, an ISO up to 99999 and at most 9999 scenes"
+            expected = "a camera code of two characters A-Z or 0-9, an ISO up to 9999999 and at most 9999 scenes"
             raise ValueError(f"{name}: not the name of a scene, expected {expected}")
         names.append(name)
     return names

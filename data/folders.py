@@ -146,7 +146,7 @@ def plan_scenes(root: Path, names: list[str], draws: int, camera: str, iso: int)
     """
     form = f"0001_001_{camera}_{iso:05d}_00100_5500_N"
     if not SCENE_FORM.fullmatch(form):
-        expected = "a camera code of two characters A-Z or 0-9, and an ISO up to 99999"
+        expected = "a camera code of two characters A-Z or 0-9, and an ISO up to 9999999"
         raise ValueError(f"{form}: not the name of a scene, expected {expected}")
     if len(names) > 9999:
         raise ValueError(f"{len(names)} images, expected at most 9999 for SIDD's scene names")

@@ -11,7 +11,8 @@ from utils.files import require_folder
 from utils.image import name_unread
 
 EXAMPLE_SCENE = "0001_001_S6_00100_00060_3200_L"
-SCENE_FORM = re.compile(r"(\d{4})_(\d{3})_([A-Z0-9]{2})_(\d{5})_(\d{5})_(\d{4})_([LNH])", re.ASCII)
+# SIDD's ISO has five digits; today's cameras go beyond 99999.
+SCENE_FORM = re.compile(r"(\d{4})_(\d{3})_([A-Z0-9]{2})_(\d{5,7})_(\d{5})_(\d{4})_([LNH])", re.ASCII)
 # SIDD-Medium has the instance before the name, SIDD-Small has not; archives differ in the suffix's letter case.
 IMAGE_FORM = re.compile(r"((?:\d{4}_)?)(GT|NOISY)_SRGB_(\d+)\.[pP][nN][gG]", re.ASCII)
 

@@ -9,7 +9,7 @@ import sys
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, TiffImagePlugin
 
 import main_make_pairs
 from benchmark import bursts
@@ -365,6 +365,67 @@ def test_exposure_is_read_past_a_preview(tmp_path):
     assert Image.open(tmp_path / "a.tif").size == (8, 8)
     assert read_exposure(tmp_path / "a.tif") == (640, 250)
     assert np.array_equal(read_image(tmp_path / "a.tif"), texture())
+
+
+@pytest.mark.parametrize(
+    "tags, expected",
+    [
+        ({0x8827: 65535, 0x8830: 2, 0x8832: 102400}, 102400),  # Exif 2.3, 4.6.5: RecommendedExposureIndex
+        ({0x8827: 65535, 0x8830: 1, 0x8831: 204800}, 204800),  # StandardOutputSensitivity
+        ({0x8827: 65535, 0x8830: 3, 0x8833: 409600}, 409600),  # ISOSpeed
+        ({0x8827: 65535, 0x8830: 2, 0x8831: 70000, 0x8832: 80000}, 80000),
+        ({0x8827: 65535, 0x8830: 7, 0x8833: 80000}, 80000),
+        ({0x8827: 65535, 0x8832: 80000}, 80000),  # SensitivityType left out
+        ({0x8830: 2, 0x8832: 3200}, 3200),
+        ({0x8827: 800, 0x8830: 2, 0x8832: 1000}, 800),
+        ({0x8827: 65535}, 65535),
+        ({0x8827: (640, 800)}, 640),
+        ({0x8827: 0}, None),
+    ],
+)
+def test_iso_beyond_16_bits_is_in_other_tags(tmp_path, tags, expected):
+    exif = Image.Exif()
+    exif[0x8769] = tags
+    Image.fromarray(texture()).save(tmp_path / "a.jpg", exif=exif.tobytes())
+    assert read_exposure(tmp_path / "a.jpg") == (expected, None)
+
+
+@pytest.mark.parametrize(
+    "time, expected", [((0, 0), None), ((1, 0), None), ((0, 1), None), ((1, 180000), 180000), ((30, 1), 1)]
+)
+def test_a_shutter_that_says_nothing_costs_only_itself(tmp_path, time, expected):
+    exif = Image.Exif()
+    exif[0x8769] = {0x8827: 640, 0x829A: TiffImagePlugin.IFDRational(*time)}
+    Image.fromarray(texture()).save(tmp_path / "a.jpg", exif=exif.tobytes())
+    assert read_exposure(tmp_path / "a.jpg") == (640, expected)
+
+
+def test_scenes_of_high_iso_and_short_shutter_have_names(tmp_path):
+    for iso in (80000, 102400):
+        frames = [noisy_picture(iso + seed, level=texture()) for seed in range(4)]
+        for number, frame in enumerate(frames):
+            exif = Image.Exif()
+            exif[0x8769] = {0x8827: 65535, 0x8830: 2, 0x8832: iso, 0x829A: TiffImagePlugin.IFDRational(1, 180000)}
+            (tmp_path / "in" / str(iso)).mkdir(parents=True, exist_ok=True)
+            Image.fromarray(frame).save(tmp_path / "in" / str(iso) / f"{number}.png", exif=exif.tobytes())
+    assert make(tmp_path / "out", "--bursts", tmp_path / "in") == 0
+    scenes = [parse_scene(path.name) for path in find_scenes(tmp_path / "out", "XY")]
+    assert [(scene.iso, scene.shutter) for scene in scenes] == [(102400, 99999), (80000, 99999)]
+
+
+def test_a_reference_without_exif_is_found_by_the_given_iso_or_asked_for(tmp_path, capsys):
+    burst, folder = bursts.Burst(1), tmp_path / "in" / "a"
+    write_image(folder / "z.png", burst.photograph(0))
+    for name, iso, frame in (("x", 800, 1), ("y", 6400, 2)):
+        bursts.write_photograph(folder / f"{name}.png", burst.photograph(frame), iso, 100)
+    assert make(tmp_path / "none", "--shots", tmp_path / "in") == 1
+    assert "z.png: has no ISO in its EXIF data" in capsys.readouterr().err
+    assert not list((tmp_path / "none").rglob("*.PNG"))
+    assert make(tmp_path / "out", "--shots", tmp_path / "in", "--iso", 100) == 0
+    scenes = find_scenes(tmp_path / "out")
+    assert [parse_scene(scene.name).iso for scene in scenes] == [800, 6400]
+    for scene in scenes:
+        np.testing.assert_array_equal(images(scene)[0][0], burst.photograph(0))
 
 
 def test_the_judge_gives_the_simulators_own_noise_0_and_white_noise_1(tmp_path, monkeypatch):

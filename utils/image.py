@@ -3,13 +3,15 @@
 C is 3, RGB, or 1, grey: what a function is asked for, whatever the file holds.
 """
 
+import contextlib
 import io
+import math
 import struct
 import warnings
 import zlib
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import BinaryIO, NamedTuple
+from typing import Any, BinaryIO, NamedTuple
 
 import cv2
 import numpy as np
@@ -51,6 +53,13 @@ STORAGE = (
     *(SAMPLE_FORMAT, 347, *range(512, 522), 529, 530, 531, 532, *STRIPS, *TILES),
 )
 EXIF, EXPOSURE_TIME, ISO_SPEED = 0x8769, 33434, 34855  # of EXIF: its directory, and tags in it
+ISO_END = 65535  # of the tag of 16 bits: "this or more"
+SENSITIVITY_TYPE, STANDARD_OUTPUT, RECOMMENDED, SPEED = 34864, 34865, 34866, 34867
+SENSITIVITIES = {  # by SensitivityType: the tags that hold it
+    None: (RECOMMENDED, STANDARD_OUTPUT, SPEED),
+    **{1: (STANDARD_OUTPUT,), 2: (RECOMMENDED,), 3: (SPEED,), 4: (STANDARD_OUTPUT, RECOMMENDED)},
+    **{5: (STANDARD_OUTPUT, SPEED), 6: (RECOMMENDED, SPEED), 7: (STANDARD_OUTPUT, RECOMMENDED, SPEED)},
+}
 MAX_MEGAPIXELS = 400  # a few bytes can promise any size
 # Pixels of an image's longer side that a format or its library holds; OpenCV reads no more of any, and 2**30 in all.
 LARGEST_SIDE = {".webp": 16383, ".jpg": 65500, ".jpeg": 65500, ".gif": 65535, ".png": 10**6}
@@ -140,9 +149,7 @@ def read_exposure(path: str | Path) -> tuple[int | None, int | None]:
             if not tags:
                 _seek_picture(header)  # past a preview
                 tags = header.getexif().get_ifd(EXIF)
-        iso, seconds = tags.get(ISO_SPEED), tags.get(EXPOSURE_TIME)
-        iso = iso[0] if isinstance(iso, tuple) else iso  # the standard allows several
-        return int(iso) if iso else None, max(1, round(1 / float(seconds))) if seconds else None
+        return _iso(tags), _shutter(tags)
     except Exception:  # damaged in whatever way: whoever decodes it will say so
         return None, None
 
@@ -175,6 +182,32 @@ def _is_preview(size: tuple[int, int], full: tuple[int, int]) -> bool:
     (short, long), (full_short, full_long) = sorted(size), sorted(full)
     alike = abs(short * full_long - long * full_short) <= full_long  # to a pixel
     return (alike and long < full_long) or (2 * long <= full_long and 2 * short <= full_short)
+
+
+def _iso(tags: Mapping[int, Any]) -> int | None:
+    """Read the ISO: the published tag ends at 65535, which means that others say it (EXIF 2.3, 4.6.5, sensitivity)."""
+    found = []
+    kinds = SENSITIVITIES.get(_first(tags.get(SENSITIVITY_TYPE)), SENSITIVITIES[None])
+    for tag in (ISO_SPEED, *kinds, *SENSITIVITIES[None]):
+        value = _first(tags.get(tag))
+        with contextlib.suppress(TypeError, ValueError, ArithmeticError):
+            found.append(int(value))
+    values = [value for value in found if value > 0]
+    return next((value for value in values if value != ISO_END), values[0] if values else None)
+
+
+def _shutter(tags: Mapping[int, Any]) -> int | None:
+    """Read the exposure time in 1 / seconds; None unless it is a positive number."""
+    with contextlib.suppress(TypeError, ValueError, ArithmeticError):
+        seconds = float(_first(tags.get(EXPOSURE_TIME)))
+        if 0 < seconds < math.inf:
+            return max(1, round(1 / seconds))
+    return None
+
+
+def _first(value: Any) -> Any:
+    """Return the first of several values, which the standard allows."""
+    return value[0] if isinstance(value, tuple) and value else value
 
 
 def _check_header(image: Image.Image, max_megapixels: float) -> None:
