@@ -15,6 +15,8 @@ from data.bursts import (
     find_bursts,
     find_matching,
     find_shots,
+    find_twins,
+    identify,
     is_made,
     make_scene,
     name_scenes,
@@ -50,18 +52,25 @@ def main(arguments: list[str] | None = None) -> int:
         claim_record(folder, PAIRS_RECORD, record, begun=bool(rows), flags={name: f"--{name}" for name in record})
     with blame("split the photographs into several folders, each with an --output_dir of its own"):
         require_numbers(sources, rows.values())
+    states = identify(sources, list(rows.values()))
     with blame("--camera_code or --iso"):
-        scenes = name_scenes(sources, args.camera_code, list(rows.values()))
+        scenes = name_scenes(sources, states, args.camera_code, list(rows.values()))
     remove_leftovers(folder)
 
-    jobs = [job for job in zip(sources, scenes) if not is_made(rows.get(job[1]), job[0], folder)]
+    every = list(zip(sources, states, scenes))
+    jobs = [job for job in every if not is_made(rows.get(job[2]), job[1], folder)]
+    for source, state, scene in every:
+        if scene in rows and (source, state, scene) not in jobs:
+            rows[scene] |= {"source": source.name, "state": state}  # it may have moved
     made = in_threads(partial(make_or_explain, folder=folder, settings=settings), jobs, args.num_workers)
-    for (_, scene), result in zip(jobs, tqdm(made, total=len(jobs), desc="pairs", unit="scene", disable=None)):
+    for (_, _, scene), result in zip(jobs, tqdm(made, total=len(jobs), desc="pairs", unit="scene", disable=None)):
         rows.pop(scene, None)
         if isinstance(result, str):
             failures.append(result)
             continue
         rows[scene] = result
+        write_manifest(folder, rows.values())
+    if sources and not jobs:
         write_manifest(folder, rows.values())
     lock.release()
 
@@ -71,6 +80,8 @@ def main(arguments: list[str] | None = None) -> int:
     for found in folders:
         for line in found.unread + found.problems:
             print(printable(f"note: {line}"))
+    for twins in find_twins(sources, states):
+        print(printable(f"note: {twins}; remove one, or the same pixels may train and test"))
     if any(WHOLE_PIXELS in line for line in left_out + failures):
         print("note: what moved by whole pixels can be used with --align, in another --output_dir")
     if any(path.suffix.lower() in (".jpg", ".jpeg") for source in sources for path in source.noisy):
@@ -93,7 +104,7 @@ def find_sources(args: argparse.Namespace) -> tuple[list[Source], list[str]]:
     return find_matching(Path(args.clean), Path(args.noisy), args.iso)
 
 
-def make_or_explain(job: tuple[Source, str], folder: Path, settings: PairSettings) -> Row | str:
+def make_or_explain(job: tuple[Source, str, str], folder: Path, settings: PairSettings) -> Row | str:
     """Make a scene -> its row of the manifest, or what is wrong with its photographs."""
     try:
         return make_scene(*job, folder, settings)

@@ -14,6 +14,9 @@ OVERLAP = (35 / 128 / (3 / 8) ** 2) ** 2
 EVIDENCE = 10  # nats beyond those of the luckiest of all places
 COMPARED_BLOCKS, SMALL_BLOCKS = (8, 16), (4, 8)  # pixels a side, of large images and of those below
 LARGE = 128  # pixels a side
+PLACE = 16  # pixels a side, of the places where noise is measured
+MOST_PLACES = 400
+MIDDLE_GREYS = (8, 247)  # mean levels of places whose noise is not clipped
 FEWEST_BLOCKS = 32
 CONTENT = 4  # variance of blocks over that of blocks of independent pixels: from there on there is content
 # Of 217 real pairs the slope is .81 to 1.1, and .48 where noise hides the content; standard errors that count as sure.
@@ -114,6 +117,36 @@ class _Spectra:
         return place
 
 
+def even_places(grey: np.ndarray) -> np.ndarray:
+    """Find where an image has least content, neither black nor white: (H, W) -> (N, 2) first rows and columns."""
+    height, width = (side // PLACE for side in grey.shape)
+    cut = grey[: height * PLACE, : width * PLACE].reshape(height, PLACE, width, PLACE)
+    means, stds = cut.mean((1, 3)).ravel(), cut.std((1, 3)).ravel()
+    usable = np.flatnonzero((means >= MIDDLE_GREYS[0]) & (means <= MIDDLE_GREYS[1]))
+    chosen = usable[stds[usable].argsort(kind="stable")[: min(MOST_PLACES, -(-len(usable) // 4))]]
+    return PLACE * np.stack(np.divmod(chosen, max(width, 1)), axis=1)
+
+
+def cut_places(grey: np.ndarray, places: np.ndarray, offset: np.ndarray) -> np.ndarray:
+    """Cut an image at places that have moved by whole pixels: (N, PLACE, PLACE)."""
+    corners = np.clip(places + offset, 0, np.array(grey.shape) - PLACE) if len(places) else places
+    cuts = [grey[top : top + PLACE, left : left + PLACE] for top, left in corners]
+    return np.array(cuts, np.float32).reshape(-1, PLACE, PLACE)
+
+
+def noise_std(places: np.ndarray) -> float:
+    """Measure an image's noise at even places by second differences, in both directions: (N, PLACE, PLACE)."""
+    second = np.diff(np.diff(places, 2, 1), 2, 2) / 6  # of white noise: its standard deviation
+    return float(np.sqrt(np.median((second * second).mean((1, 2))))) if len(places) else 0.0
+
+
+def differing(one: np.ndarray, other: np.ndarray) -> float:
+    """Measure the variance of the difference at even places, (N, PLACE, PLACE) each; a tenth may show content."""
+    variances = np.sort((one - other).var((1, 2)))
+    kept = variances[: -(-9 * len(variances) // 10)]
+    return float(kept.mean()) if len(kept) else 0.0
+
+
 def _turns(cycles: np.ndarray) -> np.ndarray:
     return np.exp(2j * np.pi * cycles).astype(np.complex64)
 
@@ -131,7 +164,8 @@ def shows_other_content(clean: np.ndarray, noisy: np.ndarray) -> bool:
     steps = np.diff(greys[0].astype(np.float32), axis=1)
     unordered = float((steps * steps).mean()) / 2  # variance, were the pixels independent of each other
     for side in COMPARED_BLOCKS if min(clean.shape[:2]) >= LARGE else SMALL_BLOCKS:
-        found = _slope(*(_details(grey, side) for grey in greys), CONTENT * unordered / side**2)
+        details = [_details(grey, side) for grey in greys]
+        found = _slope(details[0], details[1], CONTENT * unordered / side**2)
         if found and found[0] + SURE[0] * found[1] < LOW_SLOPE * expected and abs(found[0]) < SURE[1] * found[1]:
             return True
     return False

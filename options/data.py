@@ -118,7 +118,9 @@ def make_pairs_options(arguments: list[str] | None) -> argparse.Namespace:
         required=True,
         help="your camera's code, two characters A-Z or 0-9, by which --cam_name finds it later",
     )
-    parser.add_argument("--iso", type=positive_int, help="ISO of images whose EXIF data says none, such as the reference of --shots")
+    parser.add_argument(
+        "--iso", type=positive_int, help="ISO of images whose EXIF data says none, such as the reference of --shots"
+    )
     parser.add_argument("--frames", type=natural_int, default=2, help="noisy images of each scene; 0: all")
     parser.add_argument(
         "--align",

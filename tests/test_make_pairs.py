@@ -7,6 +7,7 @@ import shutil
 import struct
 import sys
 
+import cv2
 import numpy as np
 import pytest
 from PIL import Image, TiffImagePlugin
@@ -426,6 +427,134 @@ def test_a_reference_without_exif_is_found_by_the_given_iso_or_asked_for(tmp_pat
     assert [parse_scene(scene.name).iso for scene in scenes] == [800, 6400]
     for scene in scenes:
         np.testing.assert_array_equal(images(scene)[0][0], burst.photograph(0))
+
+
+def left_out(capsys):
+    return [line for line in capsys.readouterr().out.splitlines() if line.startswith("left out")]
+
+
+def mean_of(pictures, count):
+    return np.round(np.mean(pictures[:count], axis=0)).astype(np.uint8)
+
+
+@pytest.mark.parametrize("level", [100, None], ids=["wall", "board"])
+def test_copies_and_means_within_a_burst_are_named_and_left_out(tmp_path, capsys, level):
+    board = 60 + bursts.Burst(1).photograph(0)[:SIDE, :SIDE].astype(int) // 2
+    pictures = [noisy_picture(seed, level=level or board) for seed in range(8)]
+    folder = tmp_path / "in" / "a"
+    write_burst(folder, pictures)
+    shutil.copy(folder / "02.png", folder / "copied.png")
+    write_image(folder / "format.tif", pictures[3])
+    write_image(folder / "format_16.tif", pictures[4] * np.uint16(257))
+    Image.fromarray(pictures[5]).save(folder / "resaved.jpg", quality=90)
+    for count in (2, 4, 8):
+        write_image(folder / f"mean_of_{count}.png", mean_of(pictures, count))
+    assert make(tmp_path / "out", "--bursts", tmp_path / "in", "--iso", 100, "--frames", 0) == 0
+    named = left_out(capsys)
+    expected = ["copied.png: is a copy of 02", "format.tif: is a copy of 03", "format_16.tif: is a copy of 04"]
+    expected += [f"mean_of_{count}.png: has less noise than the other" for count in (2, 4, 8)]
+    expected += ["resaved.jpg: is a copy of 05"]
+    assert len(named) == len(expected)
+    assert all(part in line for part, line in zip(expected, named))
+
+
+def test_a_burst_all_of_copies_has_no_noise_and_is_refused(tmp_path, capsys):
+    write_burst(tmp_path / "in" / "a", [noisy_picture(0)] * 4)
+    assert make(tmp_path / "out", "--bursts", tmp_path / "in", "--iso", 100) == 1
+    assert "a: 4 images of the very same pixels" in capsys.readouterr().err
+
+
+def test_frames_that_lie_a_fifth_of_a_pixel_apart_are_no_copies(tmp_path, capsys):
+    board = bursts.Burst(1).photograph(0)[:SIDE, :SIDE].astype(np.float32)
+    moved = cv2.warpAffine(board, np.array([[1, 0, 0.2], [0, 1, 0]], np.float32), (SIDE, SIDE), borderMode=1)
+    pictures = [noisy_picture(seed, level=(board, moved)[seed % 2], std=1.5) for seed in range(6)]
+    write_burst(tmp_path / "in" / "a", pictures)
+    assert make(tmp_path / "out", "--bursts", tmp_path / "in", "--iso", 100) == 0
+    assert not left_out(capsys)
+
+
+@pytest.mark.parametrize("way", ["same folder", "link", "copy", "another format"])
+def test_identical_pixels_are_no_pair(tmp_path, capsys, way):
+    clean, noisy = tmp_path / "clean", tmp_path / "noisy"
+    write_image(clean / "one.png", noisy_picture(0, level=texture()))
+    if way == "same folder":
+        noisy = clean
+    elif way == "link":
+        noisy.symlink_to(clean)
+    elif way == "copy":
+        shutil.copytree(clean, noisy)
+    else:
+        write_image(noisy / "one.tif", read_image(clean / "one.png"))
+    assert make(tmp_path / "out", "--clean", clean, "--noisy", noisy, "--iso", 100) == 1
+    assert re.search(r"one\.\w+: has the very pixels of .*clean/one.png", capsys.readouterr().err)
+    assert not list((tmp_path / "out").rglob("*.PNG"))
+
+
+@pytest.mark.parametrize("std", [2, 10, 40])
+def test_a_noisy_folder_that_is_the_cleaner_one_is_named(tmp_path, capsys, std):
+    board = bursts.Burst(1).photograph(0)[:SIDE, :SIDE]
+    write_image(tmp_path / "quiet" / "one.png", board)
+    write_image(tmp_path / "loud" / "one.png", noisy_picture(0, level=board, std=std))
+    assert make(tmp_path / "swapped", "--clean", tmp_path / "loud", "--noisy", tmp_path / "quiet", "--iso", 100) == 1
+    assert re.search("quiet/one.png: has less noise than its clean image .*loud/one.png", capsys.readouterr().err)
+    assert make(tmp_path / "out", "--clean", tmp_path / "quiet", "--noisy", tmp_path / "loud", "--iso", 100) == 0
+
+
+def test_a_noisy_photograph_of_something_else_is_named(tmp_path, capsys):
+    for kind, scene in (("clean", 1), ("noisy", 2)):
+        write_image(tmp_path / kind / "one.png", bursts.Burst(scene).photograph(scene - 1))
+    more = ("--exposure_tolerance", 9, "--iso", 100)
+    assert make(tmp_path / "out", "--clean", tmp_path / "clean", "--noisy", tmp_path / "noisy", *more) == 1
+    assert "one.png: shows something else than its clean image" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("change", ["relative", "link", "moved", "moved and touched", "renamed frames"])
+def test_a_burst_is_known_by_what_it_holds(tmp_path, capsys, monkeypatch, change):
+    for number, name in enumerate(("b", "c")):
+        write_burst(tmp_path / "in" / name, [noisy_picture(10 * number + seed) for seed in range(4)])
+    make(tmp_path / "out", "--bursts", tmp_path / "in", "--iso", 100)
+    before = contents(tmp_path / "out", "*.PNG")
+    folder = tmp_path / "elsewhere"
+    if change == "relative":
+        monkeypatch.chdir(tmp_path / "in" / "b")
+        folder = "../../in"
+    elif change == "link":
+        folder.symlink_to(tmp_path / "in")
+    elif change == "renamed frames":
+        for path in (tmp_path / "in" / "b").iterdir():
+            path.rename(path.with_name(f"IMG_{path.name}"))
+        folder = tmp_path / "in"
+    else:
+        shutil.copytree(tmp_path / "in", folder, copy_function=shutil.copy if "touched" in change else shutil.copy2)
+        (folder / "b").rename(folder / "x")
+        write_burst(folder / "a", [noisy_picture(seed) for seed in range(20, 24)])
+    capsys.readouterr()
+    make(tmp_path / "out", "--bursts", folder, "--iso", 100)
+    new = 1 if "moved" in change else 0
+    assert f"{new} scenes to make, 2 complete before" in capsys.readouterr().out
+    after = contents(tmp_path / "out", "*.PNG")
+    assert {name: after[name] for name in before} == before
+    assert len(after) - len(before) == 4 * new
+
+
+def test_a_burst_replaced_by_an_older_one_of_the_same_size_is_made_again(tmp_path, capsys):
+    write_burst(tmp_path / "in" / "a", [noisy_picture(seed) for seed in range(4)], ".bmp")
+    make(tmp_path / "out", "--bursts", tmp_path / "in", "--iso", 100)
+    before = contents(tmp_path / "out", "*.PNG")
+    write_image(tmp_path / "in" / "a" / "01.bmp", noisy_picture(9))
+    os.utime(tmp_path / "in" / "a" / "01.bmp", (1e9, 1e9))
+    capsys.readouterr()
+    make(tmp_path / "out", "--bursts", tmp_path / "in", "--iso", 100)
+    assert "1 scenes to make, 0 complete before" in capsys.readouterr().out
+    after = contents(tmp_path / "out", "*.PNG")
+    assert after.keys() == before.keys() and after != before
+
+
+def test_the_same_burst_twice_is_noted(tmp_path, capsys):
+    for name in ("a", "b"):
+        write_burst(tmp_path / "in" / name, [noisy_picture(seed) for seed in range(4)])
+    make(tmp_path / "out", "--bursts", tmp_path / "in", "--iso", 100)
+    assert re.search("note: .*in/b: holds the same photographs as .*in/a", capsys.readouterr().out)
 
 
 def test_the_judge_gives_the_simulators_own_noise_0_and_white_noise_1(tmp_path, monkeypatch):

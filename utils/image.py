@@ -55,7 +55,7 @@ STORAGE = (
 EXIF, EXPOSURE_TIME, ISO_SPEED = 0x8769, 33434, 34855  # of EXIF: its directory, and tags in it
 ISO_END = 65535  # of the tag of 16 bits: "this or more"
 SENSITIVITY_TYPE, STANDARD_OUTPUT, RECOMMENDED, SPEED = 34864, 34865, 34866, 34867
-SENSITIVITIES = {  # by SensitivityType: the tags that hold it
+SENSITIVITIES: dict[int | None, tuple[int, ...]] = {  # by SensitivityType: the tags that hold it
     None: (RECOMMENDED, STANDARD_OUTPUT, SPEED),
     **{1: (STANDARD_OUTPUT,), 2: (RECOMMENDED,), 3: (SPEED,), 4: (STANDARD_OUTPUT, RECOMMENDED)},
     **{5: (STANDARD_OUTPUT, SPEED), 6: (RECOMMENDED, SPEED), 7: (STANDARD_OUTPUT, RECOMMENDED, SPEED)},
