@@ -12,10 +12,11 @@ import torch
 
 from data.sidd import name_unread_in
 from data.splits import read_list, select_scenes
-from evaluation.denoisers import find_checkpoint
+from evaluation.denoisers import find_checkpoint, unknown_elsewhere
 from inference import load_generators, load_neca, load_network
 from inference.pretrained import find_checkpoint_folder, find_checkpoints, hash_weights
-from models import GENERATORS, generator_id, network_checkpoint
+from models import GENERATORS, denoiser_checkpoint, generator_id, network_checkpoint
+from models.architectures import DENOISER
 from noise.gains import bank_path, copy_bank, measure_scenes, read_bank, write_bank
 from options.inference import denoiser_parser, export_parser, gains_options
 from synthesis.curves import measure_curves
@@ -26,9 +27,6 @@ from utils.files import claim_file
 from utils.image import write_image
 from utils.run import terminal_log
 from utils.runtime import choose_device
-
-# What spandrel 0.4 tells a DnCNN by: kinds of layers, and the fewest.
-SPANDRELS_LAYERS = {"R": 8, "BR": 4}
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -72,16 +70,12 @@ def export_denoiser(args: argparse.Namespace) -> None:
     """Copy a denoiser to a .safetensors file that spandrel, chaiNNer and ComfyUI load, as --denoisers does."""
     with blame("--denoiser"):
         path = find_checkpoint(args.denoiser)
-        network = load_network("G3", path)
-        if network.config["act_mode"] not in SPANDRELS_LAYERS:
-            known = " or ".join(SPANDRELS_LAYERS)
-            raise ValueError(f"{path}: layers {network.config['act_mode']}, but other programs know {known} only")
-        fewest = SPANDRELS_LAYERS[network.config["act_mode"]]
-        if network.config["nb"] < fewest:
-            raise ValueError(f"{path}: {network.config['nb']} layers, but other programs know it from {fewest} on")
+        network = load_network(DENOISER, path)
+        if reason := unknown_elsewhere(network):
+            raise ValueError(f"{path}: {reason}")
     with blame("--output"):
         claim_file(args.output)
-    save_checkpoint(args.output, network_checkpoint(network, load_checkpoint(path).get("epoch", 0)))
+    save_checkpoint(args.output, denoiser_checkpoint(network, load_checkpoint(path).get("epoch", 0)))
     print(f"{path} -> {args.output}")
 
 

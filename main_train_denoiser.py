@@ -14,8 +14,9 @@ from data.sidd import find_scenes, name_unread_in
 from data.training import BatchSettings, TrainingData, open_reader, split_scenes
 from evaluation.during_training import measure_denoiser
 from metrics.images import SSIM_SIDE
-from models.model_denoiser import ARCHITECTURES, DenoiserModel
-from models.networks import build_networks, describe_networks
+from models.architectures import build_denoiser, describe_denoiser
+from models.model_denoiser import DenoiserModel
+from models.networks import describe
 from options.train_denoiser import (
     denoiser_options,
     fixed_denoiser_options,
@@ -89,11 +90,10 @@ def train_denoiser(args: argparse.Namespace, fixed: dict, device: torch.device) 
     noise = MixedNoise(models, mixture, rank(), world_size())
 
     # Model.
-    letter = ARCHITECTURES[args.arch]
-    networks = build_networks({letter: network_config(args)}, args.init_type, args.seed)
+    network = build_denoiser(args.arch, network_config(args), args.init_type, args.seed)
     if args.verbose:
-        log.info(describe_networks(networks))
-    model = DenoiserModel(letter, networks[letter], denoiser_options(args), device, precision_of(args), world_size())
+        log.info(describe(describe_denoiser(network), network))
+    model = DenoiserModel(network, denoiser_options(args), device, precision_of(args), world_size())
 
     # Run.
     recorded = vars(args) | {"source": shares(args.source), "sampling": SAMPLING} | depends_on

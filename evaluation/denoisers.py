@@ -21,6 +21,7 @@ from torch import Tensor, nn
 from evaluation.noise_models import split_name
 from inference.pretrained import MissingWeightsError, find_checkpoints, find_weights, load_network, unwrapped
 from inference.tiled import DENOISER_TILE, TiledDenoiser
+from models.architectures import DENOISER, arch_of, describe_denoiser
 from models.network_dncnn import is_dncnn
 from models.networks import config_of
 from utils.checkpoints import SUFFIXES, load_checkpoint
@@ -30,6 +31,7 @@ from utils.image import to_uint8
 
 LATTICE_STEP = 3  # the paper's pixel-shuffle stride: pixels so far apart hardly correlate
 SPANDREL_OVERLAP = 64  # pixels that a tile of a network sees around it, whose reach nobody knows
+SPANDRELS_LAYERS = {"R": 8, "BR": 4}  # what spandrel 0.4 tells a DnCNN by: kinds of layers, and the fewest
 SMALLEST_BM3D = 16  # pixels; the package crashes on sides below its own blocks
 
 
@@ -53,7 +55,7 @@ class Denoiser:
 
 
 class NetworkDenoiser(Denoiser):
-    """A network of a checkpoint file: a DnCNN of ours, or what the package spandrel knows.
+    """A network of a checkpoint file: one of our architectures, or what the package spandrel knows.
 
     Raises ValueError that names the file when it is absent, damaged or neither, or for images of other channels.
     """
@@ -62,19 +64,16 @@ class NetworkDenoiser(Denoiser):
 
     def __init__(self, name: str, path: Path, device: torch.device, tile: int, self_ensemble: bool, channels: int):
         content = load_checkpoint(path)
-        weights = find_weights("G3", content, path)
-        if "model_state_dict" in content or (weights is not None and is_dncnn(weights)):
-            network, overlap = load_network("G3", path), None
-            takes = config_of(network)["in_nc"]
-            what = "DnCNN of {nb} layers of {nc} channels".format(**config_of(network))
+        if "model_state_dict" in content or is_dncnn(find_weights(DENOISER, content, path) or {}):
+            network = load_network(DENOISER, path)
+            takes, what = config_of(network)["in_nc"], describe_denoiser(network)
         else:
-            network, overlap, takes = SpandrelNoise(path, unwrapped(content)), SPANDREL_OVERLAP, 3
-            tile = tile if network.can_be_tiled else 0
+            network, takes = SpandrelDenoiser(path, unwrapped(content)), 3
             what = network.description
-            what += f", tiles of {tile} pixels, on which its result may depend" if tile else ""
+            what += f", tiles of {tile} pixels, on which its result may depend" if tile and network.margin else ""
         if takes != channels:
             raise ValueError(f"{path}: denoises images of {takes} channels, expected {channels}")
-        self.network = TiledDenoiser(network, tile, self_ensemble, overlap=overlap).to(device)
+        self.network = TiledDenoiser(network, tile, self_ensemble).to(device)
         digest, epoch = sha256_of([path]), content.get("epoch")
         trained = f", epoch {epoch}" if isinstance(epoch, int) else ""
         ensemble = ", mean over eight flips and rotations" * self_ensemble
@@ -87,17 +86,18 @@ class NetworkDenoiser(Denoiser):
         return self.network(image)[0].permute(1, 2, 0).contiguous().numpy()
 
 
-class SpandrelNoise(nn.Module):
-    """Noise that a denoiser of an architecture of spandrel takes off an image: (N, 3, H, W) in [0, 1] -> the same.
+class SpandrelDenoiser(nn.Module):
+    """A denoiser of an architecture of spandrel: (N, 3, H, W) in [0, 1] -> (N, 3, H, W).
 
-    spandrel finds the architecture by the names of the weights. Raises ValueError that names the file when the package
-    is not installed, the weights are of no architecture in it, or of none from RGB to RGB of the same size.
+    spandrel finds the architecture by the names of the weights. Nobody knows how far it sees: `margin` is a guess, None
+    where spandrel forbids tiles. Raises ValueError that names the file when the package is not installed, the weights
+    are of no architecture in it, or of none from RGB to RGB of the same size.
     """
 
     def __init__(self, path: Path, weights: dict[str, Any]):
         super().__init__()
         if find_spec("spandrel") is None:
-            raise ValueError(f"{path}: no DnCNN of ours; for other networks pip install spandrel")
+            raise ValueError(f"{path}: no denoiser of ours; for other networks pip install spandrel")
         import spandrel  # optional, and slow to import
 
         try:
@@ -105,8 +105,8 @@ class SpandrelNoise(nn.Module):
         except Exception as error:  # its own for unknown architectures, and what it stumbles over in damaged ones
             reason = f"{type(error).__name__} {error}".splitlines()[0].strip()
             raise ValueError(
-                f"{path}: no DnCNN of ours, nor a network that spandrel knows ({reason}); if it is one within another "
-                "module, save its weights alone, torch.save(network.state_dict(), file)"
+                f"{path}: no denoiser of ours, nor a network that spandrel knows ({reason}); if it is one within "
+                "another module, save its weights alone, torch.save(network.state_dict(), file)"
             ) from None
         kind = (found.purpose, found.scale, found.input_channels, found.output_channels)
         if kind != ("Restoration", 1, 3, 3):
@@ -114,13 +114,13 @@ class SpandrelNoise(nn.Module):
                 f"{path}: {found.architecture.name} for {found.purpose}, expected a denoiser of RGB images"
             )
         self.network, self.restore = found.model, found  # the descriptor pads to the sizes that its network can take
-        self.can_be_tiled = found.tiling == spandrel.ModelTiling.SUPPORTED
+        self.margin = SPANDREL_OVERLAP if found.tiling == spandrel.ModelTiling.SUPPORTED else None
         version = importlib.metadata.version("spandrel")
         self.description = " ".join([found.architecture.name, *found.tags]) + f" (spandrel {version})"
 
     def forward(self, noisy: Tensor) -> Tensor:
-        """Predict the noise."""
-        return noisy - self.restore(noisy)
+        """Remove the noise."""
+        return self.restore(noisy)
 
 
 class Noisy(Denoiser):
@@ -277,7 +277,7 @@ def _own_name(what: str) -> str:
     path = Path(what).resolve()
     if what in CLASSIC:
         return what
-    if path.suffix in SUFFIXES and not path.stem.startswith("checkpoint_G3"):
+    if path.suffix in SUFFIXES and not path.stem.startswith(f"checkpoint_{DENOISER}"):
         return path.stem
     folder = path.parent if path.suffix in SUFFIXES else path
     run = next((parent.parent for parent in (folder, folder.parent) if parent.name == "models"), folder)
@@ -290,13 +290,26 @@ def find_checkpoint(what: str) -> Path:
     if path.is_file():
         return path
     for folder in (path / "models", path):
-        if found := find_checkpoints(folder, ("G3",)):
-            return found["G3"]
+        if found := find_checkpoints(folder, (DENOISER,)):
+            return found[DENOISER]
     if path.is_dir():
-        raise MissingWeightsError(f"{what}: has no checkpoint_G3_<epoch>.pth, nor has its models/")
+        raise MissingWeightsError(f"{what}: has no checkpoint_{DENOISER}_<epoch>.pth, nor has its models/")
     if os.path.dirname(what) or path.suffix:
         raise MissingWeightsError(f"{what}: no such checkpoint or folder")
     raise ValueError(f"{what}: no denoiser, expected {', '.join(CLASSIC)}, a checkpoint or the folder of a run")
+
+
+def unknown_elsewhere(network: nn.Module) -> str:
+    """Say why spandrel, and so other programs, would not load a denoiser's weights, or get it wrong; "": they do."""
+    arch, config = arch_of(network), config_of(network)
+    if arch == "nafnet":
+        return ""
+    if arch != "dncnn":
+        return f"architecture {arch}, but other programs know dncnn and nafnet only"
+    if config["act_mode"] not in SPANDRELS_LAYERS:
+        return f"layers {config['act_mode']}, but other programs know {' or '.join(SPANDRELS_LAYERS)} only"
+    fewest = SPANDRELS_LAYERS[config["act_mode"]]
+    return f"{config['nb']} layers, but other programs know it from {fewest} on" if config["nb"] < fewest else ""
 
 
 def denoise_checked(denoiser: Denoiser, noisy: np.ndarray, where: str) -> np.ndarray:

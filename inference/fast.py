@@ -1,4 +1,4 @@
-"""Inference forms of the three generators: the same functions of the same weights, computed with less work."""
+"""Inference forms of the generators and of DnCNN: the same functions of the same weights, computed with less work."""
 
 import copy
 from collections.abc import Callable, Iterable, Iterator
@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
+from models.network_dncnn import DnCNN
 from models.network_genet import GENet
 from models.network_ncnet import NCNet
 from models.network_npnet import NPNet
@@ -207,3 +208,20 @@ def fast_ncnet(ncnet: NCNet) -> nn.Module:
     modes = [ncnet.config[name] for name in ("downsample_mode", "upsample_mode", "padding_mode")]
     is_published = modes == ["strideconv", "upsampling", "zeros"] and reach(ncnet) is not None
     return FastNCNet(ncnet) if is_published else copy.deepcopy(ncnet).eval()
+
+
+class FastDnCNN(nn.Module):
+    """DnCNN with BatchNorm folded into its convolutions."""
+
+    def __init__(self, dncnn: DnCNN):
+        super().__init__()
+        self.margin, self.model = reach(dncnn.model), folded(dncnn.model)
+
+    def forward(self, noisy: Tensor) -> Tensor:
+        """Compute DnCNN: (N, 3, H, W) -> (N, 3, H, W)."""
+        return noisy - self.model(noisy)
+
+
+def fast_denoiser(network: nn.Module) -> nn.Module:
+    """Make a denoiser's inference form: FastDnCNN, a copy of the network of any other architecture."""
+    return FastDnCNN(network) if type(network) is DnCNN else copy.deepcopy(network).eval()

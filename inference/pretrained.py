@@ -3,13 +3,14 @@
 import functools
 import logging
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from models.architectures import ARCH, ARCHITECTURES, DEFAULT_ARCH, DENOISER, count_layers, split_config
 from models.network_dncnn import dncnn_config
 from models.networks import GENERATORS, HALVINGS, NETWORK_CLASSES, PAPER_NAMES, config_of
 from utils.checkpoints import SUFFIXES, load_checkpoint, numbered_files
@@ -54,22 +55,31 @@ def load_network(letter: str, path: str | Path) -> nn.Module:
 
     The file is a dict with `model_state_dict` and `config`, the constructor's arguments; without it the sizes are the
     paper's, for the channels that the weights have. Weights that other programs have wrapped are found, too. Raises
-    ValueError that names the file when it is missing, damaged, holds pickled objects, or is not this network.
+    ValueError that names the file when it is missing, damaged, holds pickled objects, or is not this network. G3 is a
+    denoiser of any of the `ARCHITECTURES`, by the id in its `config`; without one it is a DnCNN.
     """
     content = load_checkpoint(path)
-    weights = find_weights(letter, content, path)
     config = content.get("config") if "model_state_dict" in content else None
+    build: Callable[..., nn.Module] = NETWORK_CLASSES[letter]
+    try:
+        if letter == DENOISER and config is not None:
+            arch, config = split_config(config)
+            build = ARCHITECTURES[arch].network
+    except (ValueError, AttributeError) as error:
+        raise ValueError(f"{path}: its config does not build a denoiser: {error}") from None
+    name, weights = _named(letter, build), find_weights(letter, content, path, build)
     if config is None:
         config = _config_of_published(letter, weights or {})
-        if letter == "G3" and "model_state_dict" not in content and {**config, **IRCNN} == config:
+        if letter == DENOISER and "model_state_dict" not in content and {**config, **IRCNN} == config:
             raise ValueError(
                 f"{path}: may be a DnCNN or an IRCNN, whose layers have the same sizes; if it is a DnCNN, save it as a "
                 f"dict of model_state_dict, its weights, and config, {config}"
             )
     try:
         # Before building, for a hostile number of layers would fill the memory.
-        if weights is not None and config.get("nb", 0) > len(weights):
-            raise ValueError(f"{config['nb']} layers, but weights for fewer")
+        layers = count_layers(config)
+        if weights is not None and layers > len(weights):
+            raise ValueError(f"{layers} layers, but weights for fewer")
         expected = _for_images(letter, config.get("in_nc", 3))
         config = expected | config
         if letter in ("E", "G1"):  # which check it themselves, since variants have more channels out
@@ -77,12 +87,18 @@ def load_network(letter: str, path: str | Path) -> nn.Module:
         if config["in_nc"] not in IMAGE_CHANNELS or any(config[name] != value for name, value in expected.items()):
             raise ValueError(f"expected one of {[_for_images(letter, channels) for channels in IMAGE_CHANNELS]}")
         with torch.device("meta"):  # no memory and no random numbers for weights that are replaced at once
-            network = NETWORK_CLASSES[letter](**config).float()  # whatever the default type is
+            network = build(**config).float()  # whatever the default type is
     except (TypeError, ValueError, RuntimeError, AttributeError) as error:
         reason = str(error).splitlines()[0]
-        raise ValueError(f"{path}: its config does not build {PAPER_NAMES[letter]} ({letter}): {reason}") from None
+        raise ValueError(f"{path}: its config does not build {name}: {reason}") from None
     network.load_state_dict(fitting_weights(letter, network, content, path), assign=True)
     return network.eval()
+
+
+def _named(letter: str, build: Callable[..., nn.Module]) -> str:
+    """Name a network for messages; one with the key of denoisers may be of any architecture."""
+    other = [f"{kind.name}, denoiser" for kind in ARCHITECTURES.values() if kind.network is build]
+    return f"{other[0] if other else PAPER_NAMES[letter]} ({letter})"
 
 
 def unwrapped(content: dict[str, Any]) -> dict[str, Any]:
@@ -112,13 +128,18 @@ def _has_tensors(content: dict[Any, Any]) -> bool:
     )
 
 
-def find_weights(letter: str, content: dict[str, Any], path: str | Path) -> dict[str, Any] | None:
+def find_weights(
+    letter: str, content: dict[str, Any], path: str | Path, build: Callable[..., nn.Module] | None = None
+) -> dict[str, Any] | None:
     """Find a network's weights in a checkpoint's content, by the name of its first one; None if there are none.
+
+    build: its class, without it the letter's.
 
     A network may be a part of the saved one, as in Lightning's modules: what is beside it is left out then. Raises
     ValueError that names the file when it holds several such networks.
     """
-    weights, first = unwrapped(content), _first_key(letter)
+    build = build or NETWORK_CLASSES[letter]
+    weights, first = unwrapped(content), _first_key(letter, build)
     prefixes = {key.removesuffix(first) for key in weights if f".{key}".endswith(f".{first}")}
     if not prefixes:
         given = content.get("model_state_dict")
@@ -126,21 +147,21 @@ def find_weights(letter: str, content: dict[str, Any], path: str | Path) -> dict
     if len(prefixes) > 1 and "" not in prefixes:
         names = ", ".join(sorted(prefixes))
         raise ValueError(
-            f"{path}: holds {len(prefixes)} networks that may be {PAPER_NAMES[letter]} ({names}); save one alone"
+            f"{path}: holds {len(prefixes)} networks that may be {_named(letter, build)} ({names}); save one alone"
         )
     prefix = "" if "" in prefixes else prefixes.pop()
     return {key.removeprefix(prefix): weight for key, weight in weights.items() if key.startswith(prefix)}
 
 
 @functools.cache
-def _first_key(letter: str) -> str:
+def _first_key(letter: str, build: Callable[..., nn.Module]) -> str:
     with torch.device("meta"):
-        return next(iter(NETWORK_CLASSES[letter](**PAPER_SIZES.get(letter, {})).state_dict()))
+        return next(iter(build(**PAPER_SIZES.get(letter, {})).state_dict()))
 
 
 def _config_of_published(letter: str, weights: dict[str, Any]) -> dict[str, Any]:
     """Tell the constructor's arguments of a file without `config`: the paper's sizes, for colour or grey images."""
-    config = dncnn_config(weights) if letter == "G3" else PAPER_SIZES.get(letter, {})
+    config = dncnn_config(weights) if letter == DENOISER else PAPER_SIZES.get(letter, {})
     kernels = [weight for weight in weights.values() if isinstance(weight, Tensor) and weight.ndim == 4]
     is_grey = bool(kernels) and kernels[0].shape[1] == 1
     return config | _for_images(letter, 1 if is_grey else 3)
@@ -158,8 +179,8 @@ def fitting_weights(letter: str, network: nn.Module, content: dict[str, Any], pa
 
     Raises ValueError that names the file and the first key that is missing, unexpected, of another shape or not finite.
     """
-    expected, weights = network.state_dict(), find_weights(letter, content, path)
-    name = f"{PAPER_NAMES[letter]} ({letter})"
+    expected, weights = network.state_dict(), find_weights(letter, content, path, type(network))
+    name = _named(letter, type(network))
     if weights is None:
         raise ValueError(f"{path}: has no model_state_dict, expected a checkpoint of {name}")
     misfit = f"{path}: no checkpoint of {name} of these sizes"
@@ -330,8 +351,9 @@ def begin_from(
             log.info("%s begins afresh: no checkpoint %s", letter, names[letter])
             continue
         content = load_checkpoint(path)
+        sizes = {ARCH: DEFAULT_ARCH} | config_of(networks[letter])
         for name, value in content.get("config", {}).items():
-            here = config_of(networks[letter]).get(name)
+            here = sizes.get(name)
             if here != value:
                 raise ValueError(f"{path}: was built with {letter}_{name} {value}, not {here}")
         networks[letter].load_state_dict(fitting_weights(letter, networks[letter], content, path))

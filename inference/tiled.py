@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from inference.fast import FastGENet, FastNCNet, FastNPNet, folded, on_cores, reach
+from inference.fast import FastGENet, FastNCNet, FastNPNet, fast_denoiser, on_cores
 from models.blocks import exact_convolutions
 from models.network_ncnet import UNET_STRIDE
 from models.network_npnet import noise_maps
@@ -176,12 +176,12 @@ def _round_up(length: int) -> int:
 
 
 class TiledDenoiser(nn.Module):
-    """A network that takes off the noise which its layers `model` predict, as DnCNN does, in its inference form.
+    """A denoiser in its inference form, (N, 3, H, W) -> (N, 3, H, W), on images of any size.
 
     tile: side of a tile in pixels, rounded up to a multiple of 8, 0 for whole images; it changes memory and speed, not
-    the result. Networks with instance normalisation take whole images. self_ensemble: the mean over the eight flips and
-    rotations of the image (Timofte et al. 2016), eight times the work. overlap: `network` itself predicts the noise,
-    and nobody knows how far it sees. A tile sees `overlap` pixels around it, and the result may depend on both.
+    the result. The network's `margin` says how many pixels a tile needs around it; a network without one, or with None,
+    sees the whole image, as instance normalisation and channel attention do, and takes it at once. self_ensemble: the
+    mean over the eight flips and rotations of the image (Timofte et al. 2016), eight times the work.
     """
 
     def __init__(
@@ -190,36 +190,34 @@ class TiledDenoiser(nn.Module):
         tile: int = DENOISER_TILE,
         self_ensemble: bool = False,
         dtype: torch.dtype = torch.float32,
-        overlap: int | None = None,
     ):
         super().__init__()
-        layers = network.get_submodule("model") if overlap is None else None
-        self.margin, self.self_ensemble = reach(layers) if layers else overlap, self_ensemble
-        self.tile = 0 if self.margin is None else tile
-        self.noise = folded(layers) if layers else network  # (N, 3, H, W) -> (N, 3, H, W)
+        self.network = fast_denoiser(network)
+        self.margin: int | None = getattr(self.network, "margin", None)
+        self.tile, self.self_ensemble = 0 if self.margin is None else tile, self_ensemble
         self.requires_grad_(False).eval().to(dtype)
 
     @torch.no_grad()
     def forward(self, noisy: Tensor) -> Tensor:
         """Denoise: (N, 3, H, W) in [0, 1] -> (N, 3, H, W), not clipped, where and in the type that the noisy one is."""
-        with exact_convolutions(next(self.noise.parameters()).device):
+        with exact_convolutions(next(self.network.parameters()).device):
             if not self.self_ensemble:
                 return self._denoise(noisy)
             turns = (turned_back(self._denoise(turned(noisy, *turn)), *turn) for turn in TURNS)
             return sum(turns, torch.zeros((), dtype=noisy.dtype, device="cpu")) / len(TURNS)
 
     def _denoise(self, noisy: Tensor) -> Tensor:
-        (height, width), weight = noisy.shape[-2:], next(self.noise.parameters())
+        (height, width), weight = noisy.shape[-2:], next(self.network.parameters())
         memory = torch.channels_last if weight.device.type == "cpu" else torch.contiguous_format
 
-        def noise_in(inner: Window) -> Tensor:
+        def denoise(inner: Window) -> Tensor:
             outer = surroundings(inner, (height, width), self.margin or 0)
             part = noisy[(..., *outer)].to(weight.device, weight.dtype).contiguous(memory_format=memory)
-            return self.noise(part)[(..., *inside(inner, outer))]
+            return self.network(part)[(..., *inside(inner, outer))]
 
         tiles, denoised = windows(height, width, self.tile), torch.empty_like(noisy)
-        for inner, noise in zip(tiles, on_cores(noise_in, tiles, weight.device)):
-            denoised[(..., *inner)] = noisy[(..., *inner)] - noise.to(noisy)
+        for inner, tile in zip(tiles, on_cores(denoise, tiles, weight.device)):
+            denoised[(..., *inner)] = tile.to(noisy)
         return denoised
 
 

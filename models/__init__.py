@@ -5,6 +5,7 @@ from typing import Any
 
 # Public names by module, imported when they are asked for: a command that needs one network loads no more.
 _NAMES = {
+    "architectures": ["ARCHITECTURES", "Architecture", "build_denoiser", "denoiser_checkpoint"],
     "blocks": ["ACT_MODES", "INIT_TYPES", "initialise"],
     "model_denoiser": ["DenoiserModel", "DenoiserOptions"],
     "model_joint": ["CRITICS", "JointModel", "JointOptions", "StepRandomness", "draw_step"],
@@ -12,6 +13,7 @@ _NAMES = {
     "network_discriminator": ["Discriminator"],
     "network_dncnn": ["DnCNN"],
     "network_genet": ["GENet"],
+    "network_nafnet": ["NAFNet"],
     "network_ncnet": ["NCNet"],
     "network_npnet": ["NPNet"],
     "networks": ["GENERATORS", "LETTERS", "NETWORK_CLASSES", "build_networks", "generator_id", "network_checkpoint"],

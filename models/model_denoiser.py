@@ -7,11 +7,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from models.networks import network_checkpoint
+from models.architectures import DENOISER, denoiser_checkpoint
 from models.optimise import PUBLISHED, Precision, Update, averaged_copy, decayed, ema_update, to_float
 
-# Architectures and the letter that a network of this kind has as its key; the classes are in `models.networks`.
-ARCHITECTURES = {"dncnn": "G3"}
 # mse: the paper's and the joint training's.
 LOSSES = {"mse": F.mse_loss, "l1": F.l1_loss}
 
@@ -30,20 +28,18 @@ class DenoiserOptions:
 class DenoiserModel:
     """A denoiser with its optimiser, and the training step.
 
-    `letter` is the network's key in files; it moves to `device`. The `world_size` processes have equal shares of
-    every batch.
+    The network, of one of the `ARCHITECTURES`, moves to `device`. The `world_size` processes have equal shares of every
+    batch.
     """
 
     def __init__(
         self,
-        letter: str,
         network: nn.Module,
         options: DenoiserOptions,
         device: torch.device | str = "cpu",
         precision: Precision = PUBLISHED,
         world_size: int = 1,
     ):
-        self.letter = letter
         self.options = options
         self.device = torch.device(device)
         self.precision = precision
@@ -53,7 +49,7 @@ class DenoiserModel:
         self.average = averaged_copy(self.network) if options.ema else None
         precision.prepare(self.network)
         self.optimizer = precision.adam(self.network, options.lr, options.betas)
-        self.update = Update({letter: self.optimizer}, precision.amp, self.device)
+        self.update = Update({DENOISER: self.optimizer}, precision.amp, self.device)
 
     def train_batch(self, batch: dict[str, Any], step: int, epoch: int) -> dict[str, Tensor]:
         """Learn from a batch, clean and noisy (N, 3, P, P) uint8, from step and epoch 1 on; return the loss `rec`."""
@@ -74,23 +70,23 @@ class DenoiserModel:
     @torch.inference_mode()
     def denoise(self, noisy: Tensor, averaged: bool = False) -> Tensor:
         """Denoise an image: (N, 3, H, W) in [0, 1] -> (N, 3, H, W). `averaged` weights there are with `ema` only."""
-        # `forward` itself: code compiled for patches is none for images of every size.
+        # Bypass torch.compile: test images vary in size.
         network = self.average if averaged else self.network
         assert network is not None
         return network.eval().forward(noisy)
 
     def network_files(self, epoch: int) -> dict[str, dict[str, Any]]:
         """Return what to write into the network's checkpoint file, by the file's name without epoch and suffix."""
-        files = {f"checkpoint_{self.letter}": self.network}
+        files = {f"checkpoint_{DENOISER}": self.network}
         if self.average:
-            files[f"ema/checkpoint_{self.letter}"] = self.average
-        return {name: network_checkpoint(network, epoch) for name, network in files.items()}
+            files[f"ema/checkpoint_{DENOISER}"] = self.average
+        return {name: denoiser_checkpoint(network, epoch) for name, network in files.items()}
 
     def state_dict(self) -> dict[str, Any]:
         """Return all that a resumed run needs: weights and optimiser (the learning rate follows from the epoch)."""
         return {
             "network": self.network.state_dict(),
-            "optimizers": {self.letter: self.optimizer.state_dict()},
+            "optimizers": {DENOISER: self.optimizer.state_dict()},
             "average": self.average.state_dict() if self.average else {},
             "scaler": self.update.scaler.state_dict(),
         }

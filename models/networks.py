@@ -17,6 +17,7 @@ from models.network_npnet import NPNet
 # Letters are the keys of options, logs and files.
 NETWORK_CLASSES = {"E": GENet, "G1": NPNet, "G2": NCNet, "G3": DnCNN, "D1": Discriminator, "D2": Discriminator}
 LETTERS = tuple(NETWORK_CLASSES)
+SEEDS = {"E": 0, "G1": 1, "G2": 2, "G3": 3, "D1": 4, "D2": 5}  # places among six: changed, they change initial weights
 GENERATORS = ("E", "G1", "G2")  # what synthesis needs
 PAPER_NAMES = {
     "E": "GENet, gain estimation",
@@ -37,9 +38,14 @@ def build_networks(configs: dict[str, dict[str, Any]], init_type: str, seed: int
     networks = {}
     for letter, config in configs.items():
         with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(seed * len(LETTERS) + LETTERS.index(letter))
+            torch.manual_seed(weights_seed(seed, letter))
             networks[letter] = initialise(NETWORK_CLASSES[letter](**config), init_type)
     return networks
+
+
+def weights_seed(seed: int, letter: str) -> int:
+    """Return the seed of a network's initial weights."""
+    return seed * 6 + SEEDS[letter]
 
 
 def config_of(network: nn.Module) -> dict[str, Any]:
@@ -49,11 +55,12 @@ def config_of(network: nn.Module) -> dict[str, Any]:
 
 def describe_networks(networks: dict[str, nn.Module]) -> str:
     """Return a text of the networks' layers and numbers of parameters."""
-    counts = {letter: sum(weights.numel() for weights in network.parameters()) for letter, network in networks.items()}
-    return "\n".join(
-        f"{letter}: {PAPER_NAMES[letter]}, {counts[letter]:,} parameters\n{network}"
-        for letter, network in networks.items()
-    )
+    return "\n".join(describe(f"{letter}: {PAPER_NAMES[letter]}", network) for letter, network in networks.items())
+
+
+def describe(name: str, network: nn.Module) -> str:
+    """Return a text of a network's layers and number of parameters."""
+    return f"{name}, {sum(weights.numel() for weights in network.parameters()):,} parameters\n{network}"
 
 
 def network_checkpoint(network: nn.Module, epoch: int, generator: str = "") -> dict[str, Any]:

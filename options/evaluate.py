@@ -22,9 +22,9 @@ from options.common import (
 DATA_DIR = "./Datasets/SIDD_Medium_Crop/"
 NEEDED_FILES = {"kaggle": ("blocks", "output"), "sidd-mat": ("blocks", "output"), "dnd": ("dnd_dir", "output_dir")}
 DENOISER_FORM = (
-    "[NAME=]WHAT: a checkpoint of DnCNN, or of another network (pip install spandrel); the folder of a denoiser's or "
-    "joint training, whose newest one is taken; noisy, the image as it is; nlm, non-local means (1 s for 512x512 "
-    "pixels); bm3d (25 s for 512x512 pixels and core; pip install bm3d, not for commercial use)"
+    "[NAME=]WHAT: a checkpoint of main_train_denoiser.py or of another network (pip install spandrel); the folder of a "
+    "denoiser's or joint training, whose newest one is taken; noisy, the image as it is; nlm, non-local means (1 s for "
+    "512x512 pixels); bm3d (25 s for 512x512 pixels and core; pip install bm3d, not for commercial use)"
 )
 
 
@@ -122,7 +122,8 @@ def _add_denoiser_options(parser: argparse.ArgumentParser) -> None:
         "--tile",
         type=natural_int,
         default=DENOISER_TILE,
-        help="pixels of a tile's side, 0: whole images; it changes memory and speed, but no result of ours",
+        help="pixels of a tile's side, 0: whole images; it changes memory and speed, but no result of ours: networks "
+        "that see the whole image (instance norm, NAFNet) take it at once",
     )
     group.add_argument(
         "--self_ensemble",

@@ -6,15 +6,17 @@ import os
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import torch
+
+from models.architectures import ARCHITECTURES, DEFAULT_ARCH, OWN
 from models.blocks import ACT_MODES, INIT_TYPES
-from models.model_denoiser import ARCHITECTURES, LOSSES, DenoiserOptions
+from models.model_denoiser import LOSSES, DenoiserOptions
 from models.network_ncnet import UNET_STRIDE
 from noise.kinds import FITTED, SCALED
 from options.common import (
     Group,
     Parser,
     add_pretrain_option,
-    bounded,
     given_path,
     natural_int,
     non_negative_float,
@@ -118,13 +120,28 @@ def _add_source_options(group: Group) -> None:
 
 
 def _add_network_options(group: Group) -> None:
-    group.add_argument("--arch", choices=tuple(ARCHITECTURES), default="dncnn", help="kind of network")
-    group.add_argument("--nc", type=positive_int, default=64, help="channels of the layers")
-    group.add_argument("--nb", type=_layers, default=20, help="number of convolutions")
+    """Add the architecture, and the sizes that any architecture has, without defaults: these differ."""
+    group.add_argument("--arch", choices=tuple(ARCHITECTURES), default=DEFAULT_ARCH, help="kind of network")
+    for name in dict.fromkeys(name for kind in ARCHITECTURES.values() for name in kind.sizes):
+        having = {arch: kind for arch, kind in ARCHITECTURES.items() if name in kind.sizes}
+        default = next(iter(having.values())).default(name)
+        number = default[0] if isinstance(default, tuple) else default
+        known: dict[str, Any] = {"choices": ACT_MODES} if name == "act_mode" else {}
+        known |= {"type": positive_int if isinstance(number, int) else type(number)}
+        known |= {"nargs": "+"} if isinstance(default, tuple) else {}
+        meanings = [f"{arch}: {kind.sizes[name]} ({_words(kind.default(name))})" for arch, kind in having.items()]
+        group.add_argument(f"--{name}", help="; ".join(meanings), **known)
+    own = ", ".join(f"{arch}: {kind.init_type}" for arch, kind in ARCHITECTURES.items())
     group.add_argument(
-        "--act_mode", choices=ACT_MODES, default="BR", help="R ReLU, L leaky ReLU, with B batch or I instance norm"
+        "--init_type",
+        choices=(*INIT_TYPES, OWN),
+        help=f"initial weights; {OWN}: as the layers themselves have them (default: {own})",
     )
-    group.add_argument("--init_type", choices=INIT_TYPES, default="normal", help="initial weights")
+
+
+def _words(value: Any) -> str:
+    """Write a default as one types it."""
+    return " ".join(map(str, value)) if isinstance(value, tuple) else str(value)
 
 
 def _add_optimisation_options(group: Group) -> None:
@@ -168,7 +185,28 @@ def train_denoiser_options(parser: Parser, arguments: list[str] | None = None) -
     if {"neca-w", "neca-s"} & set(kinds) and args.patch_size % UNET_STRIDE:
         parser.error(f"--patch_size {args.patch_size}: NCNet needs a multiple of {UNET_STRIDE}")
     args.name = args.name or f"{'+'.join(shares(args.source))}_{'+'.join(args.cam_name)}"
+    _choose_network(parser, args)
     return args
+
+
+def _choose_network(parser: Parser, args: argparse.Namespace) -> None:
+    """Put an architecture's defaults in place of sizes that are not given; those of other architectures stay None."""
+    chosen = ARCHITECTURES[args.arch]
+    args.init_type = args.init_type or chosen.init_type
+    for name in {name for kind in ARCHITECTURES.values() for name in kind.sizes}:
+        if getattr(args, name) is None and name in chosen.sizes:
+            default = chosen.default(name)
+            setattr(args, name, list(default) if isinstance(default, tuple) else default)
+        elif getattr(args, name) is not None and name not in chosen.sizes:
+            takes = ", ".join(f"--{size}" for size in chosen.sizes)
+            parser.error(f"--{name}: {args.arch} has none, expected {takes}")
+    if args.arch == "dncnn" and args.nb < 2:
+        parser.error(f"--nb {args.nb}: expected at least 2, the first and the last convolution")
+    try:
+        with torch.device("meta"):  # no memory
+            chosen.network(**network_config(args))
+    except ValueError as error:
+        parser.error(f"--arch {args.arch}: {error}")
 
 
 def fixed_denoiser_options(parser: Parser) -> dict[str, tuple[str, Any]]:
@@ -197,11 +235,7 @@ def noise_choice(args: argparse.Namespace) -> dict[str, Any]:
 def network_config(args: argparse.Namespace) -> dict:
     """Take the network's constructor arguments out of the parsed options."""
     channels = {"in_nc": args.img_channels, "out_nc": args.img_channels}
-    return channels | {"nc": args.nc, "nb": args.nb, "act_mode": args.act_mode}
-
-
-def _layers(text: str) -> int:
-    return bounded(text, int, 2, math.inf, "at least 2, the first and the last convolution")
+    return channels | {name: getattr(args, name) for name in ARCHITECTURES[args.arch].sizes}
 
 
 def _folder_name(text: str) -> str:

@@ -322,7 +322,7 @@ class NotData:
 def test_weights_of_no_known_network_are_named(tmp_path):
     pytest.importorskip("spandrel")
     torch.save({"layer.weight": torch.zeros(3)}, tmp_path / "x.pth")
-    with pytest.raises(ValueError, match=r"x.pth: no DnCNN of ours, nor a network that spandrel knows"):
+    with pytest.raises(ValueError, match=r"x.pth: no denoiser of ours, nor a network that spandrel knows"):
         make_denoiser(str(tmp_path / "x.pth"), CPU)
 
 

@@ -31,7 +31,7 @@ def test_steps_equal_a_plain_implementation_of_dncnn_and_adam(loss, monkeypatch)
     lr, decayed_after, (beta1, beta2) = 1e-2, 2, (0.9, 0.99)
     plain = network().double()
     options = DenoiserOptions(loss, lr, (decayed_after,), (beta1, beta2))
-    model = DenoiserModel("G3", copy.deepcopy(plain), options)
+    model = DenoiserModel(copy.deepcopy(plain), options)
     weights = dict(plain.named_parameters())
     first, second = ({name: torch.zeros_like(weight) for name, weight in weights.items()} for _ in range(2))
     for step, batch in enumerate(batches(4), start=1):
@@ -67,12 +67,12 @@ def test_steps_equal_a_plain_implementation_of_dncnn_and_adam(loss, monkeypatch)
 
 @pytest.mark.parametrize(("epoch", "expected"), [(1, 1e-3), (200, 1e-3), (201, 1e-4), (270, 1e-4), (271, 1e-5)])
 def test_learning_rate_falls_to_a_tenth_after_each_milestone(epoch, expected):
-    model = DenoiserModel("G3", network(), DenoiserOptions())
+    model = DenoiserModel(network(), DenoiserOptions())
     assert model.learning_rate(epoch) == pytest.approx(expected)
 
 
 def test_denoising_changes_nothing_in_the_network_and_depends_on_no_other_image():
-    model = DenoiserModel("G3", network(), DenoiserOptions())
+    model = DenoiserModel(network(), DenoiserOptions())
     model.train_batch(batches(1)[0], 1, 1)
     before = copy.deepcopy(model.network.state_dict())
     noisy = torch.rand(2, 3, 12, 20)
@@ -82,7 +82,7 @@ def test_denoising_changes_nothing_in_the_network_and_depends_on_no_other_image(
 
 
 def test_a_test_between_two_steps_does_not_change_the_training():
-    tested, plain = (DenoiserModel("G3", network(), DenoiserOptions()) for _ in range(2))
+    tested, plain = (DenoiserModel(network(), DenoiserOptions()) for _ in range(2))
     for step, batch in enumerate(batches(2), start=1):
         plain.train_batch(batch, step, 1)
         tested.train_batch(batch, step, 1)
@@ -92,7 +92,7 @@ def test_a_test_between_two_steps_does_not_change_the_training():
 
 
 def test_average_follows_the_weights_and_is_what_averaged_denoising_takes():
-    model = DenoiserModel("G3", network(), DenoiserOptions(ema=0.7, lr=0.1))
+    model = DenoiserModel(network(), DenoiserOptions(ema=0.7, lr=0.1))
     expected = copy.deepcopy(model.network).eval()
     for step, batch in enumerate(batches(3), start=1):
         model.train_batch(batch, step, 1)

@@ -1,6 +1,7 @@
 """The denoiser's training command as users run it, on a tiny camera: what it writes, learns, resumes and refuses."""
 
 import json
+import logging
 import shutil
 from pathlib import Path
 
@@ -8,17 +9,30 @@ import numpy as np
 import pytest
 import torch
 
+import main_eval
+import main_export
 import main_synthesize
 import main_train_denoiser
 from data.batches import BatchSampler, PatchDataset, to_device
 from data.pairs import FileReader, find_pairs
-from inference.pretrained import load_network
-from models.model_denoiser import DenoiserModel, DenoiserOptions
-from models.networks import build_networks
+from evaluation.denoisers import make_denoiser
+from inference import TiledDenoiser
+from inference.pretrained import begin_from, load_network
+from models import (
+    Architecture,
+    DenoiserModel,
+    DenoiserOptions,
+    NAFNet,
+    build_denoiser,
+    build_networks,
+    denoiser_checkpoint,
+)
+from models.architectures import ARCHITECTURES
 from noise.fitting import Fit
 from noise.gains import GainBank, bank_path, write_bank
-from options.train_denoiser import train_denoiser_options, train_denoiser_parser
+from options.train_denoiser import network_config, train_denoiser_options, train_denoiser_parser
 from synthesis import training_noise
+from tests.conftest import read_csv
 from tests.noisy_set import CAMERA, make_set, make_weights
 from tests.refusal import refused
 from tests.runs import assert_same, logged, newest_state
@@ -28,8 +42,9 @@ from utils.image import read_image, write_image
 OTHER = "YY"  # a second camera
 OPTIONS = """
     --name run --cam_name ZZ --patch_size 32 --batch_size 4 --num_workers 0 --log_step 1 --test_epoch 100
-    --nc 4 --nb 3 --init_type kaiming --device cpu --epochs 3
+    --device cpu --epochs 3
 """
+DNCNN = "--nc 4 --nb 3 --init_type kaiming"
 MIX = ("--source", "real:2", "neca-w", "neca-s", "awgn", "heteroscedastic", "coloured", "--pretrain_dir")
 
 
@@ -48,7 +63,8 @@ def root(tmp_path, monkeypatch) -> Path:
 
 def words(root: Path, *more: str, save: str = "saves") -> list[str]:
     folders = ["--train_img_dir", root / "data", "--data_prep_dir", root / "lists", "--dir_save", root / save / "d"]
-    return [str(word) for word in (*folders, *OPTIONS.split(), *more)]
+    network = [] if "--arch" in more else DNCNN.split()
+    return [str(word) for word in (*folders, *OPTIONS.split(), *network, *more)]
 
 
 def train(root: Path, *more: str, save: str = "saves") -> None:
@@ -131,7 +147,7 @@ def test_real_source_equals_plain_training_on_the_pairs(root):
     images = find_pairs([root / "data" / name for name in names], 32)
     patches = PatchDataset(FileReader(images), 32, True, 7)
     network = build_networks({"G3": {"nc": 4, "nb": 3}}, "kaiming", 7)["G3"]
-    model = DenoiserModel("G3", network, DenoiserOptions())
+    model = DenoiserModel(network, DenoiserOptions())
     for step, key in enumerate(BatchSampler(len(images), 4, True, 7, 0, 6), start=1):
         model.train_batch(to_device(patches[key], "cpu", True), step, 1)
     assert_same(state(root)["model"], model.state_dict())
@@ -346,3 +362,100 @@ def test_other_images_of_the_same_names_in_another_folder_are_noticed_on_resume(
     train(root, "--source", f"folder={root / 'one' / 'set'}", "--epochs", "1")
     assert "training images" in refuse(root, capsys, "--source", f"folder={root / 'two' / 'set'}", "--epochs", "2")
     train(root, "--source", f"folder={root / 'one' / 'set'}", "--epochs", "2")
+
+
+class Smoother(torch.nn.Module):
+    """An architecture as CONTRIBUTING describes it: a convolution on every other pixel, added back."""
+
+    margin = 4
+
+    def __init__(self, in_nc: int = 3, out_nc: int = 3, kernel: int = 3):
+        super().__init__()
+        self.config = {"in_nc": in_nc, "out_nc": out_nc, "kernel": kernel}
+        self.change = torch.nn.Conv2d(in_nc, out_nc, kernel, padding=kernel // 2)
+
+    def forward(self, noisy):
+        return noisy + self.change(noisy)
+
+
+def test_an_architecture_that_is_added_to_the_table_is_trained_saved_loaded_and_judged(root, monkeypatch, capsys):
+    row = Architecture("Smoother", Smoother, {"kernel": "side of the kernel"})
+    monkeypatch.setitem(ARCHITECTURES, "smoother", row)
+    begun = ("--source", "real", "--arch", "smoother", "--kernel", "5")
+    train(root, *begun, "--steps", "4", save="parts")
+    train(root, *begun, save="parts")
+    train(root, *begun)
+    assert_same(state(root, "parts"), state(root))
+    assert "--kernel" in refuse(root, capsys, *begun[:-1], "7")
+    assert "--arch" in refuse(root, capsys, "--source", "real", "--arch", "dncnn")
+    network = load_network("G3", run_folder(root) / "models" / "checkpoint_G3_00000003.pth")
+    assert type(network) is Smoother and network.config["kernel"] == 5
+    noisy = torch.rand(1, 3, 24, 40)
+    with torch.no_grad():
+        torch.testing.assert_close(TiledDenoiser(network, tile=8)(noisy), network(noisy))
+    psnr = psnr_of(root, f"smooth={run_folder(root)}")
+    assert psnr["smooth"] != psnr["noisy"]
+    assert "Smoother (kernel 5), epoch 3" in make_denoiser(str(run_folder(root)), torch.device("cpu")).identity
+    export = ["denoiser", "--denoiser", str(run_folder(root)), "--output", str(root / "x.safetensors")]
+    assert "architecture smoother, but other programs know" in refused(capsys, main_export.main, export)
+
+
+def psnr_of(root: Path, denoiser: str) -> dict[str, float]:
+    """Judge a denoiser on the data set's test images: the mean PSNR of each row of the table."""
+    folders = ["--data_dir", root / "data", "--data_prep_dir", root / "lists", "--output_dir", root / "out"]
+    main_eval.main(["denoise", *map(str, folders), "--cam_name", CAMERA, "--device", "cpu", "--denoisers", denoiser])
+    found: dict[str, list[float]] = {}
+    for row in read_csv(root / "out" / "results.csv"):
+        found.setdefault(row["denoiser"], []).append(float(row["psnr"]))
+    return {name: float(np.mean(values)) for name, values in found.items()}
+
+
+def test_a_nafnet_learns_is_judged_and_is_exported_for_other_programs(root):
+    spandrel = pytest.importorskip("spandrel")
+    network = ["--arch", "nafnet", "--nc", "8", "--enc_nb", "1", "--middle_nb", "1", "--dec_nb", "1"]
+    train(root, "--source", "real", *network, "--epochs", "30", "--lr", "0.03", "--ema", "0.5")
+    losses = [row["rec"] for row in rows(root, "train")]
+    assert np.mean(losses[-10:]) < 0.7 * np.mean(losses[:3])
+    psnr = psnr_of(root, f"naf={run_folder(root)}")
+    assert psnr["naf"] > psnr["noisy"] + 0.5
+    main_export.main(["denoiser", "--denoiser", str(run_folder(root)), "--output", str(root / "naf.safetensors")])
+    theirs = spandrel.ModelLoader().load_from_file(root / "naf.safetensors").eval()
+    noisy = np.random.default_rng(0).random((20, 24, 3), dtype=np.float32)
+    with torch.no_grad():
+        expected = theirs(torch.from_numpy(noisy).permute(2, 0, 1)[None])[0].permute(1, 2, 0)
+    denoiser = make_denoiser(str(root / "naf.safetensors"), torch.device("cpu"), tile=8)
+    assert denoiser.identity.startswith("NAFNet (nc 8, enc_nb 1, middle_nb 1, dec_nb 1), epoch 30")
+    np.testing.assert_allclose(denoiser.denoise(noisy).clip(0, 1), expected, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("arch", "wrong", "named"),
+    [
+        ("nafnet", ("--act_mode", "R"), "--act_mode: nafnet has none, expected --nc, --enc_nb"),
+        ("dncnn", ("--middle_nb", "2"), "--middle_nb: dncnn has none"),
+        ("nafnet", ("--enc_nb", "1"), "--arch nafnet: enc_nb of 1 levels and dec_nb of 4"),
+        ("nafnet", ("--dec_nb", "0"), "--dec_nb"),
+        ("nafnet", ("--nb", "1"), "--nb: nafnet has none"),
+    ],
+)
+def test_sizes_of_another_architecture_are_refused(arch, wrong, named, capsys):
+    with pytest.raises(SystemExit):
+        train_denoiser_options(train_denoiser_parser(), ["--arch", arch, *wrong])
+    message = capsys.readouterr().err
+    assert named in message and message.count("\n") == 1
+
+
+def test_sizes_without_an_option_are_the_architectures_own():
+    args = train_denoiser_options(train_denoiser_parser(), ["--arch", "nafnet"])
+    assert network_config(args) == NAFNet().config
+    assert (args.init_type, args.nb, args.act_mode) == ("own", None, None)
+
+
+def test_a_dncnn_of_this_command_begins_a_joint_training_and_a_nafnet_does_not(tmp_path):
+    joint = {"G3": build_denoiser("dncnn", {"nc": 4, "nb": 3}, "kaiming", 1)}
+    for arch, sizes in (("dncnn", {"nc": 4, "nb": 3}), ("nafnet", {"nc": 4})):
+        save = denoiser_checkpoint(build_denoiser(arch, sizes, "own", 0), 5)
+        checkpoints.save_checkpoint(tmp_path / f"{arch}.pth", save)
+    assert begin_from(joint, {"G3": "dncnn.pth"}, [tmp_path], logging.getLogger("test")) == 5
+    with pytest.raises(ValueError, match=r"nafnet.pth: was built with G3_arch nafnet, not dncnn"):
+        begin_from(joint, {"G3": "nafnet.pth"}, [tmp_path], logging.getLogger("test"))
