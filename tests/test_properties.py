@@ -1,4 +1,4 @@
-"""What holds for any input, tried with many: `python -m benchmark.trust properties` runs these tests with thousands."""
+"""What holds for any input, tried with many: `python -m tests.trust properties` runs these tests with thousands."""
 
 import base64
 import csv

@@ -1,12 +1,12 @@
-"""A small part of each campaign of benchmark.trust, always the same, and every file that fuzzing has found."""
+"""A small part of each campaign of tests.trust, always the same, and every file that fuzzing has found."""
 
 import subprocess
 import sys
 
 import pytest
 
-from benchmark.trust import fuzz
 from tests.conftest import ROOT
+from tests.trust import fuzz
 
 CORPUS = sorted((ROOT / "tests" / "corpus").glob("*/*"))
 
@@ -18,7 +18,7 @@ SMALL = {"kill": ".006 2", "lost_writes": ".003 2", "attacks": ".02 905", "long_
 @pytest.mark.parametrize("campaign", SMALL)
 def test_campaign_finds_nothing(campaign, tmp_path):
     share, seed = SMALL[campaign].split()
-    words = f"-m benchmark.trust {campaign} --share {share} --seed {seed} --folder {tmp_path}"
+    words = f"-m tests.trust {campaign} --share {share} --seed {seed} --folder {tmp_path}"
     done = subprocess.run([sys.executable, *words.split()], cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert "| 0 failures |" in done.stdout

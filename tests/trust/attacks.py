@@ -17,13 +17,13 @@ import h5py
 import numpy as np
 import torch
 
-from benchmark.trust import Result, some
-from benchmark.trust.commands import BLOCKS, OUT, make_inputs, new_folder
-from benchmark.trust.processes import Command, run
 from data.benchmarks.sidd import BENCHMARK_KEY
 from models.networks import network_checkpoint
 from tests.camera import CAMERA
 from tests.noisy_set import camera_networks
+from tests.trust import Result, some
+from tests.trust.commands import BLOCKS, OUT, make_inputs, new_folder
+from tests.trust.processes import Command, run
 from utils.checkpoints import load_checkpoint, save_checkpoint
 from utils.image import PNG_START
 

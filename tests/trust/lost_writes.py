@@ -17,9 +17,9 @@ from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from benchmark.trust import Result, some
-from benchmark.trust.commands import OUT, Case, contents, differences, make_inputs, new_folder
-from benchmark.trust.processes import Command, run
+from tests.trust import Result, some
+from tests.trust.commands import OUT, Case, contents, differences, make_inputs, new_folder
+from tests.trust.processes import Command, run
 from utils.run import STATE_PREFIX
 
 STATES = 200  # distinct states of a command that are continued from; those of all cuts, where there are fewer

@@ -10,9 +10,9 @@ from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
-from benchmark.trust import Result, some
-from benchmark.trust.commands import OUT, Case, contents, differences, make_inputs, new_folder
-from benchmark.trust.processes import LIMIT, Ended, Process
+from tests.trust import Result, some
+from tests.trust.commands import OUT, Case, contents, differences, make_inputs, new_folder
+from tests.trust.processes import LIMIT, Ended, Process
 
 COUNT = 1000
 # How a command ends, and how often among ten. A full disk is a limit on the sizes of files, a read-only folder one

@@ -7,10 +7,10 @@ from functools import partial
 from pathlib import Path
 
 import main_train_jointly
-from benchmark.trust import Result
-from benchmark.trust.commands import OUT, new_folder
-from benchmark.trust.processes import Process
 from tests.camera import CAMERA, command, make_camera
+from tests.trust import Result
+from tests.trust.commands import OUT, new_folder
+from tests.trust.processes import Process
 from utils.run import KEPT_STATES
 
 STEPS, COMPARED = 20_000, 1000  # in all; at the beginning and at the end

@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 from typing import NamedTuple
 
-from benchmark.trust import Result
+from tests.trust import Result
 
 
 class Fault(NamedTuple):
@@ -24,7 +24,7 @@ FAULTS = {
     "folders are not flushed": Fault(
         "utils/files.py",
         {'    if os.name == "posix":\n': "    if False:\n"},
-        "-m benchmark.trust lost_writes --share .01 --seed 2",
+        "-m tests.trust lost_writes --share .01 --seed 2",
         " is lost",
     ),
     "training state before weights": Fault(
@@ -33,7 +33,7 @@ FAULTS = {
             WEIGHTS: WEIGHTS.replace("networks.items()", "()"),
             REMOVAL: f'        {WEIGHTS}{{epoch:08d}}.pth", content | {{"step": step}})\n{REMOVAL}',
         },
-        "-m benchmark.trust lost_writes --share .01 --seed 2",
+        "-m tests.trust lost_writes --share .01 --seed 2",
         " is there without ",
     ),
     "cache key without states": Fault(
@@ -45,7 +45,7 @@ FAULTS = {
     "loader without weights_only": Fault(
         "utils/checkpoints.py",
         {"weights_only=True)\n": "weights_only=False)\n"},
-        "-m benchmark.trust attacks --share .05",
+        "-m tests.trust attacks --share .05",
         "it ran code",
     ),
 }

@@ -19,7 +19,6 @@ import scipy.io
 import torch
 from PIL import Image
 
-from benchmark.trust import Result
 from data.benchmarks.dnd import DndLayout, read_boxes
 from data.benchmarks.sidd import read_blocks
 from data.bursts import read_manifest
@@ -29,6 +28,7 @@ from models.networks import network_checkpoint
 from noise.gains import GainBank, read_bank, write_bank
 from synthesis.output import SynthesisFolder
 from tests.noisy_set import camera_networks
+from tests.trust import Result
 from utils.checkpoints import save_checkpoint
 from utils.files import read_record, write_bytes
 from utils.image import check_png, encode_image, png_size, read_exposure, read_photo
@@ -129,7 +129,7 @@ def run(name: str, folder: Path, seconds: int, seed: int) -> tuple[int, str]:
     for part in ("seeds", "work", "found"):
         (folder / name / part).mkdir(parents=True)
     write_seeds(name, folder / name / "seeds")
-    words = f"-m benchmark.trust.fuzz {name} {folder / name / 'work'} -max_total_time={seconds} -seed={seed + 1}"
+    words = f"-m tests.trust.fuzz {name} {folder / name / 'work'} -max_total_time={seconds} -seed={seed + 1}"
     words += f" -rss_limit_mb=4096 -timeout=20 -max_len=65536 -artifact_prefix={folder / name / 'found'}/"
     words += f" -print_final_stats=1 {folder / name / 'seeds'}"
     done = subprocess.run([sys.executable, *words.split()], capture_output=True)

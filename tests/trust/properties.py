@@ -6,7 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from benchmark.trust import Result
+from tests.trust import Result
 
 EXAMPLES = 2000  # of each property
 COUNTED = re.compile(r"- (\d+) passing\D*, (\d+) failing")  # hypothesis' words

@@ -1,9 +1,9 @@
 """Try to break the promise: nothing is lost, nothing wrong is trained on, nothing hostile runs.
 
-python -m benchmark.trust [CAMPAIGN ...] [--share X]
+python -m tests.trust [CAMPAIGN ...] [--share X]
 
 Prints a line per campaign and every failure; exit code 1 if there is one. --share 0.1 takes up to half an hour on two
-cores. fuzz and mutation need `pip install atheris cosmic-ray`. benchmark/results/trust.md keeps what was found.
+cores. fuzz and mutation need `pip install atheris cosmic-ray`. tests/trust/README.md keeps what was found.
 """
 
 import argparse
@@ -34,7 +34,7 @@ def main() -> int:
     os.environ["OMP_NUM_THREADS"] = "1"  # tiny networks gain nothing from more
     failed = False
     for name in names:
-        campaign = importlib.import_module(f"benchmark.trust.{name}").campaign
+        campaign = importlib.import_module(f"tests.trust.{name}").campaign
         began, before = time.monotonic(), sum(os.times()[:4])
         with tempfile.TemporaryDirectory(dir=args.folder, prefix=f"{name}_") as folder:
             result = campaign(Path(folder), args.share, args.seed)

@@ -22,8 +22,8 @@ import skimage.metrics  # noqa: F401
 import torch  # noqa: F401
 from cosmic_ray.mutating import mutate_code
 
-from benchmark.trust import Result
-from benchmark.trust.processes import Process
+from tests.trust import Result
+from tests.trust.processes import Process
 
 # By file, the tests that must notice; without those whose commands run in other processes, which see no mutant.
 TESTS = {
