@@ -2,6 +2,7 @@
 
 import ast
 import re
+import subprocess
 
 import pytest
 
@@ -18,7 +19,7 @@ FLOORS = {
     "synthesis": {"noise", "inference", "models", "data", "utils", "metrics"},
     "evaluation": {"synthesis", "noise", "inference", "models", "data", "utils", "metrics"},
 }
-OURS = {*FLOORS, "tests"}
+OURS = {*FLOORS, "tests", "benchmark", "runs"}
 
 
 def imported(path) -> set[str]:
@@ -39,6 +40,20 @@ def test_package_imports_only_what_its_floor_allows(package):
     for path in files:
         allowed = FLOORS[package] | {package}
         assert imported(path) <= allowed, f"{path.relative_to(ROOT)} imports {imported(path) - allowed}"
+
+
+def test_commands_import_no_tests_benchmarks_or_runs():
+    for path in [*ROOT.glob("*.py")]:
+        assert imported(path) <= set(FLOORS), path.name
+
+
+def test_runs_are_shell_scripts_that_parse_and_name_the_table_that_they_make():
+    scripts = sorted((ROOT / "runs").iterdir())
+    assert scripts
+    for path in scripts:
+        assert subprocess.run(["bash", "-n", path]).returncode == 0, path.name
+        heading, page = re.match(r'#!/bin/bash\n# "(.+)" of (\S+\.md)', path.read_text()).groups()
+        assert f"# {heading}\n" in (ROOT / page).read_text(), path.name
 
 
 def test_commands_define_no_classes_and_stay_short():

@@ -1,5 +1,6 @@
 #!/bin/bash
-# What each part of the quick recipe is worth: benchmark/ablation.sh CAMERA DATA LISTS OUT [SEED ...]
+# "Noise in minutes" of doc/results.md: runs/ablation.sh CAMERA DATA LISTS OUT [SEED ...]
+# What each part of the quick recipe is worth.
 # Trains every row with each seed (0 1 2 by default), tests it on all test crops, with c2st for the first seed only, and
 # prints a table of medians. Seconds include the tests. Run again to continue. PYTHON= chooses the interpreter.
 set -euo pipefail

@@ -1,0 +1,44 @@
+#!/bin/bash
+# "Judged by phase and by a classifier" of doc/results.md: runs/judging.sh ../shared/real OUT [CAMERA ...]
+# Cameras: T3, S6, GP and the demo camera DC (default: all). Writes lists and scene folders into OUT, trains a generator
+# of each camera by quick.txt (DC: the shipped one) and reports in OUT/CAMERA/report.md. DC needs Datasets/Demo_Crop, by
+# main_make_demo.py and Crop_SIDD.py. Run again to continue. PYTHON= chooses the interpreter.
+set -euo pipefail
+python=${PYTHON:-.venv/bin/python} root=$(realpath "$1") out=$2
+shift 2
+[ $# -gt 0 ] && cameras=("$@") || cameras=(T3 S6 GP DC)
+lists=$out/lists
+mkdir -p "$lists"
+
+# T3: every third scene tests.
+ls "$root/RENOIR_T3_Srgb_Parts" | awk -v test="$lists/T3_test.txt" -v train="$lists/T3_train.txt" \
+  '{ print > ((NR - 1) % 3 ? train : test) }'
+
+# S6, GP: links to the blocks of a validation scene as six scenes of four; every other one trains.
+make_scenes() { # CAMERA SCENE
+  local source=$root/SIDD_Srgb_Parts/$2 folder=$out/blocks_$1 number=0 count name
+  count=$(ls "$source" | wc -l)
+  for file in $(ls "$source" | awk '{ print substr($0, length - 6), $0 }' | sort -s -k 1,1 | cut -d ' ' -f 2); do
+    name=$(printf '%04d' $((number * 6 / count + 1)))${2:4}
+    mkdir -p "$folder/$name"
+    ln -sfn "$source/$file" "$folder/$name/$file"
+    number=$((number + 1))
+  done
+  ls "$folder" | awk -v test="$lists/$1_test.txt" -v train="$lists/$1_train.txt" '{ print > (NR % 2 ? train : test) }'
+}
+make_scenes S6 0009_001_S6_00800_00350_3200_L
+make_scenes GP 0021_001_GP_10000_05000_5500_N
+
+for camera in "${cameras[@]}"; do
+  data=$out/blocks_$camera listed=$lists weights=$out others=()
+  [ "$camera" = T3 ] && data=$root/RENOIR_T3_Srgb_Parts
+  if [ "$camera" = DC ]; then
+    data=Datasets/Demo_Crop listed=data_preparation weights=pretrain others=(real)
+  else
+    $python main_train_jointly.py @options/recipes/quick.txt --cam_name "$camera" --train_img_dir "$data" \
+      --data_prep_dir "$listed" --dir_save "$out"
+  fi
+  $python main_eval.py noise --c2st --cam_name "$camera" --data_dir "$data" --data_prep_dir "$listed" \
+    --pretrain_dir "$weights" --output_dir "$out/$camera" \
+    --models NeCA-W "coloured x std" "coloured by phase x std" "heteroscedastic x std" AWGN-image "${others[@]}"
+done
