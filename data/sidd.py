@@ -15,6 +15,8 @@ EXAMPLE_SCENE = "0001_001_S6_00100_00060_3200_L"
 SCENE_FORM = re.compile(r"(\d{4})_(\d{3})_([A-Z0-9]{2})_(\d{5,7})_(\d{5})_(\d{4})_([LNH])", re.ASCII)
 # SIDD-Medium has the instance before the name, SIDD-Small has not; archives differ in the suffix's letter case.
 IMAGE_FORM = re.compile(r"((?:\d{4}_)?)(GT|NOISY)_SRGB_(\d+)\.[pP][nN][gG]", re.ASCII)
+# Height and width of SIDD's frames, by camera; public copies of SIDD-Small are reduced.
+FRAMES = {"S6": (3000, 5328), "G4": (2988, 5312), "N6": (3120, 4208), "GP": (3044, 4048), "IP": (3024, 4032)}
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""Options of the commands that make data: cropping, the demo set, pairs of your own camera, restored frames."""
+"""Options of the commands that make data: cropping, the demo set, pairs of your own camera."""
 
 import argparse
 
@@ -140,29 +140,3 @@ def make_pairs_options(arguments: list[str] | None) -> argparse.Namespace:
     if args.exposure_tolerance is None:
         args.exposure_tolerance = TOLERANCE_OF_BURSTS if args.bursts else TOLERANCE
     return args
-
-
-def restore_frames_parser() -> Parser:
-    """Build the parser of the command that makes native-like pairs of reduced frames."""
-    parser = Parser(
-        "Make native-like training pairs of SIDD's frames that were reduced without antialiasing (bilinear, such as "
-        "256x256): their noise gets back its strength, and the correlation of native crops of the same cameras, which "
-        "are copied beside them. Whoever has SIDD's own frames needs none of this."
-    )
-    parser.add_argument("--reduced_dir", required=True, help="folder of the scenes with reduced frames")
-    parser.add_argument("--native_dir", required=True, help="folder of scenes with native crops of the same cameras")
-    parser.add_argument(
-        "--output_dir",
-        default="./Datasets/Phones_Srgb_Parts/",
-        help="folder of the scenes, the training's --train_img_dir; lists/ in it is the --data_prep_dir",
-    )
-    parser.add_argument(
-        "--test_scenes",
-        nargs="+",
-        default=[],
-        metavar="NNNN",
-        help="numbers of scenes to hold out; other native crops train, and other frames follow the published split",
-    )
-    parser.add_argument("--seed", type=natural_int, default=0, help="all randomness follows from it")
-    parser.add_argument("--num_workers", type=thread_count, default=2, help="threads that read; 0: none of their own")
-    return parser
