@@ -1,6 +1,4 @@
 # make demo   install what is needed and run the whole chain on the demo camera
-# make phones train one generator of the phones of pretrain/; PHONES_DATA= SIDD-Small or SIDD-Medium as downloaded, or
-#             what main_restore_frames.py has made (then PHONES_LISTS= its lists), PHONES_WEIGHTS= where the weights go
 # make test   install what is needed and run the tests
 # make test-lowest  the same with the lowest versions that requirements.txt admits, in an environment of its own
 # make table2 train denoisers on every kind of noise and score them; TABLE2= gives it options, such as --dry_run
@@ -21,13 +19,7 @@ DEMO_SHOT = $(DEMO_CROPS)0005_002_DC_00800_00800_3200_N/
 DEMO_PAIR = ./saves/demo/pair/
 DEMO_STEPS ?= 500
 
-PHONES ?= G4 GP IP N6 S6
-PHONES_DATA ?= ./Datasets/SIDD_Medium_Srgb_Parts/
-PHONES_LISTS ?= ./data_preparation/
-PHONES_WEIGHTS ?= ./saves/phones/weights/
-PHONES_RUN = ./saves/phones/$(shell echo $(sort $(PHONES)) | tr ' ' +)/
-
-.PHONY: demo phones table2 test test-lowest lint format
+.PHONY: demo table2 test test-lowest lint format
 
 $(VENV)/.runtime: requirements.txt
 	$(PYTHON) -m venv $(VENV)
@@ -52,14 +44,6 @@ demo: $(VENV)/.runtime
 	  --pretrain_dir $(DEMO_SAVES) --models NeCA-W coloured "coloured x std" AWGN-image real --max_images 12 \
 	  --output_dir $(DEMO_SAVES)evaluation/ --html
 	@echo "Open $(DEMO_SAVES)evaluation/report.html"
-
-phones: $(VENV)/.runtime
-	$(RUN) main_train_jointly.py @options/recipes/quick.txt @options/recipes/phones.txt --cam_name $(PHONES) \
-	  --train_img_dir $(PHONES_DATA) --data_prep_dir $(PHONES_LISTS) --dir_save ./saves/phones/
-	for phone in $(PHONES); do \
-	  $(RUN) main_export.py --cam_name $$phone --pretrain_dir $(PHONES_RUN)models/ema/ --half \
-	    --output_dir $(PHONES_WEIGHTS) || exit 1; \
-	done
 
 table2: $(VENV)/.runtime
 	$(RUN) -m benchmark.table2 $(TABLE2)

@@ -1,4 +1,4 @@
-"""Train the noise generator of a camera, or of several, jointly with its critics and a denoiser (NeCA)."""
+"""Train the noise generator of a camera jointly with its critics and a denoiser (NeCA)."""
 
 import argparse
 from functools import partial
@@ -16,9 +16,9 @@ from models.model_joint import JointModel
 from models.network_ncnet import UNET_STRIDE
 from models.networks import GENERATORS, build_networks, describe_networks
 from noise.gains import write_run_banks
+from noise.measured import FIT_ONLY, measured_start
 from options.train_jointly import MEASURED, joint_options, network_configs, train_jointly_parser
 from options.training import batch_settings, fixed_options, precision_of, schedule_options
-from synthesis.start import FIT_ONLY, measured_start
 from utils.command import blame, keep_freed_memory, run_command
 from utils.distributed import is_main, launch, main_first, rank, share_of, world_size
 from utils.run import Best, Run, has_state, terminal_log
@@ -36,8 +36,8 @@ def main(arguments: list[str] | None = None) -> int | None:
 
 
 def train_camera(args: argparse.Namespace, fixed: dict, device: torch.device) -> None:
-    """Train, or only test, the networks of one camera, or of several, on this rank."""
-    log, folder, cameras = terminal_log(), Path(args.dir_save) / args.cam_name, args.cam_name.split("+")
+    """Train, or only test, the networks of a camera on this rank."""
+    log, folder = terminal_log(), Path(args.dir_save) / args.cam_name
     configs, options, settings = network_configs(args), joint_options(args), BatchSettings(**batch_settings(args))
     with blame("--batch_size"):
         share = share_of(args.batch_size)
@@ -50,7 +50,7 @@ def train_camera(args: argparse.Namespace, fixed: dict, device: torch.device) ->
     with main_first():
         with blame("--cam_name, --train_img_dir or --data_prep_dir, or use --generate_data_lists"):
             lists = args.data_prep_dir, args.generate_data_lists, args.seed
-            scenes = split_scenes(args.train_img_dir, cameras, *lists, log)
+            scenes = split_scenes(args.train_img_dir, [args.cam_name], *lists, log)
         with blame("--train_img_dir or --patch_size"):
             train_pairs = find_pairs(scenes[0], settings.smallest, args.img_channels)
             test_pairs = find_pairs(scenes[1], UNET_STRIDE, args.img_channels)
@@ -95,10 +95,10 @@ def train_camera(args: argparse.Namespace, fixed: dict, device: torch.device) ->
     # Train.
     if is_measured and args.train and begin_epoch is None and not has_state(folder):
         with blame("--train_img_dir, --init_type, --G2_nc, --G2_act_mode or --G2_final_act"):
-            measured_start(data.reader, cameras, networks, args.num_workers, to_train=args.steps != 0)
+            measured_start(data.reader, networks, args.num_workers, to_train=args.steps != 0)
         if args.steps == 0:
             log.info(FIT_ONLY)
-    model = JointModel(networks, options, args.seed, device, precision_of(args), rank(), world_size(), cameras)
+    model = JointModel(networks, options, args.seed, device, precision_of(args), rank(), world_size())
     batches_after = partial(data.batches_after, last_step=schedule.last_step, device=device, share=share)
     test = partial(measure_joint, model, data.test_images, args.seed, with_plots=args.use_tb)
     best = Best("score", networks=GENERATORS) if args.keep_best else None
@@ -106,7 +106,7 @@ def train_camera(args: argparse.Namespace, fixed: dict, device: torch.device) ->
         if not args.train:
             test_only(model, test, schedule, run, begin)
         elif train(model, batches_after, test, schedule, run, best, begin, begin_with_test=is_measured) and is_main():
-            write_run_banks(run.models, scenes[0], cameras, device, args.num_workers, log)
+            write_run_banks(run.models, scenes[0], args.cam_name, device, args.num_workers, log)
     finally:
         run.close()
 

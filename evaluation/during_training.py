@@ -102,7 +102,7 @@ def _measure_image(
     denoised = to_uint8(_to_hwc(model.denoise(images[1])))
     row, fakes, reference = {"psnr": metrics.psnr(denoised, clean)}, {}, Reference(clean, noisy)
     for averaged in (False, True) if model.averages else (False,):
-        synthesis = model.synthesize(*images, z, averaged, batch["camera"])
+        synthesis = model.synthesize(*images, z, averaged)
         fake = to_uint8(_to_hwc(synthesis.fake))
         compared = Comparison(reference, noise_of(fake, clean))
         suffix = "_ema" if averaged else ""

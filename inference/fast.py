@@ -112,9 +112,9 @@ class FastGENet(nn.Module):
 
     def __init__(self, genet: GENet):
         super().__init__()
-        self.margin, self.border = reach(genet.model), genet.border
+        self.margin = reach(genet.model)
         self.features = folded(genet.model)  # (N, 3, H, W) -> (N, nc, H, W)
-        self.linear = folded(genet.linear)  # (N, nc, 1, 1) -> (N, 1 or C, 1, 1)
+        self.linear = folded(genet.linear)  # (N, nc, 1, 1) -> (N, 1, 1, 1)
 
 
 class FastNPNet(nn.Module):
@@ -153,7 +153,6 @@ class FastNCNet(nn.Module):
         self.joins = nn.ModuleList(FoldedJoin(decoder[0]) for decoder in decoders)
         self.decoders = nn.ModuleList(decoder[1:] for decoder in decoders)
         self.head = folded(ncnet.decoder_head)
-        self.mosaic = copy.deepcopy(ncnet.mosaic)
 
     def forward(self, noise: Tensor) -> Tensor:
         """Compute NCNet: (N, 3, H, W) -> (N, 3, H, W), H and W multiples of 8."""
@@ -164,7 +163,7 @@ class FastNCNet(nn.Module):
         for level in range(len(self.decoders)):
             skip = skips.pop()
             features = in_bands(partial(self._decode, level), (features, skip), self.DECODER_MARGIN, skip.shape[1])
-        return features if self.mosaic is None else features + self.mosaic(noise)
+        return features
 
     def _decode(self, level: int, low: Tensor, skip: Tensor) -> Tensor:
         """Join and decode, at the finest level to the end."""

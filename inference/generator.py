@@ -24,7 +24,7 @@ from inference.pretrained import (
 )
 from inference.tiled import Window, correlated_tiles, estimate_gain, noise_levels
 from models.blocks import exact_convolutions
-from models.neca import Synthesis, with_level
+from models.neca import Synthesis
 from models.networks import config_of
 
 # Pixels of a tile's side: about 1.5 GB; smaller tiles spend more on the surroundings that they share.
@@ -58,8 +58,6 @@ class NoiseGenerator(nn.Module):
             raise ValueError(f"networks {', '.join(networks) or 'none'}, expected at least G2 (NCNet)")
         self.tile, self.channels_last = -(-tile // 8) * 8, channels_last
         self.channels: int = config_of(networks["G2"])["in_nc"]
-        self.level_after = config_of(networks["G2"])["level"] == "after"
-        self.by_phase: bool = config_of(networks["G2"])["mosaic"]
         self.folder = Path()
         self.files: dict[str, Path] = {}
         self.weights_hash = ""
@@ -86,12 +84,11 @@ class NoiseGenerator(nn.Module):
         return next(self.ncnet.parameters()).device
 
     @torch.no_grad()
-    def estimate_gain(self, noisy: Any, by_channel: bool = False) -> Any:
+    def estimate_gain(self, noisy: Any) -> Any:
         """Estimate the gain of a noisy image, about its noise's standard deviation in [0, 1] units, by GENet.
 
-        noisy: as in `synthesize`; floats may lead out of [0, 1] by the noise. One number, for a batch a list of them;
-        with `by_channel` a list for each image, of one number or, where GENet tells channels apart, of their gains,
-        whose mean is the image's. Raises ValueError as `synthesize`, and when there is no GENet.
+        noisy: as in `synthesize`; floats may lead out of [0, 1] by the noise. One number, for a batch a list of them.
+        Raises ValueError as `synthesize`, and when there is no GENet.
         """
         if self.genet is None:
             raise ValueError("this generator has no GENet (E) to estimate a gain, expected checkpoint_E.pth")
@@ -99,8 +96,7 @@ class NoiseGenerator(nn.Module):
         with exact_convolutions(self.device):
             parts = [images.pixels[part] for part in self._parts(images.pixels)]
             gains = [estimate_gain(self.genet, part, self.tile, self.to_network) for part in parts]
-        found = torch.cat(gains).flatten(1)  # (N, 1), or (N, C)
-        numbers = (found if by_channel else found.mean(1)).tolist()
+        numbers = torch.cat(gains).flatten().tolist()
         return numbers[0] if images.is_single else numbers
 
     @torch.no_grad()
@@ -125,8 +121,7 @@ class NoiseGenerator(nn.Module):
         for the other type. With `maps` the answer is a models.neca.Synthesis of four of the kind, all float.
 
         Exactly one of: gain, the noise's strength within [0, 1] (NeCA-W); gain_of, a noisy image, or a batch, whose
-        gain GENet estimates; noise_level in grey levels (NeCA-S). A batch may have one for each image. A gain may also
-        be (N, C), the gains of each image's channels.
+        gain GENet estimates; noise_level in grey levels (NeCA-S). A batch may have one for each image.
 
         (seed, key) determine the white noise, whatever the device and the tile; `key` is any text, such as a file's
         name and the number of the draw, or one text for each image. z, of clean's shape, replaces them.
@@ -161,35 +156,20 @@ class NoiseGenerator(nn.Module):
     def _synthesize(
         self, clean: Tensor, strength: Tensor, by_gain: bool, noise: Tensor, clip: bool, out: dict[str, Tensor]
     ) -> None:
-        """Fill those fields of `Synthesis` that `out` has.
-
-        `noise` holds z and then, unless the level comes after NCNet, sdnu.
-        """
+        """Fill those fields of `Synthesis` that `out` has; `noise` holds z, and then sdnu."""
         strength = strength.to(self.device, noise.dtype)
         levels: Iterable[tuple[Window, Tensor]] = [((slice(None), slice(None)), strength)]
         if by_gain:
             assert self.npnet
             levels = noise_levels(self.npnet, clean, strength, partial(self.to_network, dtype=noise.dtype))
-        channels = clean.shape[1]
-        kept: Tensor | None = None  # maps for after NCNet
-        for window, maps in levels:
-            level = maps[:, :channels]
-            if self.level_after or maps.shape[1] > channels:
-                if kept is None:
-                    kept = noise.new_empty(len(noise), maps.shape[1], *noise.shape[2:])
-                kept[(..., *window)] = maps
-            if not self.level_after:
-                noise[(..., *window)] *= level
+        for window, level in levels:
+            noise[(..., *window)] *= level
             if "noise_level" in out:
                 out["noise_level"][(..., *window)] = level
         if "sdnu" in out:
-            out["sdnu"].copy_(noise if kept is None or not self.level_after else noise * kept[:, :channels])
+            out["sdnu"].copy_(noise)
         to_uint8 = out["fake"].dtype == torch.uint8
         for window, sdnc in correlated_tiles(self.ncnet, noise, self.tile, self.to_network):
-            if kept is not None and self.level_after:
-                sdnc = with_level(sdnc, kept[(..., *window)].split(channels, dim=1))
-            elif kept is not None:
-                sdnc = sdnc + kept[(..., *window)][:, channels:]
             fake = self.to_network(clean[(..., *window)], noise.dtype) + sdnc
             if not torch.isfinite(fake).all():
                 raise ValueError("the networks give noise that is not finite; check their weights (or dtype)")
@@ -200,7 +180,7 @@ class NoiseGenerator(nn.Module):
             out["fake"][(..., *window)] = fake.mul_(255).round_() if to_uint8 else fake
 
     def _strength(self, count: int, gain: Any, gain_of: Any, noise_level: Any) -> Tensor:
-        """Return the gains, or the noise levels in [0, 1] units, of a batch's images: (N, 1 or C, 1, 1) float64."""
+        """Return the gains, or the noise levels in [0, 1] units, of a batch's images: (N, 1, 1, 1) float64."""
         if (gain is not None) + (gain_of is not None) + (noise_level is not None) != 1:
             raise ValueError("expected exactly one of gain, gain_of (NeCA-W) and noise_level (NeCA-S)")
         if noise_level is not None:
@@ -208,13 +188,11 @@ class NoiseGenerator(nn.Module):
         if self.npnet is None:
             raise ValueError("this generator has no NPNet (G1) to follow a gain, expected checkpoint_G1.pth")
         if gain is not None:
-            return per_image(gain, count, "gain", 1.0, self.channels)
-        gains = torch.atleast_2d(
-            torch.tensor(self.estimate_gain(gain_of, by_channel=True), dtype=torch.float64, device="cpu")
-        )
+            return per_image(gain, count, "gain", 1.0)
+        gains = torch.tensor(self.estimate_gain(gain_of), dtype=torch.float64, device="cpu").reshape(-1, 1, 1, 1)
         if len(gains) not in (1, count):
             raise ValueError(f"gain_of: {len(gains)} images for {count} clean ones, expected one or {count}")
-        return gains.expand(count, -1)[:, :, None, None]
+        return gains.expand(count, 1, 1, 1)
 
     def _parts(self, pixels: Tensor) -> list[slice]:
         """Cut a batch into parts of about a tile's pixels."""

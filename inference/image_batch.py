@@ -106,26 +106,21 @@ def _spelled(limits: tuple[float, float]) -> str:
     return f"[{limits[0]:g}, {limits[1]:g}]"
 
 
-def per_image(values: Any, count: int, name: str, highest: float, channels: int = 1) -> Tensor:
+def per_image(values: Any, count: int, name: str, highest: float) -> Tensor:
     """Spread one number for all images, or one for each, over a batch: (count, 1, 1, 1) float64.
 
-    Rows of `channels` numbers, (1 or count, channels), are of an image's channels: (count, channels, 1, 1).
     Raises ValueError for another count and for numbers outside [0, highest].
     """
     try:
-        numbers = torch.as_tensor(values, dtype=torch.float64, device="cpu").detach()
+        numbers = torch.as_tensor(values, dtype=torch.float64, device="cpu").detach().reshape(-1)
     except (TypeError, ValueError, RuntimeError):
         raise ValueError(f"{name} {values!r}, expected a number or one for each image") from None
-    numbers = numbers.flatten(1) if numbers.ndim > 1 else numbers.reshape(-1, 1)
-    rows, columns = numbers.shape
-    if rows not in (1, count) or columns not in (1, channels):
-        given = f"{rows} numbers" if columns == 1 else f"{rows}x{columns} numbers"
-        rows_too = f", or rows of {channels}" if channels > 1 else ""
-        raise ValueError(f"{name}: {given} for {count} images, expected one for all or one for each{rows_too}")
-    for number in numbers.flatten().tolist():
+    if len(numbers) not in (1, count):
+        raise ValueError(f"{name}: {len(numbers)} numbers for {count} images, expected one for all or one for each")
+    for number in numbers.tolist():
         if not 0 <= number <= highest:  # not a number fails too
             raise ValueError(f"{name} {number:g}, expected within [0, {highest:g}]")
-    return numbers.expand(count, -1)[:, :, None, None]
+    return numbers.expand(count)[:, None, None, None]
 
 
 def image_keys(key: str | Sequence[str], count: int) -> list[str]:

@@ -38,6 +38,10 @@ RELEASED = {
 }
 
 
+# Arguments of variants that are no longer built, with the published values: files that have these load as before.
+RETIRED: dict[str, dict[str, Any]] = {"E": {"pool_mode": "all"}, "G2": {"level": "before", "mosaic": False}}
+RETIRED_OUT_NC = {"E": (3,), "G1": (2, 4, 6, 12)}  # gains by channel; means, skews and tails
+
 # What programs call a network's weights in a file, the likeliest first.
 WRAPPERS = (
     *("model_state_dict", "params_ema", "params-ema", "ema_state_dict", "state_dict_ema", "model_ema", "ema"),
@@ -75,6 +79,7 @@ def load_network(letter: str, path: str | Path) -> nn.Module:
                 f"{path}: may be a DnCNN or an IRCNN, whose layers have the same sizes; if it is a DnCNN, save it as a "
                 f"dict of model_state_dict, its weights, and config, {config}"
             )
+    config = without_retired(letter, config, path)
     try:
         # Before building, for a hostile number of layers would fill the memory.
         layers = count_layers(config)
@@ -82,8 +87,6 @@ def load_network(letter: str, path: str | Path) -> nn.Module:
             raise ValueError(f"{layers} layers, but weights for fewer")
         expected = _for_images(letter, config.get("in_nc", 3))
         config = expected | config
-        if letter in ("E", "G1"):  # which check it themselves, since variants have more channels out
-            del expected["out_nc"]
         if config["in_nc"] not in IMAGE_CHANNELS or any(config[name] != value for name, value in expected.items()):
             raise ValueError(f"expected one of {[_for_images(letter, channels) for channels in IMAGE_CHANNELS]}")
         with torch.device("meta"):  # no memory and no random numbers for weights that are replaced at once
@@ -99,6 +102,22 @@ def _named(letter: str, build: Callable[..., nn.Module]) -> str:
     """Name a network for messages; one with the key of denoisers may be of any architecture."""
     other = [f"{kind.name}, denoiser" for kind in ARCHITECTURES.values() if kind.network is build]
     return f"{other[0] if other else PAPER_NAMES[letter]} ({letter})"
+
+
+def without_retired(letter: str, config: dict[str, Any], path: str | Path) -> dict[str, Any]:
+    """Drop the arguments of `RETIRED` from a file's config. Raise ValueError for those of a variant."""
+    if not isinstance(config, dict):
+        return config
+    retired = RETIRED.get(letter, {})
+    variant = [f"{name} {config[name]}" for name, value in retired.items() if config.get(name, value) != value]
+    if config.get("out_nc") in RETIRED_OUT_NC.get(letter, ()):
+        variant.append(f"out_nc {config['out_nc']}")
+    if variant:
+        raise ValueError(
+            f"{path}: a variant of {PAPER_NAMES[letter]} ({letter}) that is no longer built ({', '.join(variant)}); "
+            "fit the camera's noise with main_fit_noise.py instead, or train again with options/recipes/quick.txt"
+        )
+    return {name: value for name, value in config.items() if name not in retired}
 
 
 def unwrapped(content: dict[str, Any]) -> dict[str, Any]:
@@ -261,26 +280,21 @@ def _either(path: Path) -> Path:
 def find_checkpoint_folder(folder: str | Path, camera: str | None, letters: tuple[str, ...] = GENERATORS) -> Path:
     """Find the folder that holds a camera's networks: released weights, a training run's, or `folder` itself.
 
-    A run of the camera alone comes before one of several, and of a run's networks the best before the newest. Without
-    a camera only `folder` itself will do. Raises ValueError for two runs of several cameras that have this one, and
+    Of a run's networks the best come before the newest. Without a camera only `folder` itself will do. Raises
     MissingWeightsError that says where it looked, which cameras are there and how to get weights.
     """
-    root, places, joint = Path(folder), [], []
+    root, places = Path(folder), []
     if camera is not None:
-        joint = [run for run in sorted(root.glob("*+*")) if camera in run.name.split("+")]  # of several cameras
-        places = [root / camera, *_newest_last(root / camera)]
-        places += [models / camera for run in (*joint, root) for models in _newest_last(run)]
+        places = [root / camera, root / camera / "models" / "best", root / camera / "models"]
     places.append(root)
     for place in places:
         if find_checkpoints(place, letters):
-            if len(joint) > 1 and any(place.is_relative_to(run) for run in joint):
-                raise ValueError(f"camera {camera} is in {' and '.join(map(str, joint))}; give one of them instead")
             return place
     if camera is None:
         raise MissingWeightsError(f"{root}: has no checkpoints of {', '.join(letters)} that belong together")
     cameras = {
         place.name
-        for place in (*root.glob("*"), *root.glob("*+*/models/*"), *root.glob("*+*/models/best/*"))
+        for place in root.glob("*")
         if find_checkpoints(place, letters) or find_checkpoints(place / "models", letters)
     }
     files = ", ".join(f"checkpoint_{letter}.pth" for letter in letters)
@@ -291,11 +305,6 @@ def find_checkpoint_folder(folder: str | Path, camera: str | None, letters: tupl
         f"camera {camera} has no weights ({files}) in {', '.join(map(str, places))}; cameras with weights there: "
         f"{', '.join(sorted(cameras)) or 'none'}; {', or '.join(ways)}"
     )
-
-
-def _newest_last(run: Path) -> tuple[Path, Path]:
-    """Return a run's folders of networks, the best ones' first."""
-    return run / "models" / "best", run / "models"
 
 
 def hash_weights(files: dict[str, Path]) -> str:
@@ -312,9 +321,7 @@ def require_unmixed(folder: Path, begins_after: int | None) -> None:
     if has_state(folder):
         return
     others = []
-    models = folder / "models"
-    of_cameras = models.glob("[A-Z0-9][A-Z0-9]/checkpoint_*.pth")  # of a run of several
-    for path in sorted([*models.glob("checkpoint_*.pth"), *of_cameras]):
+    for path in sorted((folder / "models").glob("checkpoint_*.pth")):
         number = re.search(r"_(\d+)$", path.stem)
         if begins_after is None or (number and int(number[1]) > begins_after):
             others.append(path)
@@ -352,7 +359,7 @@ def begin_from(
             continue
         content = load_checkpoint(path)
         sizes = {ARCH: DEFAULT_ARCH} | config_of(networks[letter])
-        for name, value in content.get("config", {}).items():
+        for name, value in without_retired(letter, content.get("config", {}), path).items():
             here = sizes.get(name)
             if here != value:
                 raise ValueError(f"{path}: was built with {letter}_{name} {value}, not {here}")

@@ -9,7 +9,6 @@ from torch import Tensor, nn
 from inference.fast import FastGENet, FastNCNet, FastNPNet, fast_denoiser, on_cores
 from models.blocks import exact_convolutions
 from models.network_ncnet import UNET_STRIDE
-from models.network_npnet import noise_maps
 
 GENET_SIDE = (
     256  # of GENet's tiles on the CPU: it sees only 6 pixels far, and small features are faster (inference.fast)
@@ -55,18 +54,13 @@ def widest_float(device: torch.device) -> torch.dtype:
 
 
 def estimate_gain(genet: FastGENet, noisy: Tensor, side: int, to_network: ToNetwork) -> Tensor:
-    """Estimate gains by GENet: (N, C, H, W) -> (N, 1, 1, 1) or (N, C, 1, 1)."""
+    """Estimate gains by GENet: (N, C, H, W) -> (N, 1, 1, 1)."""
     weight = next(genet.linear.parameters())
     if genet.margin is None:
         side = 0
     elif weight.device.type == "cpu":
         side = min(side or GENET_SIDE, GENET_SIDE)
     height, width = noisy.shape[-2:]
-    border = genet.border(height, width)
-    tiles = [
-        (slice(rows.start + border, rows.stop + border), slice(columns.start + border, columns.stop + border))
-        for rows, columns in windows(height - 2 * border, width - 2 * border, side)
-    ]
 
     def total(inner: Window) -> Tensor:
         outer = surroundings(inner, (height, width), genet.margin or 0)
@@ -74,17 +68,15 @@ def estimate_gain(genet: FastGENet, noisy: Tensor, side: int, to_network: ToNetw
         mean = features.mean(dim=(2, 3), keepdim=True, dtype=widest_float(weight.device))  # (N, nc, 1, 1)
         return mean * features[0, 0].numel()
 
-    sums = on_cores(total, tiles, weight.device)
-    mean = sum(sums, torch.zeros((), dtype=torch.float64, device="cpu")) / (
-        (height - 2 * border) * (width - 2 * border)
-    )
+    sums = on_cores(total, windows(height, width, side), weight.device)
+    mean = sum(sums, torch.zeros((), dtype=torch.float64, device="cpu")) / (height * width)
     return genet.linear(mean.to(weight.dtype))
 
 
 def noise_levels(
     npnet: FastNPNet, clean: Tensor, gain: Tensor, to_network: ToNetwork
 ) -> Iterator[tuple[Window, Tensor]]:
-    """Apply NPNet: clean (N, C, H, W), gain (N, 1 or C, 1, 1) -> strips of its (N, C, H, W) or more, their windows.
+    """Apply NPNet: clean (N, C, H, W), gain (N, 1, 1, 1) -> strips of its (N, C, H, W), their windows.
 
     NPNet normalises over the whole image, three times: one pass over it for each mean and standard deviation, one for
     the answer.
@@ -117,10 +109,9 @@ def noise_levels(
     for _ in range(npnet.GAIN_LAYERS):
         parts = torch.stack(list(on_cores(moments, range(len(strips)), gain.device)))
         counts, means, squares = parts.unbind(1)
-        normalisations.append(_normalisation(counts, means, squares, gain.mean(1, keepdim=True)))
-    channels = clean.shape[1]
-    maps = on_cores(lambda number: noise_maps(features(number), channels, gain), range(len(strips)), gain.device)
-    for number, of_strip in enumerate(maps):
+        normalisations.append(_normalisation(counts, means, squares, gain))
+    levels = on_cores(lambda number: features(number).square(), range(len(strips)), gain.device)
+    for number, of_strip in enumerate(levels):
         yield strips[number], of_strip
         kept.pop(number, None)
 

@@ -1,18 +1,12 @@
 """Training targets and losses of NeCA, as stateless functions. Noise is in [0, 1] units."""
 
-import math
 from collections.abc import Callable
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from models.network_npnet import NoiseMaps
-
 GAN_MODES = ("wgangp", "lsgan", "vanilla")
-LEAST_LEVEL = 0.3 / 255  # about what rounding to 8 bit makes alone, sqrt(1 / 12) grey levels
-HALF_LEVEL = 0.5 / 255
-FARTHEST = 4  # of sinh(4) = 27 standard deviations
 
 
 def global_noise_level(noise: Tensor) -> Tensor:
@@ -28,45 +22,6 @@ def local_noise_level(noise: Tensor, window: int = 7) -> Tensor:
     """
     mean, mean_of_squares = (F.avg_pool2d(x, window, stride=1, padding=window // 2) for x in (noise, noise.square()))
     return (mean_of_squares - mean.square()).clamp_min(0).sqrt()
-
-
-def clipped_nll(clean: Tensor, noisy: Tensor, maps: NoiseMaps) -> Tensor:
-    """Return a noisy image's negative log-likelihood, in nats a value: (N, C, H, W) each -> scalar.
-
-    Its noise is Gaussian noise as `models.neca.with_level` shapes it, *before* it is clipped to [0, 1] (Tobin 1958): a
-    value at an end says only that the noise led there or beyond. So dark and bright places, whose visible noise has
-    lost a half, get the level that gives this half when it is clipped again. Levels below that of rounding count as it.
-    """
-    level, shape = maps[0].clamp_min(LEAST_LEVEL), maps[2:]
-    middle = clean + maps[1] if len(maps) > 1 else clean
-
-    def gaussian(value: Tensor | float) -> tuple[Tensor, Tensor]:
-        """Undo `with_level`, and return the logarithm of its derivative, too."""
-        noise = (value - middle) / level
-        if not shape:
-            return noise, torch.zeros_like(noise)
-        skew, tail = shape
-        angle = (torch.asinh(noise) * (-tail).exp() - skew).clamp(-FARTHEST, FARTHEST)
-        return torch.sinh(angle), torch.cosh(angle).log() - tail - torch.log1p(noise.square()) / 2
-
-    z, slope = gaussian(noisy)
-    inside = z.square() / 2 - slope + (level * 255).log() + math.log(2 * math.pi) / 2
-    at_zero, at_one = (-torch.special.log_ndtr(of) for of in (gaussian(HALF_LEVEL)[0], -gaussian(1 - HALF_LEVEL)[0]))
-    return torch.where(noisy < HALF_LEVEL, at_zero, torch.where(noisy > 1 - HALF_LEVEL, at_one, inside)).mean()
-
-
-def gain_error(gain: Tensor, noise: Tensor) -> Tensor:
-    """Return the mean squared error of the gain's logarithm: (N, 1, 1, 1), (N, C, H, W) -> scalar.
-
-    So an error of 10 % costs the same at every ISO, where `std1` of the published losses sees little but the highest.
-    Below rounding's level the logarithm goes on as a line, so that a gain below 0 has a finite loss and a way back.
-    """
-
-    def logarithm(strength: Tensor) -> Tensor:
-        ratio = strength / LEAST_LEVEL
-        return torch.where(ratio > 1, ratio.clamp_min(1).log(), ratio - 1)
-
-    return (logarithm(gain) - logarithm(global_noise_level(noise))).square().mean()
 
 
 def pixel_shuffle_down(noise: Tensor, stride: int, phase: tuple[int, int]) -> Tensor:

@@ -1,7 +1,6 @@
 """Joint training of the noise generators, their critics and the denoiser: six networks, one step."""
 
 import random
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, NamedTuple
@@ -11,13 +10,12 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from models import losses
-from models.neca import Synthesis, correlated_noise, synthesize_w
-from models.networks import GENERATORS, LETTERS, config_of, generator_id, network_checkpoint
+from models.neca import Synthesis, correlate, synthesize_w
+from models.networks import GENERATORS, LETTERS, generator_id, network_checkpoint
 from models.optimise import PUBLISHED, Precision, Update, averaged_copy, decayed, ema_update, to_float
 
 GENERATOR_SIDE = (*GENERATORS, "G3")  # in the order of their updates
 CRITICS = ("D1", "D2")
-MEASURED_LOSSES = ("gain", "nll")  # ours, in place of std1, and of reg and std2
 
 
 @dataclass(frozen=True)
@@ -29,10 +27,7 @@ class JointOptions:
     joint_start_epoch: int = 50
     separate_train: bool = False
     lambdas: dict[str, float] = field(
-        default_factory=lambda: (
-            {"reg": 1, "std1": 50, "std2": 10, "rec": 1, "adv1": 0.1, "adv2": 0.1, "gp": 10}
-            | dict.fromkeys(MEASURED_LOSSES, 0)
-        )
+        default_factory=lambda: {"reg": 1, "std1": 50, "std2": 10, "rec": 1, "adv1": 0.1, "adv2": 0.1, "gp": 10}
     )
     lr: dict[str, float] = field(
         default_factory=lambda: {letter: 1e-3 if letter == "G3" else 1e-4 for letter in LETTERS}
@@ -43,11 +38,6 @@ class JointOptions:
     betas: tuple[float, float] = (0.5, 0.9)
     adv_every: int | None = None  # None: as published, see below
     ema: float = 0.0  # decay of the generators' moving average; 0: none
-
-    @property
-    def has_critics(self) -> bool:
-        """Tell if the generators learn from critics at all."""
-        return bool(self.lambdas["adv1"] or self.lambdas["adv2"])
 
     @property
     def adversarial_every(self) -> int:
@@ -85,8 +75,7 @@ class JointModel:
     """Six networks with their optimisers, and the training step of NeCA.
 
     `networks` maps the letters E, G1, G2, G3, D1, D2 to modules, which move to `device`; all randomness of the steps
-    follows from `seed`. The `world_size` processes have equal shares of every batch. Of several `cameras`, given by
-    their codes, NPNet and NCNet know which one an image is of; batches then say it, under "camera".
+    follows from `seed`. The `world_size` processes have equal shares of every batch.
     """
 
     def __init__(
@@ -98,16 +87,13 @@ class JointModel:
         precision: Precision = PUBLISHED,
         rank: int = 0,
         world_size: int = 1,
-        cameras: Sequence[str] = (),
     ):
         self.networks = {letter: networks[letter].to(device) for letter in LETTERS}
-        self.level_after = config_of(networks["G2"])["level"] == "after"
         self.options = options
         self.seed = seed
         self.device = torch.device(device)
         self.precision = precision
         self.rank, self.world_size = rank, world_size
-        self.cameras = cameras if len(cameras) > 1 else ()
         if world_size > 1 and self.device.type == "cuda":  # PyTorch has no such layers for the CPU
             self.networks["G3"] = nn.SyncBatchNorm.convert_sync_batchnorm(self.networks["G3"])
         self.averages = {letter: averaged_copy(self.networks[letter]) for letter in (GENERATORS if options.ema else ())}
@@ -129,20 +115,14 @@ class JointModel:
         whole = torch.Size((share * self.world_size, *clean.shape[1:]))
         drawn = draw_step(whole, self.options.pd_stride, self.seed, step, self.device)
         own = drawn.part(slice(self.rank * share, (self.rank + 1) * share))
-        return self.training_step(clean, noisy, own, step, epoch, batch.get("camera", ()))
+        return self.training_step(clean, noisy, own, step, epoch)
 
     def training_step(
-        self,
-        clean: Tensor,
-        noisy: Tensor,
-        drawn: StepRandomness,
-        step: int,
-        epoch: int,
-        cameras: Sequence[str] = (),
+        self, clean: Tensor, noisy: Tensor, drawn: StepRandomness, step: int, epoch: int
     ) -> dict[str, Tensor]:
         """Update all networks on one batch and return its losses, unweighted and detached.
 
-        clean, noisy: (N, 3, P, P) in [0, 1]; step and epoch count from 1; cameras: the images'.
+        clean, noisy: (N, 3, P, P) in [0, 1]; step and epoch count from 1.
         D_real, D_fake and gp are sums over both critics. Losses that a step does not have (rec before the joint epochs,
         adv between adversarial steps, gp without wgangp) are absent.
         """
@@ -150,10 +130,9 @@ class JointModel:
             self.networks[letter].train()
             self.optimizers[letter].param_groups[0]["lr"] = self.learning_rate(letter, epoch)
         noise = noisy - clean
-        values, fakes = self._generator_step(clean, noisy, noise, drawn, step, epoch, self._numbers(cameras))
+        values, fakes = self._generator_step(clean, noisy, noise, drawn, step, epoch)
         reals = {"D1": noise, "D2": losses.pixel_shuffle_down(noise, self.options.pd_stride, drawn.phase)}
-        if self.options.has_critics:
-            values |= self._critic_step(reals, fakes, drawn.mixing)
+        values |= self._critic_step(reals, fakes, drawn.mixing)
         for letter, average in self.averages.items():
             ema_update(average, self.networks[letter], self.options.ema, step)
         return {name: value.detach() for name, value in values.items()}
@@ -164,45 +143,28 @@ class JointModel:
         return decayed(self.options.lr[letter], milestones, epoch)
 
     def _generator_step(
-        self,
-        clean: Tensor,
-        noisy: Tensor,
-        noise: Tensor,
-        drawn: StepRandomness,
-        step: int,
-        epoch: int,
-        camera: Tensor | None,
+        self, clean: Tensor, noisy: Tensor, noise: Tensor, drawn: StepRandomness, step: int, epoch: int
     ) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
         """Update E, G1, G2 and G3; return losses, and detached fakes for the critics."""
         options = self.options
-        adversarial = options.has_critics and step % options.adversarial_every == 0
+        adversarial = step % options.adversarial_every == 0
         joint = epoch >= options.joint_start_epoch
         # Synthesise. NCNet needs a gradient only where a loss of this step reaches it.
-        gain = self._forward("E", noisy)  # (N, 1, 1, 1), or (N, 3, 1, 1)
-        overall_gain = gain.mean(1, keepdim=True)
-        # Every other step NPNet gets the image's gain alone, as from a user who chooses one: the noise's usual colour.
-        known = gain if step % 2 else overall_gain
-        maps = self._forward("G1", clean, known, camera).split(clean.shape[1], dim=1)  # (N, 3, P, P) each
-        noise_level = maps[0]
+        gain = self._forward("E", noisy)  # (N, 1, 1, 1)
+        noise_level = self._forward("G1", clean, gain)  # (N, 3, P, P)
         sdnu = noise_level * drawn.z
         with torch.set_grad_enabled(adversarial or (joint and not options.separate_train)):
-            sdnc = correlated_noise(lambda noise: self._forward("G2", noise, camera), maps, drawn.z, self.level_after)
+            sdnc = correlate(partial(self._forward, "G2"), sdnu)
         fakes = {"D1": sdnc, "D2": losses.pixel_shuffle_down(sdnu, options.pd_stride, drawn.phase)}
 
         values = {
             # reg: the noise level stays near the gain.
             "reg": F.mse_loss(noise_level, gain.expand_as(noise_level)),
             # std1: the gain is the global noise level.
-            "std1": F.mse_loss(overall_gain, losses.global_noise_level(noise)),
+            "std1": F.mse_loss(gain, losses.global_noise_level(noise)),
             # std2: the noise level is the local noise level.
             "std2": F.mse_loss(noise_level, losses.local_noise_level(noise)),
         }
-        if options.lambdas["gain"]:
-            # gain: the gain is the global noise level, to the same percentage at every ISO.
-            values["gain"] = losses.gain_error(overall_gain, noise)
-        if options.lambdas["nll"]:
-            # nll: the noise level, and the mean, skew and tail if there are, make the noisy image likely.
-            values["nll"] = losses.clipped_nll(clean, noisy, maps)
         if joint:
             # rec: the denoiser restores the clean image from the fake noisy one.
             fake = clean + (sdnc.detach() if options.separate_train else sdnc)
@@ -243,30 +205,18 @@ class JointModel:
             self.critic_update.backward_and_step(0.5 * distance)
         return values
 
-    def _numbers(self, cameras: Sequence[str]) -> Tensor | None:
-        """Return the numbers of images' cameras, (N,), for networks of several; those of one get None."""
-        if not self.cameras:
-            return None
-        return torch.tensor([self.cameras.index(camera) for camera in cameras], device=self.device)
-
     def _forward(self, letter: str, *inputs: Any) -> Tensor:
         return self.precision.forward(self.networks[letter], *inputs)
 
     @torch.inference_mode()
-    def synthesize(
-        self, clean: Tensor, noisy: Tensor, z: Tensor, averaged: bool = False, cameras: Sequence[str] = ()
-    ) -> Synthesis:
+    def synthesize(self, clean: Tensor, noisy: Tensor, z: Tensor, averaged: bool = False) -> Synthesis:
         """Synthesise noise on a clean image with the gain of a noisy one: (N, 3, H, W) in [0, 1], any size.
 
-        `averaged` takes the moving averages of the weights, which there are with `ema` only; cameras: the images'.
+        `averaged` takes the moving averages of the weights, which exist with `ema` only.
         """
-        gain_net, level_net, correlation_net = ((self.averages if averaged else self.networks)[x] for x in GENERATORS)
-        for network in (gain_net, level_net, correlation_net):
-            network.eval()
-        # `forward` itself: code compiled for patches is none for images of every size.
-        gain, camera = gain_net.forward(noisy), self._numbers(cameras)
-        npnet, ncnet = partial(level_net.forward, camera=camera), partial(correlation_net.forward, camera=camera)
-        return synthesize_w(npnet, ncnet, clean, gain, z, self.level_after)
+        # Bypass torch.compile: test images vary in size.
+        genet, npnet, ncnet = ((self.averages if averaged else self.networks)[x].eval().forward for x in GENERATORS)
+        return synthesize_w(npnet, ncnet, clean, genet(noisy), z)
 
     @torch.inference_mode()
     def denoise(self, noisy: Tensor) -> Tensor:
@@ -274,26 +224,13 @@ class JointModel:
         return self.networks["G3"].eval().forward(noisy)
 
     def network_files(self, epoch: int) -> dict[str, dict[str, Any]]:
-        """Return what to write into each network's checkpoint file, by the file's name without epoch and suffix.
-
-        Of several cameras each has a folder of its own with its generators.
-        """
+        """Return what to write into each network's checkpoint file, by the file's name without epoch and suffix."""
         ids = {"": generator_id(self.networks), "ema/": generator_id(self.averages) if self.averages else ""}
         return {
-            f"{folder}{camera}checkpoint_{letter}": network_checkpoint(own, epoch, ids[folder])
+            f"{folder}checkpoint_{letter}": network_checkpoint(network, epoch, ids[folder])
             for folder, networks in (("", self.networks), ("ema/", self.averages))
             for letter, network in networks.items()
-            for camera, own in self._of_cameras(letter, network)
         }
-
-    def _of_cameras(self, letter: str, network: Any) -> list[tuple[str, nn.Module]]:
-        """Return a generator's network as each of several cameras uses it, with the camera's folder."""
-        if not self.cameras or letter not in GENERATORS:
-            return [("", network)]
-        return [
-            (f"{camera}/", network if letter == "E" else network.of_camera(number))
-            for number, camera in enumerate(self.cameras)
-        ]
 
     def state_dict(self) -> dict[str, Any]:
         """Return all that a resumed run needs: weights and optimisers (learning rates follow from the epoch)."""

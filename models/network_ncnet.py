@@ -26,19 +26,12 @@ class Exp(nn.Module):
 FINAL_ACTIVATIONS = {"Tanh": nn.Tanh, "Sigmoid": nn.Sigmoid, "exp": Exp, "linear": nn.Identity}
 
 
-LEVELS = ("before", "after")  # the noise level is applied before NCNet (published), or after it
-
-
 class NCNet(nn.Module):
     """Give uncorrelated noise its neighbouring correlation: (N, 3, H, W) -> (N, 3, H, W), H and W multiples of 8.
 
     A U-Net of four levels; the residual `+ noise` is outside (paper, neighbouring correlation). Quirks of the
     published code: the first convolution has ReLU whatever `act_mode`; the second, and one before a pixel shuffle, pads
     with zeros whatever `padding_mode`.
-
-    Variants of ours: `level` tells the callers where the noise level belongs. `mosaic` adds a linear filter of cells of
-    2x2 pixels (12 -> 12 channels, 5x5 cells), since noise of demosaicked images depends on the position in the Bayer
-    mosaic, with whose first pixel images then begin. Several `cameras` share all but this filter.
     """
 
     def __init__(
@@ -51,9 +44,6 @@ class NCNet(nn.Module):
         upsample_mode: str = "upsampling",
         padding_mode: str = "zeros",
         final_act: str = "Tanh",
-        level: str = "before",
-        mosaic: bool = False,
-        cameras: int = 1,
     ):
         super().__init__()
         for value, choices in (
@@ -61,15 +51,12 @@ class NCNet(nn.Module):
             (upsample_mode, UP_MODES),
             (padding_mode, PADDING_MODES),
             (final_act, FINAL_ACTIVATIONS),
-            (level, LEVELS),
         ):
             if value not in choices:
                 raise ValueError(f"NCNet: {value!r}, expected one of {', '.join(choices)}")
         self.config: dict[str, Any] = {"in_nc": in_nc, "out_nc": out_nc, "nc": nc, "act_mode": act_mode}
         self.config |= {"downsample_mode": downsample_mode, "upsample_mode": upsample_mode}
-        self.config |= {"padding_mode": padding_mode, "final_act": final_act, "level": level, "mosaic": mosaic}
-        if cameras > 1:
-            self.config["cameras"] = cameras
+        self.config |= {"padding_mode": padding_mode, "final_act": final_act}
         widths = [min(nc * 2**level, max(nc, MAX_CHANNELS)) for level in range(UNET_LEVELS)]  # 64, 128, 256, 512
 
         first = [conv(in_nc, nc, 7, padding_mode=padding_mode), nn.ReLU(inplace=True)]
@@ -83,19 +70,9 @@ class NCNet(nn.Module):
             joined = narrow + (wide if upsample_mode == "upsampling" else narrow)
             self.decoders.append(nn.Sequential(*_two_convs(joined, narrow, act_mode, padding_mode)))
         self.decoder_head = nn.Sequential(conv(nc, out_nc, 1), FINAL_ACTIVATIONS[final_act]())
-        self.mosaic: nn.Module | None = None
-        if mosaic:
-            cells = nn.Conv2d(4 * in_nc, cameras * 4 * out_nc, 5, padding=2, padding_mode="reflect", bias=False)
-            self.mosaic = nn.Sequential(nn.PixelUnshuffle(2), cells, nn.PixelShuffle(2))
 
-    def forward(self, noise: Tensor, camera: Tensor | None = None) -> Tensor:
-        """Predict what the neighbours add to the noise: (N, 3, H, W) -> (N, 3, H, W); H and W are multiples of 8.
-
-        camera: (N,), the images' cameras; a network of several needs them, and raises ValueError without.
-        """
-        if (camera is None) != ("cameras" not in self.config):
-            given = "none" if camera is None else "numbers"
-            raise ValueError(f"NCNet: {given} for the images' cameras, expected numbers if it has several, else none")
+    def forward(self, noise: Tensor) -> Tensor:
+        """Predict what the neighbours add to the noise: (N, 3, H, W) -> (N, 3, H, W); H and W are multiples of 8."""
         if noise.shape[-2] % UNET_STRIDE or noise.shape[-1] % UNET_STRIDE:
             raise ValueError(f"NCNet: {tuple(noise.shape[-2:])} pixels, expected multiples of {UNET_STRIDE}")
         skips = []
@@ -106,22 +83,7 @@ class NCNet(nn.Module):
         skips.pop()
         for up_sampler, decoder in zip(self.up_samplers, self.decoders):
             features = decoder(torch.cat([up_sampler(features), skips.pop()], dim=1))
-        added = self.decoder_head(features)  # (N, 3, H, W)
-        if self.mosaic is None:
-            return added
-        filtered = self.mosaic(noise)  # (N, 3, H, W), or (N, cameras 3, H, W)
-        if camera is not None:
-            filtered = filtered.unflatten(1, (-1, added.shape[1]))[range(len(noise)), camera]
-        return added + filtered
-
-    def of_camera(self, camera: int) -> "NCNet":
-        """Return what one of several cameras uses, as a network of that camera alone."""
-        weights = self.state_dict()
-        weights["mosaic.1.weight"] = weights["mosaic.1.weight"].chunk(self.config["cameras"])[camera]
-        with torch.device("meta"):
-            alone = NCNet(**self.config | {"cameras": 1})
-        alone.load_state_dict(weights, assign=True)
-        return alone
+        return self.decoder_head(features)  # (N, 3, H, W)
 
 
 def _two_convs(in_nc: int, out_nc: int, act_mode: str, padding_mode: str, stride: int = 1) -> list[nn.Module]:

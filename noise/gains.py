@@ -2,7 +2,7 @@
 
 import json
 import logging
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from itertools import chain
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
@@ -12,7 +12,6 @@ import torch
 from tqdm import tqdm
 
 from data.pairs import by_file, pairs_by_iso, read_samples
-from data.sidd import parse_scene
 from inference import load_neca
 from inference.pretrained import find_checkpoints, hash_weights
 from models.networks import GENERATORS
@@ -104,18 +103,16 @@ def measure_scenes(
 def write_run_banks(
     run_models: Path,
     folders: list[Path],
-    cameras: Sequence[str],
+    camera: str,
     device: torch.device,
     num_workers: int,
     log: logging.Logger,
 ) -> None:
     """Write the banks of a finished training: of its newest generators, and of its averaged and best ones.
 
-    Of several cameras each has its own, in its folder. Those that are there already, of the same GENet, are kept.
+    Those that exist already, of the same GENet, are kept.
     """
-    kinds = run_models, run_models / "ema", run_models / "best"
-    several = len(cameras) > 1
-    for camera, weights in [(camera, kind / camera if several else kind) for camera in cameras for kind in kinds]:
+    for weights in (run_models, run_models / "ema", run_models / "best"):
         if not find_checkpoints(weights, GENERATORS):
             continue
         path, genet = bank_path(weights), _genet_hash(weights)
@@ -123,8 +120,7 @@ def write_run_banks(
             continue
         generator = load_neca(weights, device=device)
         try:
-            own = [folder for folder in folders if parse_scene(folder.name).camera == camera]
-            write_bank(path, measure_scenes(generator, own, camera, genet, IMAGES_PER_RUN_ISO, num_workers))
+            write_bank(path, measure_scenes(generator, folders, camera, genet, IMAGES_PER_RUN_ISO, num_workers))
         except ValueError as error:  # of a training that was too short, for instance: no reason to fail at its end
             log.warning("no gain bank %s: %s", path, error)
         else:

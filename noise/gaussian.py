@@ -6,8 +6,8 @@ import torch
 from torch import Tensor
 
 from models.blocks import exact_convolutions
-from models.neca import filter_noise
 from noise.interface import Images, NoiseModel, Strength
+from noise.statistics import filter_noise
 
 
 @dataclass(frozen=True, eq=False)

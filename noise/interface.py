@@ -12,7 +12,6 @@ from typing import Any, TypeVar
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from inference import white_noise
@@ -101,13 +100,13 @@ class NoiseModel:
 
 
 def estimated_gain(generator: NoiseGenerator) -> Measured:
-    """Let GENet estimate the gains of the real noisy images, of each channel if it tells them apart.
+    """Let GENet estimate the gains of the real noisy images.
 
     A patch like none that GENet has seen may get a gain below 0, which is no reason to end a training: it is clipped.
     """
 
     def gains(noisy: Tensor, clean: Tensor) -> Tensor:
-        return torch.tensor(generator.estimate_gain(noisy, by_channel=True), dtype=torch.float64).clamp(0, 1)
+        return torch.tensor(generator.estimate_gain(noisy), dtype=torch.float64).clamp(0, 1)
 
     return Measured(gains)
 
@@ -119,32 +118,17 @@ class Neca(NoiseModel):
     generator: NoiseGenerator
     strength: Strength
 
-    @property
-    def margin(self) -> int:
-        """Return what an image's first cell of the mosaic may lack, where the noise depends on it."""
-        return int(self.generator.by_phase)
-
     def noise(self, images: Images, white: Tensor) -> Tensor:
         """Let the networks make the noise: (N, C, H, W) -> (N, C, H, W)."""
-        strength, height, width = self._strength(images), *images.clean.shape[-2:]
-        noise = torch.empty_like(images.clean)
-        origins = images.origins if images.origins and self.generator.by_phase else [(0, 0)] * len(noise)
-        for y, x in dict.fromkeys(origins):  # the clean image goes on by reflection to the mosaic's first pixel
-            rows = [row for row, origin in enumerate(origins) if origin == (y, x)]
-            clean = F.pad(images.clean[rows], (x, 0, y, 0), mode="reflect")
-            z = white[rows, :, : height + y, : width + x]
-            chosen = {name: values[rows] for name, values in strength.items()}
-            noise[rows] = self.generator.synthesize(clean, z=z, maps=True, **chosen).sdnc[..., y:, x:]
-        return noise
+        return self.generator.synthesize(images.clean, z=white, maps=True, **self._strength(images)).sdnc
 
     def noisy(self, images: Images, white: Tensor) -> Tensor:
         """Put noise on images as `NoiseModel.noisy`, tile by tile: large ones need less memory."""
-        z = white[..., : images.clean.shape[-2], : images.clean.shape[-1]]
-        return self.generator.synthesize(images.clean, z=z, clip=True, **self._strength(images))
+        return self.generator.synthesize(images.clean, z=white, clip=True, **self._strength(images))
 
     def white_noise(self, height: int, width: int, seed: int, key: str, channels: int = 3) -> Tensor:
-        """Draw an image's white noise from (seed, key), block by block: (1, C, H + margin, W + margin)."""
-        return white_noise(seed, key, height + self.margin, width + self.margin, channels)[None]
+        """Draw an image's white noise from (seed, key), block by block: (1, C, H, W)."""
+        return white_noise(seed, key, height, width, channels)[None]
 
     def _strength(self, images: Images) -> dict[str, Any]:
         raise NotImplementedError

@@ -221,3 +221,14 @@ def colouring_kernel(covariance: Tensor, size: int) -> Tensor:
     root = (basis * power.clamp(min=0).sqrt()[..., None, :]) @ basis.mH
     taps = torch.fft.ifft2(root.permute(2, 3, 0, 1)).real.roll((size // 2, size // 2), (2, 3))[..., :size, :size]
     return (taps * (variance / taps.square().sum((1, 2, 3))).sqrt()[:, None, None, None]).float()
+
+
+def filter_noise(z: Tensor, kernel: Tensor) -> Tensor:
+    """Filter white noise without padding, (N, C, H, W), (C, C, K, K) -> (N, C, H - K + 1, W - K + 1).
+
+    A kernel of (4 C, 4 C, K, K) filters cells of 2x2 pixels, H and W even, so that the result depends on the position
+    in a mosaic of such cells: -> (N, C, H - 2 K + 2, W - 2 K + 2).
+    """
+    if kernel.shape[1] == z.shape[1]:
+        return F.conv2d(z, kernel)
+    return F.pixel_shuffle(F.conv2d(F.pixel_unshuffle(z, 2), kernel), 2)

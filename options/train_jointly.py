@@ -1,14 +1,11 @@
 """Options of main_train_jointly.py: the published flags with the published defaults, and ours."""
 
 import argparse
-from typing import cast
 
 from models.blocks import ACT_MODES, INIT_TYPES
 from models.losses import GAN_MODES
 from models.model_joint import JointOptions
-from models.network_genet import POOL_MODES
-from models.network_ncnet import DOWN_MODES, FINAL_ACTIVATIONS, LEVELS, PADDING_MODES, UNET_STRIDE, UP_MODES
-from models.network_npnet import MAPS
+from models.network_ncnet import DOWN_MODES, FINAL_ACTIVATIONS, PADDING_MODES, UNET_STRIDE, UP_MODES
 from models.networks import HALVINGS, LETTERS
 from options.common import Group, Parser, natural_int, non_negative_float, positive_int
 from options.training import add_adam_options, add_data_options, add_precision_options, add_run_options
@@ -25,8 +22,6 @@ LAMBDAS = {
     "adv2": "uncorrelated noise fools D2",
     "gp": "gradient penalty of the critics",
     "rec": "denoiser restores the clean image",
-    "gain": "gain near the global noise level, relative to it (ours; 0 with the published losses)",
-    "nll": "likelihood of the noisy image under the noise level (ours)",
 }
 
 
@@ -44,31 +39,15 @@ def train_jointly_parser() -> argparse.ArgumentParser:
     return parser
 
 
-class _Cameras(argparse.Action):
-    """Store the codes of one or several cameras as one name, IP or IP+S6, whatever their order."""
-
-    def __call__(self, parser: object, namespace: argparse.Namespace, values: object, option: object = None) -> None:
-        """Join the codes."""
-        codes = "+".join(cast(list[str], values)).split("+")
-        if not all(codes) or len(set(codes)) < len(codes):
-            raise argparse.ArgumentError(self, f"{' '.join(codes)!r}: expected codes of cameras, each once")
-        setattr(namespace, self.dest, "+".join(sorted(codes)))
-
-
 def _add_run_options(group: Group) -> None:
-    words = (
-        "camera code, two characters of the scene names; several, with --G2_mosaic: one generator for all, which knows "
-        "the camera, and weights for each"
-    )
-    group.add_argument("--cam_name", nargs="+", action=_Cameras, default="IP", metavar="CAM", help=words)
-    words = "the run goes to <dir_save>/<cam_name>/, that of several cameras to <dir_save>/IP+S6/, for instance"
+    group.add_argument("--cam_name", default="IP", metavar="CAM", help="camera code, two characters of the scene names")
+    words = "the run goes to <dir_save>/<cam_name>/"
     group.add_argument("--dir_save", default="./saves/noise_syn/", help=words)
     add_run_options(group, 5000, "the generators of the test with the lowest structure-aware score")
     group.add_argument(
         "--use_pretrained",
         action="store_true",
-        help="go on from given checkpoints (see --checkpoint_*_name), of one camera, at their epoch; networks without "
-        "one begin afresh",
+        help="go on from given checkpoints (see --checkpoint_*_name), at their epoch; networks without one start new",
     )
     for letter in LETTERS:
         group.add_argument(
@@ -92,16 +71,10 @@ def _add_network_options(group: Group) -> None:
         group.add_argument(
             f"--{letter}_in_nc", type=int, choices=(3, 1), default=3, help=f"input channels: {of_images}"
         )
-        if letter in ("G2", "G3"):
+        if letter in ("G1", "G2", "G3"):
             group.add_argument(
                 f"--{letter}_out_nc", type=int, choices=(3, 1), default=3, help=f"output channels: {of_images}"
             )
-        if letter == "G1":
-            words = (
-                f"{of_images}: noise levels (published); twice as many: also the noise's means; four times as many: "
-                "also its skews and tails, with --G2_level after; they learn by --lambda_nll"
-            )
-            group.add_argument("--G1_out_nc", type=int, choices=(3, 6, 12, 1, 2, 4), default=3, help=words)
         group.add_argument(
             f"--{letter}_nc", type=positive_int, default=WIDTHS[letter], help="channels of the first layer"
         )
@@ -112,19 +85,12 @@ def _add_network_options(group: Group) -> None:
                 default=ACTIVATIONS[letter],
                 help="R ReLU, L leaky ReLU, with B batch or I instance norm before it",
             )
-    words = "gain of the image (published), or of each channel: white balance amplifies their noise, too"
-    group.add_argument("--E_out_nc", type=int, choices=(1, 3), default=1, help=words)
+    group.add_argument("--E_out_nc", type=int, choices=(1,), default=1, help="output channels: the gain")
     group.add_argument("--E_nb", type=positive_int, default=5, help="number of convolutions")
-    words = "GENet averages all its features (published) or, inside, not those at the borders, which see zeros outside"
-    group.add_argument("--E_pool_mode", choices=POOL_MODES, default="all", help=words)
     group.add_argument("--G2_downsample_mode", choices=DOWN_MODES, default="strideconv", help="how NCNet shrinks")
     group.add_argument("--G2_upsample_mode", choices=UP_MODES, default="upsampling", help="how NCNet grows")
     group.add_argument("--G2_padding_mode", choices=PADDING_MODES, default="zeros", help="padding of NCNet")
     group.add_argument("--G2_final_act", choices=tuple(FINAL_ACTIVATIONS), default="Tanh", help="last layer of NCNet")
-    words = "the noise level is applied before NCNet (published), or after it, which then sees noise of variance 1"
-    group.add_argument("--G2_level", choices=LEVELS, default="before", help=words)
-    words = "NCNet also has a linear filter of 2x2 cells: noise by position in the Bayer mosaic; needs --keep_phase"
-    group.add_argument("--G2_mosaic", action="store_true", help=words)
     group.add_argument(
         "--init_type",
         choices=(*INIT_TYPES, MEASURED),
@@ -202,37 +168,23 @@ def joint_options(args: argparse.Namespace) -> JointOptions:
 def network_configs(args: argparse.Namespace) -> dict[str, dict]:
     """Take the networks' constructor arguments out of the parsed options: -> {letter: arguments}.
 
-    Raises ValueError for patches that NCNet or the pixel-shuffle down-sampling cannot divide, for NCNet's filter of the
-    mosaic without `keep_phase`, for several cameras without that filter, and for channels that are not the images'.
+    Raises ValueError for patches that NCNet or the pixel-shuffle down-sampling cannot divide, and for channels that are
+    not the images'.
     """
     for name, value in vars(args).items():
-        fitting = [args.img_channels * maps for maps in (MAPS if name == "G1_out_nc" else (1,))]
-        if name == "E_out_nc":
-            fitting.append(1)
-        if name.endswith(("_in_nc", "_out_nc")) and value not in fitting:
+        if name.endswith(("_in_nc", "_out_nc")) and name != "E_out_nc" and value != args.img_channels:
             raise ValueError(f"--{name} {value}: expected that of --img_channels, {args.img_channels}")
-    if args.G1_out_nc == 4 * args.img_channels and args.G2_level == "before":
-        raise ValueError(f"--G1_out_nc {args.G1_out_nc}: skews and tails come after NCNet; add --G2_level after")
     if args.patch_size % UNET_STRIDE:
         raise ValueError(f"--patch_size {args.patch_size}: NCNet needs a multiple of {UNET_STRIDE}")
-    if args.G2_mosaic and not args.keep_phase:
-        raise ValueError("--G2_mosaic: patches that begin anywhere show no mosaic; add --keep_phase")
     if args.patch_size % args.pd_stride:
         raise ValueError(
             f"--patch_size {args.patch_size} is no multiple of --pd_stride {args.pd_stride}; change one of them"
         )
-    cameras = args.cam_name.split("+")
-    if len(cameras) > 1 and not args.G2_mosaic:
-        raise ValueError("--cam_name: several cameras differ in NCNet's filter; add --G2_mosaic --keep_phase")
-    if len(cameras) > 1 and args.use_pretrained:
-        raise ValueError("--use_pretrained: checkpoints are of one camera; give one --cam_name")
     configs: dict[str, dict] = {letter: {} for letter in LETTERS}
     for name, value in vars(args).items():
         letter, _, argument = name.partition("_")
         if letter in configs:
             configs[letter][argument] = value
-    for letter in ("G1", "G2"):
-        configs[letter]["cameras"] = len(cameras)
     critic_sizes = {"D1": args.patch_size, "D2": args.patch_size // args.pd_stride}
     for letter, size in critic_sizes.items():
         configs[letter] |= {"patch_size": size, "halvings": HALVINGS[letter]}

@@ -9,20 +9,13 @@ shift 4
 [ $# -gt 0 ] && seeds=("$@") || seeds=(0 1 2)
 
 quick=options/recipes/quick.txt
-mkdir -p "$out"
-sed 's/G1_out_nc 12/G1_out_nc 6/; /G2_mosaic/d' $quick > "$out/gaussian.txt"
-sed 's/G1_out_nc 12/G1_out_nc 6/' $quick > "$out/mosaic.txt"
-plain="--E_nc 24 --G1_nc 24 --G2_nc 16 --D1_nc 16 --D2_nc 16 --G3_nc 16 --patch_size 48 --batch_size 8
-  --joint_start_epoch 1000000 --steps 500 --val_step 250 --test_epoch 100000 --keep_best --keep_checkpoints 1"
 rows=(
-  "published losses: $plain"
-  "measured start, untrained: $plain --init_type measured --steps 0"
-  "measured start, published losses: $plain --init_type measured"
-  "likelihoods in place of critics: @$out/gaussian.txt --ema 0"
-  "and a filter of the mosaic: @$out/mosaic.txt --ema 0"
-  "and skew and tails: @$quick --ema 0"
+  "published losses: @$quick --init_type normal --ema 0"
+  "measured start, untrained: @$quick --steps 0 --ema 0"
+  "measured start, published losses: @$quick --ema 0"
   "and a moving average (quick): @$quick"
 )
+mkdir -p "$out"
 for seed in "${seeds[@]}"; do
   for row in "${rows[@]}"; do
     folder="$out/$camera/${row%%:*}/$seed"

@@ -11,7 +11,7 @@ from metrics import autocorrelation, channel_correlation, noise_of
 from noise.fitting import fingerprint, fit_noise, load_fits, save_fits
 from noise.interface import Images
 from noise.kinds import FITTED, fitted_model
-from noise.statistics import MAX_LAG, correlation, lagged_sums, level_moments, noise_levels, over_phases
+from noise.statistics import MAX_LAG, correlation, filter_noise, lagged_sums, level_moments, noise_levels, over_phases
 from tests.test_noise_models import covariance_of, draw
 from utils.image import to_uint8, write_image
 
@@ -278,3 +278,14 @@ def test_image_smaller_than_the_lags_is_named(tmp_path, num_workers):
     small = make_pair(tmp_path, "small", 100, MAX_LAG, np.random.default_rng(0))
     with pytest.raises(ValueError, match=r"small_noisy\.png: 8x8 pixels, expected more than 8"):
         fit_noise({100: [small]}, read, num_workers)
+
+
+def test_kernel_of_the_mosaic_filters_each_of_its_places_by_itself():
+    """Zero at three of four places, and the identity at the fourth: only there noise comes through, unchanged."""
+    kernel = torch.zeros(12, 12, 3, 3)
+    chosen = 3  # of a channel's places (0, 0), (0, 1), (1, 0), (1, 1)
+    kernel[range(chosen, 12, 4), range(chosen, 12, 4), 1, 1] = 1
+    z = torch.randn(1, 3, 16, 16, generator=torch.Generator().manual_seed(0))
+    wanted = torch.zeros_like(z)
+    wanted[..., 1::2, 1::2] = z[..., 1::2, 1::2]
+    torch.testing.assert_close(filter_noise(z, kernel), wanted[..., 2:-2, 2:-2])

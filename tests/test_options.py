@@ -56,7 +56,7 @@ def test_published_command_of_the_readme_is_accepted_as_written():
 
 
 def test_options_reach_every_setting_of_the_training_step():
-    words = """--gan_mode lsgan --pd_stride 2 --joint_start_epoch 7 --separate_train --lambda_gain 2 --lr_E 1
+    words = """--gan_mode lsgan --pd_stride 2 --joint_start_epoch 7 --separate_train --lambda_reg 2 --lr_E 1
         --clip_grad_norm 3 --lr_decay_1 5 --lr_decay_2 6 --beta1 0.1 --adv_every 2 --ema 0.5"""
     given = joint_options(train_jointly_parser().parse_args(words.split()))
     assert given.clip_grad_norm == 3

@@ -171,25 +171,23 @@ def test_only_the_networks_asked_for_are_needed(tmp_path):
     assert list(load_generators(tmp_path, ("G2",))) == ["G2"]
 
 
-@pytest.mark.parametrize("place", ["IP", "IP/models", "GP+IP/models/best/IP", "GP+IP/models/IP", "models/IP", "."])
+@pytest.mark.parametrize("place", ["IP", "IP/models/best", "IP/models", "."])
 def test_weights_are_found_where_they_are_released_trained_or_pointed_at(tmp_path, place):
     save_tiny(tmp_path / place)
     assert find_checkpoint_folder(tmp_path, "IP") == tmp_path / place
 
 
-def test_run_of_a_camera_alone_comes_before_one_of_several_and_two_of_these_are_refused(tmp_path):
-    save_tiny(tmp_path / "GP+IP" / "models" / "IP")
-    save_tiny(tmp_path / "IP+S6" / "models" / "best" / "IP")
-    with pytest.raises(ValueError, match=r"camera IP is in .*GP\+IP and .*IP\+S6; give one of them"):
-        find_checkpoint_folder(tmp_path, "IP")
+def test_best_networks_of_a_run_come_before_the_newest(tmp_path):
     save_tiny(tmp_path / "IP" / "models")
-    assert find_checkpoint_folder(tmp_path, "IP") == tmp_path / "IP" / "models"
+    save_tiny(tmp_path / "IP" / "models" / "best")
+    assert find_checkpoint_folder(tmp_path, "IP") == tmp_path / "IP" / "models" / "best"
 
 
 def test_camera_without_weights_is_told_where_to_get_them_and_which_others_are_there(tmp_path):
     save_tiny(tmp_path / "DC")
     save_tiny(tmp_path / "T3" / "models")
-    save_tiny(tmp_path / "GP+N6" / "models" / "best" / "GP")
+    save_tiny(tmp_path / "GP" / "models" / "best")
+    save_tiny(tmp_path / "GP" / "models")
     save_tiny(tmp_path / "S6", "G2")  # not all of them
     save_tiny(tmp_path / "IP", "G1")
     with pytest.raises(ValueError, match=r"cameras with weights there: DC, GP, T3;") as error:
@@ -273,7 +271,15 @@ def test_checkpoints_are_looked_for_in_the_folders_in_their_order_and_then_by_pa
 
 @pytest.mark.parametrize(
     "letter, config",
-    [("E", {"nb": 10**9}), ("E", {"in_nc": 2}), ("E", {"out_nc": 2}), ("G1", {"out_nc": 1}), ("G2", {"in_nc": 0})],
+    [
+        ("E", {"nb": 10**9}),
+        ("E", {"in_nc": 2}),
+        ("E", {"out_nc": 2}),
+        ("G1", {"out_nc": 1}),
+        ("G2", {"in_nc": 0}),
+        ("G2", {"cameras": 2}),
+        ("G2", [3]),
+    ],
 )
 def test_config_that_is_not_necas_is_refused_before_anything_is_built(tmp_path, letter, config):
     path = tmp_path / f"checkpoint_{letter}.pth"
@@ -358,3 +364,36 @@ def test_an_id_follows_from_every_weight():
             list(networks[letter].parameters())[-1].reshape(-1)[-1].add_(1e-6)
         ids.add(generator_id(networks))
     assert len(ids) == 4
+
+
+@pytest.mark.parametrize(
+    ("letter", "config"),
+    [
+        ("E", {"pool_mode": "inside"}),
+        ("E", {"out_nc": 3}),
+        ("G1", {"out_nc": 12}),
+        ("G1", {"out_nc": 6}),
+        ("G2", {"level": "after"}),
+        ("G2", {"mosaic": True}),
+    ],
+)
+def test_retired_variant_is_refused_in_one_line_that_names_what_replaces_it(tmp_path, letter, config):
+    content = network_checkpoint(tiny_networks(dtype=torch.float32)[letter], 1)
+    save_checkpoint(tmp_path / "x.pth", content | {"config": content["config"] | config})
+    [(name, value)] = config.items()
+    for load in (
+        lambda: load_network(letter, tmp_path / "x.pth"),
+        lambda: begin_from(tiny_networks(), {letter: "x.pth"}, [tmp_path], logging.getLogger()),
+    ):
+        with pytest.raises(ValueError, match=rf"x\.pth: a variant .*{name} {value}.*main_fit_noise\.py") as error:
+            load()
+        assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("letter", "config"), [("E", {"pool_mode": "all"}), ("G2", {"level": "before", "mosaic": False})]
+)
+def test_file_of_the_published_form_that_names_retired_arguments_loads_as_before(tmp_path, letter, config):
+    content = network_checkpoint(tiny_networks(dtype=torch.float32)[letter], 1)
+    save_checkpoint(tmp_path / "x.pth", content | {"config": content["config"] | config})
+    assert load_network(letter, tmp_path / "x.pth").config == content["config"]

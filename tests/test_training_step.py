@@ -15,7 +15,6 @@ from models import (
     StepRandomness,
     build_networks,
     draw_step,
-    synthesize_w,
 )
 from models.losses import local_noise_level
 from models.optimise import Precision
@@ -166,27 +165,3 @@ def test_local_noise_level_of_flat_noise_is_zero_and_not_nan():
     centre = local_noise_level(noise)[..., 3:-3, 3:-3]
     assert torch.isfinite(centre).all()
     assert centre.max() < 1e-3
-
-
-def test_step_of_several_cameras_teaches_those_that_it_has_images_of():
-    several = {"G1": {"nc": 4, "cameras": 3}, "G2": {"nc": 4, "mosaic": True, "cameras": 3}}
-    networks = tiny_networks(dtype=torch.float32) | build_networks(several, "kaiming", 0)
-    model = JointModel(networks, JointOptions(gan_mode="lsgan", ema=0.9), cameras=("G4", "IP", "S6"))
-    bias, filters = model.networks["G1"].camera_bias, model.networks["G2"].mosaic[1].weight
-    before = copy.deepcopy((bias, filters))
-    clean, noisy, z = tiny_batch(seed=1, dtype=torch.float32)
-    batch = {name: (255 * image).to(torch.uint8) for name, image in (("clean", clean), ("noisy", noisy))}
-    model.train_batch(batch | {"camera": ["S6", "G4"]}, 1, 1)
-    for now, then in zip((bias, filters), before):
-        moved = [not torch.equal(*pair) for pair in zip(now.chunk(3), then.chunk(3))]
-        assert moved == [True, False, True]
-    files = model.network_files(1)
-    assert {name for name in files if "G1" in name} == {
-        f"{folder}{camera}/checkpoint_G1" for folder in ("", "ema/") for camera in ("G4", "IP", "S6")
-    }
-    alone = build_networks({"E": CONFIGS["E"], "G1": {"nc": 4}, "G2": {"nc": 4, "mosaic": True}}, "kaiming", 0)
-    for letter, network in alone.items():
-        network.load_state_dict(files[f"S6/checkpoint_{letter}"]["model_state_dict"])
-    found = model.synthesize(clean, noisy, z, cameras=["S6", "S6"])
-    expected = synthesize_w(alone["G1"], alone["G2"], clean, alone["E"](noisy), z)
-    torch.testing.assert_close(found.fake, expected.fake)
