@@ -11,6 +11,7 @@ from data.mixture import Mixture, MixtureSampler, all_pairs, fingerprint_of_sets
 from data.mosaic import find_origins, with_origins
 from data.pairs import find_pairs
 from data.sidd import find_scenes, name_unread_in
+from data.splits import read_list
 from data.training import BatchSettings, TrainingData, open_reader, split_scenes
 from evaluation.during_training import measure_denoiser
 from metrics.images import SSIM_SIDE
@@ -57,10 +58,12 @@ def train_denoiser(args: argparse.Namespace, fixed: dict, device: torch.device) 
 
     # Data: pairs of the sources; real test images of the cameras.
     mixture = Mixture(tuple(source.weight for source in args.source), args.seed)
+    with blame("--val_list"):
+        validation = read_list(args.val_list) if args.val_list else []
     with main_first():
         with blame("--cam_name, --train_img_dir or --data_prep_dir, or use --generate_data_lists"):
             lists = args.data_prep_dir, args.generate_data_lists, args.seed
-            scenes = split_scenes(args.train_img_dir, args.cam_name, *lists, log)
+            scenes = split_scenes(args.train_img_dir, args.cam_name, *lists, log, validation)
         with blame("--train_img_dir or --patch_size"):
             train_pairs = find_pairs(scenes[0], settings.smallest, args.img_channels)
             test_pairs = find_pairs(scenes[1], SSIM_SIDE, args.img_channels)

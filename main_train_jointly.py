@@ -9,6 +9,7 @@ import torch
 from data.batches import SAMPLING, steps_per_epoch
 from data.mosaic import find_origins, with_origins
 from data.pairs import find_pairs, pairs_fingerprint
+from data.splits import read_list
 from data.training import BatchSettings, TrainingData, split_scenes
 from evaluation.during_training import measure_joint
 from inference.pretrained import begin_from, require_unmixed
@@ -47,10 +48,12 @@ def train_camera(args: argparse.Namespace, fixed: dict, device: torch.device) ->
     keep_freed_memory()
 
     # Data: the camera's scenes, split by the lists, as pairs of crops (or what would be crops).
+    with blame("--val_list"):
+        validation = read_list(args.val_list) if args.val_list else []
     with main_first():
         with blame("--cam_name, --train_img_dir or --data_prep_dir, or use --generate_data_lists"):
             lists = args.data_prep_dir, args.generate_data_lists, args.seed
-            scenes = split_scenes(args.train_img_dir, [args.cam_name], *lists, log)
+            scenes = split_scenes(args.train_img_dir, [args.cam_name], *lists, log, validation)
         with blame("--train_img_dir or --patch_size"):
             train_pairs = find_pairs(scenes[0], settings.smallest, args.img_channels)
             test_pairs = find_pairs(scenes[1], UNET_STRIDE, args.img_channels)
@@ -100,7 +103,7 @@ def train_camera(args: argparse.Namespace, fixed: dict, device: torch.device) ->
             log.info(FIT_ONLY)
     model = JointModel(networks, options, args.seed, device, precision_of(args), rank(), world_size())
     batches_after = partial(data.batches_after, last_step=schedule.last_step, device=device, share=share)
-    test = partial(measure_joint, model, data.test_images, args.seed, with_plots=args.use_tb)
+    test = partial(measure_joint, model, data.test_images, args.seed, args.use_tb)
     best = Best("score", networks=GENERATORS) if args.keep_best else None
     try:
         if not args.train:

@@ -50,10 +50,13 @@ def split_scenes(
     generate_lists: bool,
     seed: int,
     log: logging.Logger,
+    validation: Sequence[str] = (),
 ) -> tuple[list[Path], list[Path]]:
     """Find the cameras' scenes and return the folders of those that train and of those that test, see `choose_scenes`.
 
-    Raises ValueError for a camera without scenes, and for one without a way to a split.
+    validation: scenes to test on in place of the test scenes, which are then not used; they do not train.
+    Raises ValueError for a camera without scenes, for one without a way to a split, and for a validation scene that is
+    not there.
     """
     halves: tuple[list[Path], list[Path]] = ([], [])
     found = {camera: {scene.name: scene for scene in find_scenes(folder, camera)} for camera in cameras}
@@ -61,6 +64,13 @@ def split_scenes(
         split = choose_scenes(camera, scenes, lists_dir, generate=generate_lists, seed=seed, log=log)
         for half, names in zip(halves, split):
             half.extend(scenes[name] for name in names)
+    if validation:
+        folders = {name: scene for scenes in found.values() for name, scene in scenes.items()}
+        if absent := [name for name in validation if name not in folders]:
+            raise ValueError(f"{folder}: has no scene {absent[0]} of {', '.join(cameras)} to validate on")
+        halves = [scene for scene in halves[0] if scene.name not in validation], [folders[name] for name in validation]
+        if not halves[0]:
+            raise ValueError(f"all scenes of {', '.join(cameras)} that train are validated on; leave some to train")
     for line in name_unread_in(chain(*halves)):
         log.info("note: %s", line)
     return halves

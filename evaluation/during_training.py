@@ -21,36 +21,41 @@ from models.optimise import to_float
 from utils.image import to_uint8
 from utils.panels import magnified_noise, panel
 from utils.randomness import seed_from
+from utils.trainer import Tested
 
 PANEL_GAIN = 4  # magnification of the noise in the pictures
 TESTED = ("kld", "kld_exact", "acf", "xcorr", "nlf", "std")  # of METRICS
-Found = tuple[dict[str, float], dict[str, np.ndarray]]  # mean metrics, and pictures (H, W, 3) uint8 by name
+# Values that the terminal shows of a test, and what they mean.
+SUMMARY = {"score": " (0 truth, 1 white noise)", "std": " of the real noise's", "psnr": " dB"}
+DENOISERS = {"psnr": " dB", "ssim": ""}
 
 
-def measure_joint(model: JointModel, loader: DataLoader, seed: int, with_plots: bool = False) -> Found:
+def measure_joint(model: JointModel, loader: DataLoader, seed: int, with_plots: bool, epoch: int) -> Tested:
     """Measure the generators and the denoiser of a joint training on whole test images.
 
-    psnr is the denoiser's on the real noisy image, in dB; the others are `TESTED`, lag1, the fake minus the real
-    autocorrelation between neighbours, mean of both directions and the channels, and score, the `structure_score`; with
-    `_ema` behind the name for the averaged weights. The white noise of an image follows from (seed, its number), so
-    that tests of one run are comparable. The pictures are of the first image: `panel`, and `with_plots` those of the
-    evaluation.
+    psnr is the denoiser's on the real noisy image, in dB, from the first epoch on that trains it. The others are
+    `TESTED`, score, the `structure_score`, and lag1, the fake minus the real autocorrelation between neighbours, mean
+    of both directions and the channels; with `_ema` behind the name for the averaged weights. The white noise of an
+    image follows from (seed, its number), so that tests of one run are comparable. The pictures are of the first image:
+    `panel`, and `with_plots` those of the evaluation.
     """
     pictures: dict[str, np.ndarray] = {}
+    with_denoiser = epoch >= model.options.joint_start_epoch
 
     def measure(number: int, batch: dict[str, Any]) -> dict[str, float]:
         generator = torch.Generator().manual_seed(seed_from(seed, "test", number))
         z = torch.randn(batch["clean"].shape, generator=generator).to(model.device)
-        row, tiles, fakes = _measure_image(model, batch, z)
+        row, tiles, fakes = _measure_image(model, batch, z, with_denoiser)
         if number == 0:
-            pictures["panel"] = _panel(*tiles)
+            pictures["panel"] = _panel(**tiles)
             pictures.update(_plots(batch["name"][0], fakes) if with_plots else {})
         return row
 
-    return _mean_over_images(loader, measure), pictures
+    values = _mean_over_images(loader, measure)
+    return Tested(values, pictures, _line(values, SUMMARY))
 
 
-def measure_denoiser(model: DenoiserModel, loader: DataLoader) -> Found:
+def measure_denoiser(model: DenoiserModel, loader: DataLoader, epoch: int) -> Tested:
     """Denoise whole test images, rounded to 8 bit, and return mean psnr (dB) and ssim and a panel of the first image.
 
     The values of the averaged weights have `_ema` behind the name. Panel: clean, noisy, denoised.
@@ -70,7 +75,17 @@ def measure_denoiser(model: DenoiserModel, loader: DataLoader) -> Found:
             pictures["panel"] = panel([tiles])
         return row
 
-    return _mean_over_images(loader, measure), pictures
+    values = _mean_over_images(loader, measure)
+    return Tested(values, pictures, _line(values, DENOISERS))
+
+
+def _line(values: dict[str, float], meanings: dict[str, str]) -> str:
+    """Write values for the terminal, with those of the averaged weights: score .411, averaged .398 (...), std ..."""
+    shown = []
+    for name in filter(values.__contains__, meanings):
+        numbers = ", averaged ".join(f"{values[key]:.4g}" for key in (name, f"{name}_ema") if key in values)
+        shown.append(f"{name} {numbers}{meanings[name]}")
+    return ", ".join(shown)
 
 
 def _mean_over_images(
@@ -94,13 +109,16 @@ def _to_hwc(image: torch.Tensor) -> np.ndarray:
 
 
 def _measure_image(
-    model: JointModel, batch: dict, z: torch.Tensor
-) -> tuple[dict[str, float], tuple, dict[str, Comparison]]:
+    model: JointModel, batch: dict, z: torch.Tensor, with_denoiser: bool
+) -> tuple[dict[str, float], dict[str, np.ndarray], dict[str, Comparison]]:
     """Return an image's metrics, the images of its panel (of the averaged weights, if any), and all its fakes."""
     clean, noisy = (_to_hwc(batch[name]) for name in ("clean", "noisy"))
     images = to_float(batch["clean"], model.device), to_float(batch["noisy"], model.device)
-    denoised = to_uint8(_to_hwc(model.denoise(images[1])))
-    row, fakes, reference = {"psnr": metrics.psnr(denoised, clean)}, {}, Reference(clean, noisy)
+    row: dict[str, float] = {}
+    fakes, reference, tiles = {}, Reference(clean, noisy), {"clean": clean, "noisy": noisy}
+    if with_denoiser:
+        tiles["denoised"] = to_uint8(_to_hwc(model.denoise(images[1])))
+        row["psnr"] = metrics.psnr(tiles["denoised"], clean)
     for averaged in (False, True) if model.averages else (False,):
         synthesis = model.synthesize(*images, z, averaged)
         fake = to_uint8(_to_hwc(synthesis.fake))
@@ -109,7 +127,7 @@ def _measure_image(
         row |= {f"{name}{suffix}": value for name, value in _test(compared).items()}
         fakes["fake, averaged weights" if averaged else "fake"] = compared
     sdnu, sdnc = (_to_hwc(noise) * 255 for noise in (synthesis.sdnu, synthesis.sdnc))
-    return row, (clean, noisy, fake, denoised, sdnu, sdnc), fakes
+    return row, tiles | {"fake": fake, "sdnu": sdnu, "sdnc": sdnc}, fakes
 
 
 def _test(fake: Comparison) -> dict[str, float]:
@@ -121,9 +139,16 @@ def _test(fake: Comparison) -> dict[str, float]:
 
 
 def _panel(
-    clean: np.ndarray, noisy: np.ndarray, fake: np.ndarray, denoised: np.ndarray, sdnu: np.ndarray, sdnc: np.ndarray
+    clean: np.ndarray,
+    noisy: np.ndarray,
+    fake: np.ndarray,
+    sdnu: np.ndarray,
+    sdnc: np.ndarray,
+    denoised: np.ndarray | None = None,
 ) -> np.ndarray:
-    images = [("clean", clean), ("noisy", noisy), ("fake", fake), ("denoised noisy", denoised)]
+    images = [("clean", clean), ("noisy", noisy), ("fake", fake)]
+    if denoised is not None:
+        images.append(("denoised noisy", denoised))
     noises = [("noise", noise_of(noisy, clean)), ("sdnu", sdnu), ("sdnc", sdnc)]
     return panel([images, [(f"{name} x{PANEL_GAIN}", magnified_noise(noise, PANEL_GAIN)) for name, noise in noises]])
 

@@ -38,7 +38,13 @@ def add_run_options(group: Group, epochs: int, best: str) -> None:
     group.add_argument(
         "--keep_best",
         action="store_true",
-        help=f"keep {best} in models/best/, beside the newest",
+        help=f"keep {best} in models/best/, beside the newest; it selects on the test scenes, which makes figures on "
+        "them optimistic, unless --val_list gives others",
+    )
+    group.add_argument(
+        "--val_list",
+        metavar="FILE",
+        help="file of scene names to test on during the training, in place of the test scenes; they do not train",
     )
     group.add_argument("--not_train", dest="train", action="store_false", help="only test the newest checkpoint")
     group.add_argument("--verbose", action="store_true", help="print the networks")

@@ -47,6 +47,10 @@ def rows(root: Path, kind: str, save: str = "saves") -> list[dict]:
     return logged(root / save / CAMERA, kind)
 
 
+def log_lines(root: Path) -> list[str]:
+    return (root / "saves" / CAMERA / "logs" / "train.log").read_text().splitlines()
+
+
 def best(root: Path, save: str = "saves") -> dict:
     return json.loads((models(root, save) / "best" / "best.json").read_text())
 
@@ -73,6 +77,10 @@ def test_run_writes_checkpoints_logs_options_and_pictures(root):
     assert [row["step"] for row in rows(root, "test")] == [4, 8]
     metrics = {"psnr", "kld", "kld_exact", "acf", "xcorr", "nlf", "std", "lag1", "score"}
     assert set(rows(root, "test")[0]) == {"kind", "step", "epoch"} | metrics
+    [line, _] = [line for line in log_lines(root) if "test  epoch" in line]
+    for part in ("score ", "(0 truth, 1 white noise)", "std ", "psnr ", " dB"):
+        assert part in line
+    assert "kld" not in line and "lag1" not in line
     plots = {"", "_noises", "_autocorrelation", "_spectra", "_noise_levels", "_histograms", "_phases"}
     expected = {f"test_{step:08d}{plot}.png" for step in (4, 8) for plot in plots}
     assert {path.name for path in (run / "imgs").iterdir()} == expected
@@ -87,6 +95,28 @@ def test_losses_of_a_step_are_logged_under_their_names(root):
     assert by_step[1] == always  # epoch 1
     assert by_step[3] == always | {"rec"}  # from --joint_start_epoch 2 on
     assert by_step[5] == always | {"rec", "adv1", "adv2"}  # every fifth step
+
+
+def test_psnr_is_measured_from_the_epoch_on_that_trains_the_denoiser(root):
+    train(root, "--epochs", "4", "--test_epoch", "1", "--joint_start_epoch", "3")
+    assert ["psnr" in row for row in rows(root, "test")] == [False, False, True, True]
+    psnr_in_log = ["psnr" in line for line in log_lines(root) if "test  epoch" in line]
+    assert psnr_in_log == [False, False, True, True]
+
+
+def test_scenes_of_the_validation_list_are_tested_on_and_do_not_train(root, capsys):
+    names = sorted(path.name for path in (root / "crops").iterdir())
+    (root / "val.txt").write_text(names[0] + "\n")
+    train(root, "--epochs", "1", "--val_list", str(root / "val.txt"), "--keep_best")
+    assert "3 training and 1 test crops" in capsys.readouterr().out
+    assert best(root)["score"] == rows(root, "test")[-1]["score"]
+    for listed, expected in (
+        (names[:-1], "leave some to train"),
+        (["0099_001_ZZ_00800_00100_5500_N"], "no scene 0099"),
+    ):
+        (root / "val.txt").write_text("\n".join(listed) + "\n")
+        with pytest.raises(ValueError, match=expected):
+            train(root, "--epochs", "1", "--val_list", str(root / "val.txt"), save="other")
 
 
 @pytest.mark.parametrize("workers", ["0", "2"])

@@ -162,8 +162,11 @@ class Run:
                 rows.append(row)
         return rows
 
-    def metrics(self, kind: str, step: int, epoch: int, values: dict[str, float]) -> None:
-        """Record numbers: one line of metrics.jsonl, one line of the log, TensorBoard scalars."""
+    def metrics(self, kind: str, step: int, epoch: int, values: dict[str, float], line: str = "") -> None:
+        """Record numbers: one line of metrics.jsonl, one line of the log, TensorBoard scalars.
+
+        The log has all values, unless `line` says what it shows in their place.
+        """
         if not is_main():
             return
         try:
@@ -171,8 +174,8 @@ class Run:
                 file.write(json.dumps({"kind": kind, "step": step, "epoch": epoch, **values}) + "\n")
         except OSError as error:
             raise OSError(error.errno, error.strerror, str(self._metrics_file)) from None
-        numbers = "  ".join(f"{name} {value:.4g}" for name, value in values.items())
-        self.log.info("%s  epoch %d  step %d  %s", kind, epoch, step, numbers)
+        line = line or "  ".join(f"{name} {value:.4g}" for name, value in values.items())
+        self.log.info("%s  epoch %d  step %d  %s", kind, epoch, step, line)
         if self._tensorboard:
             for name, value in values.items():
                 self._tensorboard.add_scalar(f"{kind}/{name}", value, step)

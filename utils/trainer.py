@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 import torch
@@ -16,7 +16,16 @@ from utils import distributed
 from utils.run import Best, Files, Run
 from utils.runtime import StopSignal
 
-Test = Callable[[], tuple[dict[str, float], dict[str, np.ndarray]]]  # metrics, and pictures (H, W, 3) uint8 by name
+
+class Tested(NamedTuple):
+    """Result of a test: all values by name, pictures (H, W, 3) uint8 by name, and what the terminal shows of it."""
+
+    values: dict[str, float]
+    pictures: dict[str, np.ndarray]
+    line: str
+
+
+Test = Callable[[int], Tested]  # of an epoch
 
 
 class Trainable(Protocol):
@@ -112,7 +121,7 @@ def train(
     Args:
         model: what learns.
         make_batches: opens the batches after a step, each with a list of file names under "name".
-        test: measures the model.
+        test: measures the model in an epoch.
         schedule: when to log, to test and to stop.
         run: the folder that it all goes to.
         best: by which value of a test the best networks are kept, if they are.
@@ -170,11 +179,11 @@ def measure(model: Trainable, test: Test, schedule: Schedule, run: Run, step: in
     if not distributed.is_main():
         return
     epoch = schedule.epoch(step)
-    values, pictures = test()
-    run.pictures(step, pictures)
+    tested = test(epoch)
+    run.pictures(step, tested.pictures)
     if best:
-        run.keep_best(best, model.network_files(epoch), values, step, epoch)
-    run.metrics("test", step, epoch, values)
+        run.keep_best(best, model.network_files(epoch), tested.values, step, epoch)
+    run.metrics("test", step, epoch, tested.values, tested.line)
 
 
 def test_only(model: Trainable, test: Test, schedule: Schedule, run: Run, begin: int = 0) -> None:
