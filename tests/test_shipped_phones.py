@@ -21,9 +21,9 @@ PRETRAIN = ROOT / "pretrain"
 def test_card_begins_with_what_the_weights_are_not_and_names_source_and_licence(phone):
     card = (PRETRAIN / phone / "README.md").read_text()
     assert "not the authors' weights" in card.splitlines()[0]
-    for word in ("SIDD.md", "MIT", "main_restore_frames.py", "make phones", "held out", "ISO"):
+    for word in ("SIDD.md", "MIT", "main_restore_frames.py", "quick.txt", "held out", "ISO"):
         assert word in card, word
-    assert sum(path.stat().st_size for path in (PRETRAIN / phone).iterdir()) < 1e6
+    assert sum(path.stat().st_size for path in (PRETRAIN / phone).iterdir()) < 1.2e6
 
 
 @pytest.mark.parametrize("phone", PHONES)
