@@ -12,7 +12,7 @@ from data.mosaic import find_origins, with_origins
 from data.pairs import find_pairs
 from data.sidd import find_scenes, name_unread_in
 from data.splits import read_list
-from data.training import BatchSettings, TrainingData, open_reader, split_scenes
+from data.training import TrainingData, open_reader, split_scenes
 from evaluation.during_training import measure_denoiser
 from metrics.images import SSIM_SIDE
 from models.architectures import build_denoiser, describe_denoiser
@@ -27,13 +27,13 @@ from options.train_denoiser import (
     train_denoiser_options,
     train_denoiser_parser,
 )
-from options.training import batch_settings, precision_of, schedule_options
-from synthesis.training_noise import Fits, MixedNoise, NoiseChoice, fit_training_images, make_training_noise
+from options.training import batch_settings, precision_of, schedule_of
+from synthesis.training_noise import Fits, MixedNoise, fit_training_images, make_training_noise
 from utils.command import blame, keep_freed_memory, run_command
 from utils.distributed import launch, main_first, rank, share_of, world_size
 from utils.run import Best, Run, has_state, terminal_log
 from utils.runtime import allow_tf32, choose_devices
-from utils.trainer import Schedule, test_only, train
+from utils.trainer import test_only, train
 
 
 def main(arguments: list[str] | None = None) -> int | None:
@@ -48,7 +48,7 @@ def main(arguments: list[str] | None = None) -> int | None:
 def train_denoiser(args: argparse.Namespace, fixed: dict, device: torch.device) -> None:
     """Find the data and make the noise, build the model, open the run, train and test."""
     log = terminal_log()
-    folder, settings = Path(args.dir_save) / args.name, BatchSettings(**batch_settings(args))
+    folder, settings = Path(args.dir_save) / args.name, batch_settings(args)
     if not args.train and not has_state(folder):
         raise ValueError(f"--not_train: {folder} has no checkpoint to test; train first")
     with blame("--batch_size"):
@@ -78,7 +78,7 @@ def train_denoiser(args: argparse.Namespace, fixed: dict, device: torch.device) 
         set_of_source = [list(sets).index(source.folder) for source in args.source]
         with blame("--batch_size"):
             per_epoch = steps_per_epoch(len(next(iter(sets.values()))), args.batch_size)  # of the first source
-            schedule = Schedule(per_epoch, **schedule_options(args))
+            schedule = schedule_of(args, per_epoch)
         with blame("--cache_dir, or use --no_cache (with crops only)"):
             mixed = partial(MixtureSampler, mixture=mixture, data_set=set_of_source, sizes=[*map(len, sets.values())])
             data = TrainingData([*sets.values()], test_pairs, settings, log, mixed=mixed, test_images=args.test_images)
@@ -89,7 +89,7 @@ def train_denoiser(args: argparse.Namespace, fixed: dict, device: torch.device) 
         return fit_training_images(folder / "fitted_noise.pth", reader, args.fit_images, args.num_workers)
 
     with main_first(), blame("--pretrain_dir, --source, --gain_from or --img_channels"):
-        models, depends_on = make_training_noise(NoiseChoice(**noise_choice(args)), fit, device)
+        models, depends_on = make_training_noise(noise_choice(args), fit, device)
     noise = MixedNoise(models, mixture, rank(), world_size())
 
     # Model.

@@ -10,7 +10,7 @@ from data.batches import SAMPLING, steps_per_epoch
 from data.mosaic import find_origins, with_origins
 from data.pairs import find_pairs, pairs_fingerprint
 from data.splits import read_list
-from data.training import BatchSettings, TrainingData, split_scenes
+from data.training import TrainingData, split_scenes
 from evaluation.during_training import measure_joint
 from inference.pretrained import begin_from, require_unmixed
 from models.model_joint import JointModel
@@ -19,12 +19,12 @@ from models.networks import GENERATORS, build_networks, describe_networks
 from noise.gains import write_run_banks
 from noise.measured import FIT_ONLY, measured_start
 from options.train_jointly import MEASURED, joint_options, network_configs, train_jointly_parser
-from options.training import batch_settings, fixed_options, precision_of, schedule_options
+from options.training import batch_settings, fixed_options, precision_of, schedule_of
 from utils.command import blame, keep_freed_memory, run_command
 from utils.distributed import is_main, launch, main_first, rank, share_of, world_size
 from utils.run import Best, Run, has_state, terminal_log
 from utils.runtime import allow_tf32, choose_devices
-from utils.trainer import Schedule, test_only, train
+from utils.trainer import test_only, train
 
 
 def main(arguments: list[str] | None = None) -> int | None:
@@ -39,7 +39,7 @@ def main(arguments: list[str] | None = None) -> int | None:
 def train_camera(args: argparse.Namespace, fixed: dict, device: torch.device) -> None:
     """Train, or only test, the networks of a camera on this rank."""
     log, folder = terminal_log(), Path(args.dir_save) / args.cam_name
-    configs, options, settings = network_configs(args), joint_options(args), BatchSettings(**batch_settings(args))
+    configs, options, settings = network_configs(args), joint_options(args), batch_settings(args)
     with blame("--batch_size"):
         share = share_of(args.batch_size)
     if not (args.train or args.use_pretrained or has_state(folder)):
@@ -61,7 +61,7 @@ def train_camera(args: argparse.Namespace, fixed: dict, device: torch.device) ->
                 train_pairs = with_origins(train_pairs, find_origins([*scenes[0], *scenes[1]], args.num_workers))
         with blame("--batch_size"):
             drawn = 1 if args.steps == 0 else args.batch_size  # a start without steps takes any number of images
-            schedule = Schedule(steps_per_epoch(len(train_pairs), drawn), **schedule_options(args))
+            schedule = schedule_of(args, steps_per_epoch(len(train_pairs), drawn))
 
     # Model.
     is_measured = args.init_type == MEASURED

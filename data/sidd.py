@@ -11,6 +11,10 @@ from utils.files import require_folder
 from utils.image import name_unread
 
 EXAMPLE_SCENE = "0001_001_S6_00100_00060_3200_L"
+MAKERS = (
+    "Crop_SIDD.py cuts SIDD-Medium, which https://abdokamel.github.io/sidd has; main_make_demo.py makes a small data "
+    "set of a simulated camera, code DC"
+)
 # SIDD's ISO has five digits; today's cameras go beyond 99999.
 SCENE_FORM = re.compile(r"(\d{4})_(\d{3})_([A-Z0-9]{2})_(\d{5,7})_(\d{5})_(\d{4})_([LNH])", re.ASCII)
 # SIDD-Medium has the instance before the name, SIDD-Small has not; archives differ in the suffix's letter case.
@@ -53,6 +57,8 @@ def find_scenes(root: str | Path, camera: str | None = None) -> list[Path]:
     no scene in it or none of this camera, and when a scene is there twice.
     """
     root = Path(root)
+    if not root.exists():
+        raise ValueError(f"{root}: no such folder; {MAKERS}")
     require_folder(root)
     scenes = sorted(
         (path for place in _scene_places(root) for path in _named_as_scenes(place) if path.is_dir()),

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from typing import Any, NoReturn
 
 Group = argparse._ActionsContainer  # a parser, or one of its groups
+CAMERA = "IP"  # of every command that takes one (published), as the folders of SIDD are their default
 MOST_OPTION_FILES = 100  # that a command reads, by its words and by one another
 
 
@@ -22,6 +23,14 @@ class _DefaultsHelp(argparse.ArgumentDefaultsHelpFormatter):
         return super()._get_help_string(action)
 
 
+class _HelpAll(argparse.Action):
+    """Print the description of all options and end."""
+
+    def __call__(self, parser: Any, namespace: argparse.Namespace, values: object, option: object = None) -> None:
+        print(parser.format_full_help(), end="")
+        parser.exit()
+
+
 class Parser(argparse.ArgumentParser):
     """ArgumentParser without abbreviations, with defaults in `--help` and one line for an error.
 
@@ -32,6 +41,31 @@ class Parser(argparse.ArgumentParser):
         more |= {"formatter_class": _DefaultsHelp, "allow_abbrev": False, "fromfile_prefix_chars": "@"}
         super().__init__(description=description, **more)
         self._option_files = 0
+        self._internals: list[Any] = []
+
+    def add_internal_group(self, title: str) -> Group:
+        """Add a group of options that `--help` leaves out and `--help-all` shows."""
+        if not self._internals:
+            words = "show this help with the options of every network and loss"
+            self.add_argument("--help-all", action=_HelpAll, nargs=0, default=argparse.SUPPRESS, help=words)
+        self._internals.append(self.add_argument_group(title))
+        return self._internals[-1]
+
+    def format_help(self) -> str:
+        """Describe the options but the internal ones."""
+        hidden = [action for group in self._internals for action in group._group_actions]
+        words = [action.help for action in hidden]
+        for action in hidden:
+            action.help = argparse.SUPPRESS
+        try:
+            return super().format_help()
+        finally:
+            for action, help in zip(hidden, words):
+                action.help = help
+
+    def format_full_help(self) -> str:
+        """Describe all options."""
+        return super().format_help()
 
     def convert_arg_line_to_args(self, arg_line: str) -> list[str]:
         """Split a line of an option file as a shell would."""
@@ -148,9 +182,9 @@ def add_scene_options(
     purpose: what for, for the help; several: --cam_name takes one or more cameras, into a list.
     """
     if several:
-        parser.add_argument("--cam_name", nargs="+", default=["DC"], metavar="CAM", help="cameras to take scenes of")
+        parser.add_argument("--cam_name", nargs="+", default=[CAMERA], metavar="CAM", help="cameras to take scenes of")
     else:
-        parser.add_argument("--cam_name", default="DC", help="camera whose scenes and weights are used")
+        parser.add_argument("--cam_name", default=CAMERA, help="camera whose scenes and weights are used")
     parser.add_argument(
         "--data_dir",
         type=given_path,

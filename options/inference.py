@@ -3,6 +3,7 @@
 import argparse
 
 from options.common import (
+    CAMERA,
     Group,
     Parser,
     add_device_options,
@@ -35,7 +36,7 @@ def quick_test_parser() -> Parser:
         "Put a camera's noise on clean images and compare it with the real one: reads clean.png and noisy.png, and "
         "further pairs <name>_clean.png and <name>_noisy.png; writes the fake noisy images, the noises and panels."
     )
-    parser.add_argument("--cam_name", default="IP", help="camera whose weights are used")
+    parser.add_argument("--cam_name", default=CAMERA, help="camera whose weights are used")
     parser.add_argument("--dir_test_save", default="./test/saves/", help="folder for the results")
     parser.add_argument("--dir_test_img", default="./test/imgs/", help="folder of the image pairs")
     add_neca_type_option(parser)
@@ -63,7 +64,7 @@ def export_parser() -> Parser:
         "quick test finds them, and its gain bank. To measure a bank anew: main_export.py gains --help. To use a "
         "denoiser elsewhere: main_export.py denoiser --help."
     )
-    parser.add_argument("--cam_name", default="DC", help="camera whose weights are taken")
+    parser.add_argument("--cam_name", default=CAMERA, help="camera whose weights are taken")
     parser.add_argument(
         "--pretrain_dir",
         default="./saves/noise_syn/",

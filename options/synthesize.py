@@ -8,6 +8,7 @@ from typing import Any
 
 from inference.generator import SYNTHESIS_TILE
 from options.common import (
+    CAMERA,
     Group,
     Parser,
     add_device_options,
@@ -99,7 +100,7 @@ def synthesize_parser() -> Parser:
     )
     parser.add_argument("--input_dir", type=given_path, required=True, help="folder of the clean images; read only")
     parser.add_argument("--output_dir", type=given_path, required=True, help="folder of noisy images and manifest.csv")
-    parser.add_argument("--cam_name", default="DC", help="camera whose weights are used")
+    parser.add_argument("--cam_name", default=CAMERA, help="camera whose weights are used")
     add_pretrain_option(parser)
     _add_strength_options(parser.add_argument_group("strength of the noise"))
     _add_output_options(parser.add_argument_group("outputs"))

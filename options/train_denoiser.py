@@ -23,7 +23,15 @@ from options.common import (
     positive_int,
 )
 from options.synthesize import grey_levels
-from options.training import add_adam_options, add_data_options, add_precision_options, add_run_options, fixed_options
+from options.training import (
+    add_adam_options,
+    add_data_options,
+    add_ema_option,
+    add_precision_options,
+    add_run_options,
+    fixed_options,
+)
+from synthesis.training_noise import NoiseChoice
 
 KINDS = ("real", "neca-w", "neca-s", *FITTED, *SCALED)  # of noise
 SIDD_CAMERAS = ("G4", "GP", "IP", "N6", "S6")
@@ -159,7 +167,8 @@ def _add_optimisation_options(group: Group) -> None:
         default=list(DEFAULTS.lr_decay),
         help="epochs after which the learning rate decays by 10",
     )
-    add_adam_options(group, DEFAULTS.betas, "the weights")
+    add_adam_options(group, DEFAULTS.betas)
+    add_ema_option(group, "the weights")
 
 
 def shares(sources: list[Source]) -> list[str]:
@@ -219,17 +228,17 @@ def denoiser_options(args: argparse.Namespace) -> DenoiserOptions:
     return DenoiserOptions(args.loss, args.lr, tuple(args.lr_decay), (args.beta1, args.beta2), args.ema)
 
 
-def noise_choice(args: argparse.Namespace) -> dict[str, Any]:
-    """Take what `synthesis.training_noise.NoiseChoice` holds out of the parsed options."""
-    return {
-        "kinds": [source.kind for source in args.source],
-        "cameras": args.cam_name,
-        "pretrain_dir": args.pretrain_dir,
-        "from_bank": args.gain_from == "bank",
-        "noise_level": args.noise_level,
-        "sigma": args.sigma,
-        "channels": args.img_channels,
-    }
+def noise_choice(args: argparse.Namespace) -> NoiseChoice:
+    """Take the noise of the training out of the parsed options."""
+    return NoiseChoice(
+        kinds=[source.kind for source in args.source],
+        cameras=args.cam_name,
+        pretrain_dir=args.pretrain_dir,
+        from_bank=args.gain_from == "bank",
+        noise_level=args.noise_level,
+        sigma=args.sigma,
+        channels=args.img_channels,
+    )
 
 
 def network_config(args: argparse.Namespace) -> dict:

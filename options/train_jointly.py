@@ -7,8 +7,14 @@ from models.losses import GAN_MODES
 from models.model_joint import JointOptions
 from models.network_ncnet import DOWN_MODES, FINAL_ACTIVATIONS, PADDING_MODES, UNET_STRIDE, UP_MODES
 from models.networks import HALVINGS, LETTERS
-from options.common import Group, Parser, natural_int, non_negative_float, positive_int
-from options.training import add_adam_options, add_data_options, add_precision_options, add_run_options
+from options.common import CAMERA, Group, Parser, natural_int, non_negative_float, positive_int
+from options.training import (
+    add_adam_options,
+    add_data_options,
+    add_ema_option,
+    add_precision_options,
+    add_run_options,
+)
 
 WIDTHS = {"E": 96, "G1": 96, "G2": 64, "D1": 64, "D2": 64, "G3": 64}
 ACTIVATIONS = {"E": "R", "G2": "R", "D1": "L", "D2": "L", "G3": "BR"}
@@ -28,27 +34,32 @@ LAMBDAS = {
 def train_jointly_parser() -> argparse.ArgumentParser:
     """Build the parser of the joint training command."""
     parser = Parser(
-        "Train the noise generator of a camera, or of several (GENet, NPNet, NCNet), jointly with its critics and a "
-        "denoiser. Run the same command again to continue an interrupted run."
+        "Train the noise generator of a camera (GENet, NPNet, NCNet) jointly with its critics and a denoiser. Run the "
+        "same command again to continue an interrupted run. @options/recipes/quick.txt takes the options of a file.",
+        usage="%(prog)s [options]",
     )
     _add_run_options(parser.add_argument_group("run"))
     _add_data_options(parser.add_argument_group("data"))
-    _add_network_options(parser.add_argument_group("networks (letters as in the README)"))
-    _add_optimisation_options(parser.add_argument_group("optimisation"))
+    _add_start_options(parser.add_argument_group("start"))
+    _add_training_options(parser.add_argument_group("training"))
     add_precision_options(parser.add_argument_group("precision and speed"))
+    _add_checkpoint_options(parser.add_internal_group("checkpoints of --use_pretrained"))
+    _add_network_options(parser.add_internal_group("networks (letters as in the README)"))
+    _add_loss_options(parser.add_internal_group("losses"))
+    _add_rate_options(parser.add_internal_group("learning rates"))
     return parser
 
 
 def _add_run_options(group: Group) -> None:
-    group.add_argument("--cam_name", default="IP", metavar="CAM", help="camera code, two characters of the scene names")
+    group.add_argument(
+        "--cam_name", default=CAMERA, metavar="CAM", help="camera code, two characters of the scene names"
+    )
     words = "the run goes to <dir_save>/<cam_name>/"
     group.add_argument("--dir_save", default="./saves/noise_syn/", help=words)
     add_run_options(group, 5000, "the generators of the test with the lowest structure-aware score")
-    group.add_argument(
-        "--use_pretrained",
-        action="store_true",
-        help="go on from given checkpoints (see --checkpoint_*_name), at their epoch; networks without one start new",
-    )
+
+
+def _add_checkpoint_options(group: Group) -> None:
     for letter in LETTERS:
         group.add_argument(
             f"--checkpoint_{letter}_name",
@@ -91,6 +102,9 @@ def _add_network_options(group: Group) -> None:
     group.add_argument("--G2_upsample_mode", choices=UP_MODES, default="upsampling", help="how NCNet grows")
     group.add_argument("--G2_padding_mode", choices=PADDING_MODES, default="zeros", help="padding of NCNet")
     group.add_argument("--G2_final_act", choices=tuple(FINAL_ACTIVATIONS), default="Tanh", help="last layer of NCNet")
+
+
+def _add_start_options(group: Group) -> None:
     group.add_argument(
         "--init_type",
         choices=(*INIT_TYPES, MEASURED),
@@ -98,9 +112,15 @@ def _add_network_options(group: Group) -> None:
         help=f"initial weights; {MEASURED}: set so that GENet measures noise and NCNet has the correlation of the "
         "training images, with a test before the first step; --steps 0 stops there",
     )
+    group.add_argument(
+        "--use_pretrained",
+        action="store_true",
+        help="go on from given checkpoints (--checkpoint_<letter>_name, see --help-all), at their epoch; networks "
+        "without one start new",
+    )
 
 
-def _add_optimisation_options(group: Group) -> None:
+def _add_training_options(group: Group) -> None:
     group.add_argument("--gan_mode", choices=GAN_MODES, default=DEFAULTS.gan_mode, help="adversarial loss")
     group.add_argument(
         "--joint_start_epoch",
@@ -115,12 +135,16 @@ def _add_optimisation_options(group: Group) -> None:
         action="store_true",
         help="the denoiser's loss does not reach the generators",
     )
+    words = "longest gradient of a network; longer ones, which would spoil many steps, are shortened to it; 0: none is"
+    group.add_argument("--clip_grad_norm", type=non_negative_float, default=DEFAULTS.clip_grad_norm, help=words)
+    add_ema_option(group, "E, G1 and G2")
+
+
+def _add_rate_options(group: Group) -> None:
     for letter in LETTERS:
         group.add_argument(
             f"--lr_{letter}", type=non_negative_float, default=DEFAULTS.lr[letter], help="learning rate (Adam)"
         )
-    words = "longest gradient of a network; longer ones, which would spoil many steps, are shortened to it; 0: none is"
-    group.add_argument("--clip_grad_norm", type=non_negative_float, default=DEFAULTS.clip_grad_norm, help=words)
     group.add_argument(
         "--lr_decay_1",
         type=positive_int,
@@ -135,7 +159,10 @@ def _add_optimisation_options(group: Group) -> None:
         default=list(DEFAULTS.lr_decay_2),
         help="epochs after which G3 decays by 10",
     )
-    add_adam_options(group, DEFAULTS.betas, "E, G1 and G2")
+    add_adam_options(group, DEFAULTS.betas)
+
+
+def _add_loss_options(group: Group) -> None:
     group.add_argument(
         "--adv_every",
         type=positive_int,

@@ -4,6 +4,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
+from data.training import BatchSettings
 from models.optimise import AMP, Precision
 from options.common import (
     Group,
@@ -14,14 +15,15 @@ from options.common import (
     natural_int,
     positive_int,
 )
+from utils.trainer import Schedule
 
 # A run may be resumed with other values of these: the weights of a step do not depend on them. (On another device, or
 # on a machine with other cores, in more processes or with other kernels, they do in the last bits.) The images are
 # compared by name, whatever their folder.
 CHANGEABLE = {
-    "help", "epochs", "steps", "log_step", "test_epoch", "val_step", "keep_checkpoints", "keep_best", "num_workers",
-    "verbose", "use_tb", "device", "gpu_ids", "train", "generate_data_lists", "dir_save", "train_img_dir",
-    "data_prep_dir", "cache_dir", "cache", "tf32", "channels_last", "compile", "fused_adam",
+    "help", "help_all", "epochs", "steps", "log_step", "test_epoch", "val_step", "keep_checkpoints", "keep_best",
+    "num_workers", "verbose", "use_tb", "device", "gpu_ids", "train", "generate_data_lists", "dir_save",
+    "train_img_dir", "data_prep_dir", "cache_dir", "cache", "tf32", "channels_last", "compile", "fused_adam",
 }  # fmt: skip
 
 
@@ -116,10 +118,14 @@ def add_precision_options(group: Group) -> None:
     group.add_argument("--fused_adam", action="store_true", help="one kernel for an optimiser's updates")
 
 
-def add_adam_options(group: Group, betas: tuple[float, float], averaged: str) -> None:
-    """Add Adam's moments, and the moving average of the weights; averaged: of which, for the help."""
+def add_adam_options(group: Group, betas: tuple[float, float]) -> None:
+    """Add Adam's moments."""
     for number, (beta, moment) in enumerate(zip(betas, ("mean gradient", "mean squared gradient")), start=1):
         group.add_argument(f"--beta{number}", type=below_one, default=beta, help=f"Adam's decay of its {moment}")
+
+
+def add_ema_option(group: Group, averaged: str) -> None:
+    """Add the moving average of the weights; averaged: of which networks, for the help."""
     words = f"decay of a moving average of {averaged}, saved to models/ema/ and tested too; 0: none (published)"
     group.add_argument("--ema", type=below_one, default=0.0, help=words)
 
@@ -129,17 +135,31 @@ def precision_of(args: argparse.Namespace) -> Precision:
     return Precision(args.amp, args.channels_last, args.compile, args.fused_adam)
 
 
-def schedule_options(args: argparse.Namespace) -> dict[str, Any]:
-    """Return the fields of `utils.trainer.Schedule` but the steps per epoch."""
-    names = ("epochs", "steps", "log_step", "test_epoch", "val_step", "keep_checkpoints")
-    return {name: getattr(args, name) for name in names}
+def schedule_of(args: argparse.Namespace, steps_per_epoch: int) -> Schedule:
+    """Take the schedule out of the parsed options."""
+    return Schedule(
+        steps_per_epoch=steps_per_epoch,
+        epochs=args.epochs,
+        steps=args.steps,
+        log_step=args.log_step,
+        test_epoch=args.test_epoch,
+        val_step=args.val_step,
+        keep_checkpoints=args.keep_checkpoints,
+    )
 
 
-def batch_settings(args: argparse.Namespace) -> dict[str, Any]:
-    """Return the fields of `data.training.BatchSettings`."""
-    names = ("patch_size", "batch_size", "augment", "keep_phase", "shuffle", "seed", "num_workers")
-    cache_dir = Path(args.cache_dir or Path(args.dir_save).parent / "cache")
-    return {name: getattr(args, name) for name in names} | {"cache_dir": cache_dir if args.cache else None}
+def batch_settings(args: argparse.Namespace) -> BatchSettings:
+    """Take how pairs are read, and batches made of them, out of the parsed options."""
+    return BatchSettings(
+        patch_size=args.patch_size,
+        batch_size=args.batch_size,
+        augment=args.augment,
+        keep_phase=args.keep_phase,
+        shuffle=args.shuffle,
+        seed=args.seed,
+        num_workers=args.num_workers,
+        cache_dir=Path(args.cache_dir or Path(args.dir_save).parent / "cache") if args.cache else None,
+    )
 
 
 def fixed_options(parser: argparse.ArgumentParser) -> dict[str, tuple[str, Any]]:

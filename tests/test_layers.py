@@ -11,7 +11,7 @@ from tests.conftest import ROOT
 FLOORS = {
     "utils": set(),
     "metrics": set(),
-    "options": {"models", "inference", "noise"},
+    "options": {"synthesis", "noise", "inference", "models", "data", "utils"},
     "models": set(),
     "inference": {"models", "utils", "metrics"},
     "data": {"utils", "metrics"},

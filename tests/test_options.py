@@ -8,9 +8,13 @@ from pathlib import Path
 
 import pytest
 
+import main_eval
+import main_train_jointly
 from models.model_joint import JointOptions
 from options.data import make_demo_parser
-from options.synthesize import synthesize_parser
+from options.evaluate import evaluate_parser
+from options.inference import export_parser, gains_options, quick_test_parser
+from options.synthesize import synthesize_options, synthesize_parser
 from options.train_denoiser import train_denoiser_parser
 from options.train_jointly import joint_options, network_configs, train_jointly_parser
 from options.training import fixed_options
@@ -141,3 +145,38 @@ def test_published_recipe_changes_nothing_but_what_the_published_command_does():
     args = train_jointly_parser().parse_args([f"@{ROOT}/options/recipes/published.txt"])
     changed = {name for name, value in vars(args).items() if value != train_jointly_parser().get_default(name)}
     assert changed == {"batch_size", "augment", "test_epoch", "separate_train", "lr_decay_2"}
+
+
+def test_help_is_short_and_help_all_has_every_option(capsys):
+    for words, is_whole in (["--help"], False), (["--help-all"], True):
+        with pytest.raises(SystemExit, match="0"):
+            train_jointly_parser().parse_args(words)
+        shown = capsys.readouterr().out
+        for flag in ("--cam_name", "--keep_best", "--init_type", "--gan_mode", "--help-all"):
+            assert flag in shown
+        for row in PUBLISHED:
+            assert row["flag"] in shown or not is_whole
+        for flag in ("--G2_nc", "--lambda_gp", "--lr_D1", "--checkpoint_E_name"):
+            assert (flag in shown) == is_whole, flag
+
+
+def test_every_command_has_the_published_default_camera():
+    models = ("NeCA-W",)
+    words = ["--input_dir", "a", "--output_dir", "b"]
+    namespaces = [
+        train_jointly_parser().parse_args([]),
+        quick_test_parser().parse_args([]),
+        export_parser().parse_args([]),
+        gains_options([]),
+        synthesize_options(words),
+        evaluate_parser(models).parse_args(["noise"]),
+    ]
+    assert {args.cam_name for args in namespaces} == {"IP"}
+    assert evaluate_parser(models).parse_args(["denoise"]).cam_name == ["IP"]
+
+
+@pytest.mark.parametrize("run", [lambda: main_eval.main(["noise"]), lambda: main_train_jointly.main([])])
+def test_command_without_data_ends_in_a_line_that_names_the_commands_that_make_it(run, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(ValueError, match=r"no such folder; Crop_SIDD\.py .*main_make_demo\.py"):
+        run()
