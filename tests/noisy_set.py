@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from models.networks import network_checkpoint
+from models import network_checkpoint
 from tests.tiny import tiny_networks
 from utils.checkpoints import save_checkpoint
 from utils.image import write_image

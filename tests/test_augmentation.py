@@ -14,8 +14,8 @@ from torch.utils.data import DataLoader, Dataset
 from torchvision import tv_tensors
 from torchvision.transforms import v2
 
-from inference.generator import NoiseGenerator
-from noise.augmentation import AddCameraNoise
+from inference import NoiseGenerator
+from noise import AddCameraNoise
 from tests.conftest import ROOT
 from tests.test_generator import save_generator
 from tests.tiny import tiny_networks

@@ -17,10 +17,9 @@ import torch
 
 import evaluation.denoisers
 from evaluation.denoisers import estimate_noise_level, make_denoiser
-from inference import TiledDenoiser
-from inference.pretrained import load_network
-from models.network_dncnn import DnCNN, dncnn_config
-from models.networks import network_checkpoint
+from inference import TiledDenoiser, load_network
+from models import DnCNN, network_checkpoint
+from models.network_dncnn import dncnn_config
 from tests.tiny import tiny_networks
 from utils.checkpoints import save_checkpoint
 

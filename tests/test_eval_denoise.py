@@ -15,8 +15,7 @@ import torch
 import main_eval
 from evaluation.denoising import COLUMNS, DETAIL, most_detailed
 from evaluation.denoising_report import summarise_denoisers
-from models.network_dncnn import DnCNN
-from models.networks import network_checkpoint
+from models import DnCNN, network_checkpoint
 from tests.conftest import read_csv
 from tests.noisy_set import CAMERA, make_set
 from utils.charts import bars

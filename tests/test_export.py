@@ -11,10 +11,8 @@ import torch
 import main_export
 import main_train_jointly
 from evaluation.denoisers import make_denoiser
-from inference import load_neca
-from inference.pretrained import load_generators
-from models.network_dncnn import DnCNN
-from models.networks import network_checkpoint
+from inference import load_generators, load_neca
+from models import DnCNN, network_checkpoint
 from tests.camera import CAMERA, command, make_camera
 from tests.conftest import ROOT
 from tests.refusal import refused

@@ -4,8 +4,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from models import NCNet, build_networks
-from models.neca import correlate
+from models import NCNet, build_networks, correlate
 from noise.fitting import Fit
 from noise.measured import start_from_measurements
 from noise.statistics import filter_noise

@@ -5,7 +5,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from inference.generator import NoiseGenerator
+from inference import NoiseGenerator
 from noise.gaussian import Coloured, Gaussian, Heteroscedastic
 from noise.interface import (
     Images,

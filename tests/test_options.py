@@ -10,7 +10,7 @@ import pytest
 
 import main_eval
 import main_train_jointly
-from models.model_joint import JointOptions
+from models import JointOptions
 from options.data import make_demo_parser
 from options.evaluate import evaluate_parser
 from options.inference import export_parser, gains_options, quick_test_parser

@@ -13,7 +13,7 @@ import torch
 import main_test
 from evaluation.quick_test import best_shift, draw_panel, noise_statistics
 from inference import white_noise
-from models.networks import network_checkpoint
+from models import network_checkpoint
 from tests.conftest import ROOT
 from tests.noisy_set import camera_networks, make_weights, scene, with_noise
 from tests.refusal import refused

@@ -10,8 +10,8 @@ import torch
 from data.batches import BatchSampler
 from data.mixture import Mixture, MixtureSampler, all_pairs, fingerprint_of_sets
 from data.pairs import FileReader, ImagePair, find_pairs
-from inference.generator import NoiseGenerator, load_neca
-from models.neca import synthesize_s, synthesize_w
+from inference import NoiseGenerator, load_neca
+from models import synthesize_s, synthesize_w
 from noise.fitting import Fit, fingerprint
 from noise.gains import GainBank, bank_path, write_bank
 from noise.gaussian import Gaussian

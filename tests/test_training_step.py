@@ -12,12 +12,12 @@ from models import (
     LETTERS,
     JointModel,
     JointOptions,
+    Precision,
     StepRandomness,
     build_networks,
     draw_step,
 )
 from models.losses import local_noise_level
-from models.optimise import Precision
 from tests.tiny import CONFIGS, tiny_batch, tiny_networks
 
 STEPS = 11  # two adversarial steps of wgangp, and updates on momentum alone after each
