@@ -5,16 +5,20 @@ neither on workers nor on what was drawn before, and a resumed run gets what an 
 count from 0 here, as indices do; the training loop and the models count those done, from 1.
 """
 
+import multiprocessing
+import os
 import signal
+import sys
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from functools import lru_cache
+from multiprocessing.queues import Queue
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import DataLoader, Dataset, get_worker_info
 
 from data.pairs import Reader
 
@@ -141,7 +145,15 @@ class WholePairs(Dataset):
 def whole_image_loader(reader: Reader, num_workers: int, indices: Sequence[int] | None = None) -> DataLoader:
     """Load test images one by one, all or some: clean, noisy (1, C, H, W) uint8, lists of one name and camera."""
     images = WholePairs(reader, range(len(reader)) if indices is None else indices)
-    return DataLoader(images, batch_size=1, num_workers=num_workers, worker_init_fn=_outlive_stop_signals)
+    return DataLoader(
+        images, batch_size=1, num_workers=num_workers, collate_fn=_one_image, worker_init_fn=_begin_worker
+    )
+
+
+def _one_image(items: list[dict]) -> dict:
+    [image] = items
+    batch = {name: value[None] if isinstance(value, Tensor) else [value] for name, value in image.items()}
+    return _in_shared_memory(batch)
 
 
 def training_loader(dataset: PatchDataset, sampler: Sampler, num_workers: int, pin_memory: bool) -> Iterable[dict]:
@@ -154,7 +166,8 @@ def training_loader(dataset: PatchDataset, sampler: Sampler, num_workers: int, p
         batch_size=None,
         num_workers=num_workers,
         pin_memory=pin_memory,
-        worker_init_fn=_outlive_stop_signals,
+        collate_fn=_in_shared_memory,
+        worker_init_fn=_begin_worker,
     )
 
 
@@ -178,23 +191,73 @@ def batches_of(loader: Iterable[dict]) -> Iterator[Iterator[dict]]:
 
     Left to the garbage collector, workers stay as long as somebody holds the exception, and Python waits for them.
     """
-    iterator = iter(loader)
+    iterator = _started(loader)
+    shut_down = getattr(iterator, "_shutdown_workers", None)  # PyTorch has no public name for it
     try:
-        yield iterator
+        yield _received(iterator) if shut_down else iterator
     finally:
-        if shut_down := getattr(iterator, "_shutdown_workers", None):  # PyTorch has no public name for it
+        if shut_down:
             shut_down()
 
 
-def _outlive_stop_signals(worker: int) -> None:
-    """Leave Ctrl-C and SIGTERM, which may reach all processes of a run, to the loop: it still wants this batch.
+def _started(loader: Iterable[dict]) -> Iterator[dict]:
+    """Begin to iterate, which starts the workers. Raise ValueError if the machine does not let them start."""
+    before, hook = set(multiprocessing.active_children()), sys.unraisablehook
+    sys.unraisablehook = lambda unraisable: None  # a half-made iterator complains when it is deleted, with the error
+    try:
+        return iter(loader)
+    except (OSError, RuntimeError) as error:  # of semaphores, which lie in /dev/shm; of processes and threads
+        refusal = _without_workers("loader processes cannot be started", error)
+    finally:
+        sys.unraisablehook = hook
+    for process in set(multiprocessing.active_children()) - before:
+        process.kill()
+    raise refusal
 
+
+def _received(iterator: Iterator[dict]) -> Iterator[dict]:
+    """Pass on what workers send. Raise ValueError if it does not get through; errors of their own work pass."""
+    try:
+        yield from iterator
+    except (OSError, RuntimeError) as error:
+        if str(error).startswith(("Caught", "DataLoader worker")):  # PyTorch's words
+            raise
+        raise _without_workers("batches of loader processes cannot be received", error) from None
+
+
+def _in_shared_memory(batch: Any) -> Any:
+    """Put a worker's tensors where the main process reads them. Raise ValueError if there is no room.
+
+    The thread that sends them would do so, too, but prints its errors, and the batch would be waited for in vain.
+    """
+    if get_worker_info():
+        try:
+            for value in batch.values():
+                if isinstance(value, Tensor):
+                    value.share_memory_()
+        except (OSError, RuntimeError) as error:
+            raise _without_workers("no shared memory for a loader process's batch", error) from None
+    return batch
+
+
+def _without_workers(what: str, error: Exception) -> ValueError:
+    reason = getattr(error, "strerror", None) or str(error).strip().splitlines()[0]
+    way_out = "use --num_workers 0, or give more shared memory (/dev/shm, docker run --shm-size), memory or files"
+    return ValueError(f"{what} ({reason}); {way_out}")
+
+
+def _begin_worker(worker: int) -> None:
+    """Let a worker outlive signals to stop, and end, which the loop notices, when it cannot send a batch.
+
+    Ctrl-C and SIGTERM may reach all processes of a run; it is the loop that heeds them, and it still wants this batch.
     The second SIGTERM ends the worker: that is Python taking its last processes down.
     """
     for name in ("SIGINT", "SIGHUP"):
         if hasattr(signal, name):  # Windows has no SIGHUP
             signal.signal(getattr(signal, name), signal.SIG_IGN)
     signal.signal(signal.SIGTERM, lambda number, frame: signal.signal(number, signal.SIG_DFL))
+    # Called in the thread that sends. By default it prints, and goes on without the batch, which is waited for.
+    Queue._on_queue_feeder_error = staticmethod(lambda error, batch: os._exit(1))  # type: ignore[attr-defined]
 
 
 def to_device(batch: dict, device: torch.device | str, augment: bool) -> dict:

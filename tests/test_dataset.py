@@ -20,6 +20,7 @@ from data.batches import (
     whole_image_loader,
 )
 from data.pairs import FileReader, find_pairs
+from tests.refusal import one_line
 from utils.image import write_image
 
 SCENE = "0001_001_ZZ_00800_00100_5500_N"
@@ -177,3 +178,68 @@ def test_whole_images_come_in_order_and_uncut(reader, scene):
     batches = list(whole_image_loader(reader, num_workers=0))
     assert [batch["clean"].shape for batch in batches] == [(1, 3, 40, 50)] * 5
     assert [batch["name"] for batch in batches] == [[str(path)] for path in sorted((scene / "noisy").iterdir())]
+
+
+def load(reader, num_workers: int = 2) -> list[dict]:
+    patches = PatchDataset(reader, 16, augment=True, seed=0)
+    with training_batches(patches, BatchSampler(5, 2, True, 0, 0, 4), num_workers, torch.device("cpu")) as batches:
+        return list(batches)
+
+
+WAY_OUT = "use --num_workers 0, or give more shared memory (/dev/shm, docker run --shm-size)"
+
+
+def test_shared_memory_that_is_full_ends_in_one_line(reader, monkeypatch):
+    def full(tensor):
+        raise RuntimeError(
+            "unable to allocate shared memory(shm) for file </torch_1_2_0>: No space left on device (28)"
+        )
+
+    monkeypatch.setattr(torch.Tensor, "share_memory_", full)
+    with pytest.raises(ValueError) as error:
+        load(reader)
+    line = str(error.value).splitlines()[-1]  # after the worker's traceback, as the command shows it
+    assert "no shared memory for a loader process's batch" in line and "No space left" in line and WAY_OUT in line
+    with pytest.raises(ValueError, match="no shared memory"), batches_of(whole_image_loader(reader, 1)) as images:
+        list(images)
+
+
+@pytest.mark.parametrize("error", [OSError(28, "No space left on device"), RuntimeError("can't start new thread")])
+def test_workers_that_cannot_be_started_are_one_line_and_leave_no_process(reader, monkeypatch, capfd, error):
+    started = []
+    start = multiprocessing.Process.start
+
+    def second_fails(process):
+        if started:
+            raise error
+        started.append(process)
+        start(process)
+
+    monkeypatch.setattr("torch.multiprocessing.Process.start", second_fails)
+    reason = error.args[-1]
+    with pytest.raises(ValueError, match=one_line(f"loader processes cannot be started ({reason})", WAY_OUT)):
+        load(reader)
+    started[0].join(timeout=5)
+    assert not started[0].is_alive()
+    assert not capfd.readouterr().err
+
+
+class Unsendable:
+    def __reduce__(self):
+        raise OSError("AF_UNIX path too long")
+
+
+def test_a_worker_that_cannot_send_its_batch_ends_instead_of_being_waited_for(reader, monkeypatch, capfd):
+    monkeypatch.setattr(PatchDataset, "__getitem__", lambda self, key: {"pixels": Unsendable()})
+    with pytest.raises(RuntimeError, match=r"^DataLoader worker .* exited unexpectedly"):  # as `run_command` knows it
+        load(reader)
+    assert not capfd.readouterr().err
+
+
+def test_batches_that_do_not_arrive_are_one_line(reader, monkeypatch):
+    def lost(iterator, *args, **options):
+        raise RuntimeError("received 0 items of ancdata")
+
+    monkeypatch.setattr("torch.utils.data.dataloader._MultiProcessingDataLoaderIter._try_get_data", lost)
+    with pytest.raises(ValueError, match=one_line("cannot be received (received 0 items of ancdata)", WAY_OUT)):
+        load(reader)
