@@ -8,6 +8,7 @@ hash of the files' names, dimensions and states, so that a name says what is in 
 have folders of their own.
 """
 
+import errno
 import hashlib
 import logging
 import math
@@ -23,14 +24,15 @@ import numpy as np
 from tqdm import tqdm
 
 from data.pairs import ImagePair, Reader, by_file, read_files
-from utils.files import atomic_path, file_state, lock_folder, make_folder, remove_leftovers
+from utils.files import atomic_path, file_state, lock_folder, make_folder, may_keep_open, remove_leftovers
 from utils.workers import in_threads
 
+NOT_THERE = (FileNotFoundError, NotADirectoryError, IsADirectoryError, PermissionError)
 BAND = 64  # rows that are interleaved at a time: they stay in the processor's cache
 
 
 class CacheReader(Reader):
-    """Read pairs from the cache; every process maps the arrays that it needs itself."""
+    """Read pairs from the cache; every process maps the arrays that it needs itself, as many as it may keep open."""
 
     def __init__(self, pairs: Sequence[ImagePair], scenes: list["CachedScene"]):
         super().__init__(pairs)
@@ -40,6 +42,7 @@ class CacheReader(Reader):
         self._places = np.array([(*first[pair.noisy], pair.size[1]) for pair in pairs])  # scene, first pixel, width
         self._paths, self._shapes = [scene.path for scene in scenes], [scene.shape for scene in scenes]
         self._arrays: dict[int, np.ndarray] = {}
+        self._most = may_keep_open(len(scenes))
 
     def __getstate__(self) -> dict:
         return self.__dict__ | {"_arrays": {}}
@@ -62,6 +65,9 @@ class CacheReader(Reader):
             array = _map(self._paths[scene], self._shapes[scene])
             if array is None:
                 raise ValueError(f"{self._paths[scene]}: was changed by another process; run the same command again")
+            if len(self._arrays) >= self._most:
+                oldest, *_ = self._arrays
+                self._arrays.pop(oldest, None)  # another thread may have done so
             self._arrays[scene] = array
         begin = start + top * row
         return array[begin : begin + height * row].reshape(height, row, -1)[:, left : left + width]
@@ -112,11 +118,17 @@ def _planned(folder: Path, pairs: list[ImagePair], cache_dir: Path) -> CachedSce
 
 
 def _map(path: Path, shape: tuple[int, int]) -> np.ndarray | None:
-    """Map an array into memory, read-only and shared between processes; None when it is not there in full length."""
+    """Map an array into memory, read-only and shared between processes; None when it is not there in full length.
+
+    Raise ValueError if it is there, but the system does not map it: out of files or memory, an error of the disk.
+    """
     try:
         array = np.load(path, mmap_mode="r")
-    except (OSError, ValueError, EOFError):  # absent, empty, truncated, foreign
+    except (*NOT_THERE, ValueError, EOFError):  # absent, somebody else's, empty, truncated, foreign
         return None
+    except OSError as error:
+        way_out = "; raise the limit of open files (ulimit -n)" if error.errno in (errno.EMFILE, errno.ENFILE) else ""
+        raise ValueError(f"{path}: cannot be mapped into memory ({error.strerror}){way_out}") from None
     return np.asarray(array) if (array.shape, array.dtype) == (shape, np.uint8) else None
 
 

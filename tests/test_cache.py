@@ -1,9 +1,11 @@
 """The crop cache: the same samples as the files give, whatever has happened to it."""
 
+import errno
 import json
 import logging
 import os
 import pickle
+import resource
 import shutil
 import subprocess
 import sys
@@ -24,6 +26,7 @@ from data.sidd import find_frames
 from data.splits import read_list
 from tests.camera import CAMERA, command, make_camera
 from tests.conftest import ROOT
+from tests.refusal import one_line
 from tests.runs import assert_same
 from tests.test_image_formats import turn
 from tests.test_train_command import weights
@@ -407,3 +410,57 @@ def test_files_of_images_that_have_changed_make_room_for_the_new_ones(data, tmp_
     assert usage(tmp_path).used > 25_000
     monkeypatch.setattr(cache.shutil, "disk_usage", usage)
     assert_right(open_set(data, tmp_path / "cache"), data)
+
+
+def many_scenes(root: Path, count: int = 40) -> Path:
+    for number in range(count):
+        write_pair(root / "data" / f"{number:04d}_001_ZZ_00800_00100_5500_N", number, (16, 16))
+    return root / "data"
+
+
+@pytest.fixture
+def few_files():
+    """Let this process open some 40 files more, until it asks for more -> the limits."""
+    set_limit, (soft, hard) = resource.setrlimit, resource.getrlimit(resource.RLIMIT_NOFILE)
+    few = len(os.listdir("/proc/self/fd")) + 40
+    resource.setrlimit(resource.RLIMIT_NOFILE, (few, hard))
+    yield few, hard
+    set_limit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
+@pytest.mark.skipif(not os.path.isdir("/proc/self/fd"), reason="counts open files by Linux's /proc")
+@pytest.mark.parametrize("can_be_raised", [False, True])
+def test_more_scenes_than_files_may_be_open_are_read(tmp_path, monkeypatch, few_files, can_be_raised):
+    def refused(*limits):
+        raise ValueError("not allowed to raise maximum limit")
+
+    data = many_scenes(tmp_path)
+    if not can_be_raised:
+        monkeypatch.setattr(resource, "setrlimit", refused)
+    readers = [open_set(data, tmp_path / "cache") for _ in range(2)]  # one trains, one tests
+    before = len(os.listdir("/proc/self/fd"))
+    for reader in readers:
+        assert_right(reader, data)
+    kept = (len(os.listdir("/proc/self/fd")) - before) / 2
+    assert kept == (40 if can_be_raised else few_files[0] // 4)
+
+
+@pytest.mark.parametrize(
+    ("number", "words"),
+    [
+        (errno.EMFILE, "Too many open files); raise the limit of open files (ulimit -n)"),
+        (errno.ENOMEM, "Cannot allocate memory)"),
+        (errno.ENODEV, "No such device)"),  # a file system without memory maps
+    ],
+)
+def test_what_the_system_does_not_map_is_neither_rebuilt_nor_called_changed(data, monkeypatch, number, words):
+    def refused(*args, **options):
+        raise OSError(number, os.strerror(number))
+
+    reader = open_set(data, data.parent / "cache")
+    before = cached_file(data).stat().st_mtime_ns
+    monkeypatch.setattr("data.cache.np.load", refused)
+    for use in (lambda: reader.pair(0), lambda: open_set(data, data.parent / "cache")):
+        with pytest.raises(ValueError, match=one_line(SCENES[0], "cannot be mapped into memory", words)):
+            use()
+    assert cached_file(data).stat().st_mtime_ns == before

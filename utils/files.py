@@ -17,6 +17,11 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
+try:
+    import resource
+except ImportError:  # Windows, whose limits are beyond what we open
+    resource = None  # type: ignore[assignment]
+
 TEMPORARY = re.compile(r"\..*\.\d+\.tmp(\.\w+)?")  # names given by `temporary_name`
 LOST = (errno.EIO, errno.ENOSPC, errno.EDQUOT)  # answers of fsync that mean a loss; others, that it is not offered
 # Answers of a rename that mean: not in place of this file, which another program has open, or of any file.
@@ -223,6 +228,22 @@ def file_state(path: str | Path) -> str:
     except OSError:
         return ""
     return f"{status.st_size} {status.st_mtime_ns} {zlib.crc32(ends):08x}"
+
+
+def may_keep_open(count: int) -> int:
+    """Return how many files, at most `count`, one user of files may keep open; raise the system's limit if need be.
+
+    A quarter of the limit (`ulimit -n`), since there are others.
+    """
+    if resource is None:
+        return count
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft != resource.RLIM_INFINITY and soft < 4 * count:
+        wanted = 4 * count if hard == resource.RLIM_INFINITY else min(4 * count, hard)
+        with suppress(OSError, ValueError):  # not every system grants what it names
+            resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+            soft = wanted
+    return count if soft == resource.RLIM_INFINITY else max(1, min(count, soft // 4))
 
 
 def claim_file(path: str | Path) -> None:
