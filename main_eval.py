@@ -11,7 +11,7 @@ from data.pairs import find_pairs
 from data.sidd import name_unread_in
 from data.splits import read_list, select_scenes
 from evaluation import denoising_report
-from evaluation.c2st import two_sample_tests
+from evaluation.c2st import large_enough, two_sample_tests
 from evaluation.denoisers import make_denoiser
 from evaluation.denoising import (
     VALIDATION,
@@ -72,6 +72,9 @@ def judge_noise(args: argparse.Namespace) -> None:
         num_workers=args.num_workers,
         origins=origins,
     )
+    if args.c2st:
+        with blame("--data_dir, --split or --scene_list, or leave out --c2st"):
+            unfit = len(pairs) - len(large_enough(pairs))
     with blame("--fake_dir"):
         fakes = find_fakes(args.fake_dir, pairs)
     with blame("--pretrain_dir, --data_dir, --img_channels or --models"):
@@ -87,8 +90,16 @@ def judge_noise(args: argparse.Namespace) -> None:
     # Evaluate.
     with blame("--models"):
         results = evaluate(pairs, candidates.models, args.draws, args.seed, args.num_workers)
-        if args.c2st:
+    failure: BaseException | None = None
+    if args.c2st:
+        try:
             results.c2st = two_sample_tests(pairs, candidates.models, args.seed, args.num_workers, device)
+            results.failures += results.c2st.failures
+        except (Exception, KeyboardInterrupt) as error:  # the report is written all the same
+            results.failures.append(f"two-sample tests ({error or type(error).__name__})")
+            failure = error
+        if unfit:
+            remarks.append(f"Two-sample tests without {unfit} of {len(pairs)} images, which are too small for patches.")
 
     # Report.
     options = {name: value for name, value in vars(args).items() if name != "command"}
@@ -96,6 +107,11 @@ def judge_noise(args: argparse.Namespace) -> None:
     remarks += candidates.remarks
     table = write_report(folder, results, title, remarks, made_with, args.seed, args.html)
     log.info("\n%s\n\nwritten: %s", to_terminal(table), folder / ("report.html" if args.html else "report.md"))
+    if failure:
+        raise failure
+    if results.failures:
+        with blame("--models or --data_dir; the report has the rest"):
+            raise ValueError("; ".join(results.failures))
 
 
 def judge_denoisers(args: argparse.Namespace) -> None:

@@ -6,7 +6,7 @@ regular within a patch, and so finds what no metric was written for.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
 import numpy as np
@@ -34,6 +34,7 @@ RATE = 3e-3
 MOST_TESTED = 1024  # patches of each kind, in validation too
 SURE = 0.999  # an AUC on validation beyond which nothing is left to learn
 STEADY = 0.05  # range of a steady test's AUC over the seeds
+OF_ONE_MODEL = (ValueError, MemoryError, torch.OutOfMemoryError)  # failures that spare the other models' tests
 EXAMPLES = 6  # surest patches shown of each kind
 
 
@@ -85,11 +86,35 @@ class Test(NamedTuple):
 
 @dataclass(frozen=True)
 class TwoSampleTests:
-    """Tests of all models, the unit that images were split by, and the name of the floor among the models."""
+    """Tests of all models, the unit that images were split by, and the name of the floor among the models.
+
+    failures: a line for each model whose tests have failed.
+    """
 
     tests: list[Test]
     split_by: str
     floor: str
+    failures: list[str] = field(default_factory=list)
+
+
+def large_enough(pairs: Sequence[ImagePair]) -> list[ImagePair]:
+    """Choose the images that are large enough for all patches: `two_sample_tests` leaves out the others.
+
+    Raise ValueError if there is none, or only one, of which a half is too small.
+    """
+    rows, columns = _needed(max(BATCH))
+    chosen = [pair for pair in pairs if pair.box.height >= rows and pair.box.width >= columns]
+    rows *= 2 if len(chosen) == 1 else 1
+    if not chosen or chosen[0].box.height < rows:
+        largest = max(pairs, key=lambda pair: min(pair.box.height / rows, pair.box.width / columns))
+        size = f"{largest.box.height}x{largest.box.width} pixels"
+        raise ValueError(f"{largest.label}: {size}, two-sample tests need {rows} by {columns} of some image")
+    return chosen
+
+
+def _needed(side: int) -> tuple[int, int]:
+    """Return the rows and columns to train on patches of a side, and to choose the best step on others below."""
+    return 2 * side + 2, side + 1
 
 
 def two_sample_tests(
@@ -97,22 +122,36 @@ def two_sample_tests(
 ) -> TwoSampleTests:
     """Test all models, and real noise against real noise, with patches of all sides of `BATCH` and several seeds.
 
-    Takes at most `MOST_IMAGES` of the pairs, evenly spaced. Half of the scenes train, the others test; of one scene
-    alone it is half of the images, of one image its halves. Takes a minute or two a model on two cores.
+    Takes at most `MOST_IMAGES` of the pairs that are `large_enough`, evenly spaced. Half of the scenes train, the
+    others test; of one scene alone it is half of the images, of one image its halves. Takes a minute or two a model on
+    two cores. A model whose tests fail is named in the result, and the others are tested.
     """
-    pairs, parts_of = evenly_spaced(pairs, MOST_IMAGES), {}
+    pairs, parts_of = evenly_spaced(large_enough(pairs), MOST_IMAGES), {}
     samples = [
         one for batch in in_threads(lambda of: read_samples(of, True), by_file(pairs), num_workers) for one in batch
     ]
+    failures: dict[str, str] = {}
     for model in [*models, *([] if any(model.name == "real" for model in models) else [None])]:
-        both = [(one.pair.folder.name, _with_fake(one, model, seed)) for one in samples]
-        parts_of[model.name if model else MIRRORED] = [(scene, images) for scene, images in both if images is not None]
+        name = model.name if model else MIRRORED
+        try:
+            both = [(one.pair.folder.name, _with_fake(one, model, seed)) for one in samples]
+        except OF_ONE_MODEL as error:
+            failures[name] = str(error)
+            continue
+        parts_of[name] = [(scene, images) for scene, images in both if images is not None]
     jobs = [(name, side, number) for name in parts_of for side in BATCH for number in range(SEEDS)]
     tests, split_by = [], ""
     for name, side, number in tqdm(jobs, desc="two-sample tests", unit="test", disable=None):
-        training, testing, split_by = split(parts_of[name])
-        tests.append(classify(name, training, testing, side, seed + number, device))
-    return TwoSampleTests(tests, split_by, "real" if "real" in parts_of else MIRRORED)
+        if name in failures:
+            continue
+        try:
+            training, testing, split_by = split(parts_of[name])
+            tests.append(classify(name, training, testing, side, seed + number, device))
+        except OF_ONE_MODEL as error:
+            failures[name] = str(error)
+    tests = [test for test in tests if test.model not in failures]
+    lines = [f"two-sample tests of {name}: {reason.strip()}" for name, reason in failures.items()]
+    return TwoSampleTests(tests, split_by, "real" if "real" in parts_of else MIRRORED, lines)
 
 
 def _with_fake(sample: Sample, model: NoiseModel | None, seed: int) -> TwoImages | None:
@@ -135,6 +174,8 @@ def split(images: Sequence[tuple[str, TwoImages]]) -> tuple[list[Part], list[Par
     whole = [Part(one, Box(0, 0, *one.noise[0].shape[:2])) for _, one in images]
     scenes = [scene for scene, _ in images]
     names = sorted(set(scenes))
+    if not images:
+        raise ValueError("it has noise for none of the images")
     if len(names) > 1:
         tests = set(names[1::2])
         training, testing = (
@@ -157,7 +198,8 @@ def classify(name: str, training: list[Part], testing: list[Part], side: int, se
         top, left, height, width = part.box
         cut = min(height * 3 // 4, height - side - 1)
         if cut <= side or width <= side:
-            raise ValueError(f"{name}: {height}x{width} pixels to learn from, expected {2 * side + 2} by {side + 1}")
+            rows, columns = _needed(side)
+            raise ValueError(f"{name}: {height}x{width} pixels to learn from, expected {rows} by {columns}")
         upper.append(part._replace(box=Box(top, left, cut, width)))
         lower.append(part._replace(box=Box(top + cut, left, height - cut, width)))
     places = [part.corners(side, 2) for part in upper]

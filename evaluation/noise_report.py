@@ -61,6 +61,7 @@ def write_report(
 
     `made_with` is the run's `provenance`; `seed` is that of the bootstrap.
     """
+    write_csv(folder / "results.csv", results.rows, COLUMNS)
     rows = pd.DataFrame(results.rows)
     summary = summarise_models(rows)
     by_iso = {int(iso): summarise_models(part) for iso, part in rows.groupby("iso")}
@@ -68,10 +69,9 @@ def write_report(
     reference = usable[0] if usable else next(iter(summary))
     known = [metric for metric in COMPARED if rows[metric].notna().any()]
     found = {metric: differences(rows, reference, metric, seed) for metric in known}
-    remarks = [*remarks, *_counts(rows)]
+    remarks = [*(f"Failed and left out: {failure}." for failure in results.failures), *remarks, *_counts(rows)]
     definitions = {"score": SCORE} | {name: metric.definition for name, metric in METRICS.items()}
 
-    write_csv(folder / "results.csv", results.rows, COLUMNS)
     content: dict[str, Any] = {"title": title, "remarks": remarks, "provenance": made_with, "summary": summary}
     content |= {"by_iso": by_iso, "differences": {"reference": reference, **found}, "definitions": definitions}
     write_json(folder / "results.json", without_nan(content))
@@ -89,7 +89,9 @@ def write_report(
         sections["Spread and differences"].append(difference_table(found, list(summary), reference, "model", "worse"))
     described = [[name, *(JUDGED[name][:2] if name in JUDGED else FROM_FOLDER)] for name in summary]
     sections["Models"] = [Table.from_rows(["model", "what it is", "has seen the noisy image"], described)]
-    if results.c2st:
+    for name in ("c2st.csv", "c2st.png"):
+        (folder / name).unlink(missing_ok=True)  # of an earlier evaluation
+    if results.c2st and results.c2st.tests:
         sections |= _c2st_sections(folder, results.c2st, list(summary))
     write_pages(folder, title, sections | appendix(definitions, made_with), html)
     return table

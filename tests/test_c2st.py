@@ -4,14 +4,18 @@ import numpy as np
 import pytest
 import torch
 
+from data.pairs import find_pairs
 from evaluation import c2st
 from evaluation.noise_metrics import Comparison, Reference, measure
 from noise.fitting import fit_noise
 from noise.interface import Images
 from noise.kinds import FITTED
+from tests.conftest import read_csv
 from tests.noisy_set import make_set
+from tests.refusal import one_line
 from tests.test_eval_noise import evaluate
 from tests.test_fitting import interpolated
+from utils.image import read_image, write_image
 
 SIDE = 160
 CPU = torch.device("cpu")
@@ -121,3 +125,78 @@ def test_images_too_small_for_the_patches_are_named():
     parts = [c2st.Part(small, c2st.Box(0, 0, 60, 60))]
     with pytest.raises(ValueError, match="coloured: 60x60 pixels to learn from, expected 66 by 33"):
         c2st.classify("coloured", parts, parts, 32, 0, CPU)
+
+
+@pytest.fixture
+def small_scene(tmp_path):
+    """A set whose second test scene is smaller than the patches need."""
+    make_set(tmp_path, frames=2)
+    for path in (tmp_path / "data").glob("0006_*/*/*.png"):
+        write_image(path, read_image(path)[:65])
+    return tmp_path
+
+
+def tested(root) -> list[dict[str, str]]:
+    return read_csv(root / "out" / "c2st.csv")
+
+
+def test_small_scenes_are_left_out_with_a_remark(small_scene, monkeypatch):
+    monkeypatch.setattr(c2st, "STEPS", 20)
+    rows = evaluate(small_scene, "--models", "AWGN-image", "--c2st", "--num_workers", "0")
+    assert {row["image"][:4] for row in rows} == {"0005", "0006"}  # the metrics take them
+    assert len(tested(small_scene)) == 2 * 2 * 3
+    assert "without 2 of 4 images, which are too small" in (small_scene / "out" / "report.md").read_text()
+
+
+@pytest.mark.parametrize("size", [(65, 96), (96, 32)])
+def test_images_that_are_all_too_small_are_refused_before_the_evaluation(tmp_path, monkeypatch, size):
+    make_set(tmp_path)
+    for path in (tmp_path / "data").rglob("*.png"):
+        write_image(path, read_image(path)[: size[0], : size[1]])
+    monkeypatch.setattr("main_eval.evaluate", None)  # is not reached
+    with pytest.raises(ValueError, match=rf"{size[0]}x{size[1]} pixels, two-sample tests need 66 by 33.*--c2st$"):
+        evaluate(tmp_path, "--models", "AWGN-image", "--c2st")
+
+
+def test_one_image_has_to_be_large_enough_in_halves(tmp_path):
+    make_set(tmp_path)
+    pairs = find_pairs(sorted((tmp_path / "data").iterdir()))
+    assert c2st.large_enough(pairs) == pairs
+    with pytest.raises(ValueError, match="96x96 pixels, two-sample tests need 132 by 33"):
+        c2st.large_enough(pairs[:1])
+
+
+def test_one_models_failure_leaves_the_others_and_the_report(tmp_path, monkeypatch):
+    make_set(tmp_path, frames=1)
+    monkeypatch.setattr(c2st, "STEPS", 20)
+    classify = c2st.classify
+
+    def fail(name, *rest):
+        if name == "AWGN-image" and rest[2] == 32:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return classify(name, *rest)
+
+    monkeypatch.setattr(c2st, "classify", fail)
+    words = ("--models", "AWGN-image", "AWGN-ISO", "--c2st", "--num_workers", "0")
+    with pytest.raises(ValueError, match=one_line("two-sample tests of AWGN-image: CUDA out of memory", "report")):
+        evaluate(tmp_path, *words)
+    assert {row["model"] for row in tested(tmp_path)} == {"AWGN-ISO", c2st.MIRRORED}
+    assert "Failed and left out: two-sample tests of AWGN-image" in (tmp_path / "out" / "report.md").read_text()
+
+
+@pytest.mark.parametrize("error", [RuntimeError("a fault of ours"), KeyboardInterrupt()])
+def test_a_report_is_written_whatever_happens_to_the_tests(tmp_path, monkeypatch, error):
+    make_set(tmp_path, frames=1)
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "c2st.csv").write_text("of an earlier evaluation")
+
+    def fail(*args):
+        raise error
+
+    monkeypatch.setattr("main_eval.two_sample_tests", fail)
+    with pytest.raises(type(error)):
+        evaluate(tmp_path, "--models", "AWGN-image", "--c2st")
+    assert len(read_csv(tmp_path / "out" / "results.csv")) == 2
+    report = (tmp_path / "out" / "report.md").read_text()
+    assert f"Failed and left out: two-sample tests ({str(error) or 'KeyboardInterrupt'})" in report
+    assert not (tmp_path / "out" / "c2st.csv").exists()

@@ -273,3 +273,23 @@ def test_neca_s_takes_the_true_std_or_the_level_that_was_asked_for(root):
         assert float(by_iso[str(iso)]["std"]) == pytest.approx(float(found[str(iso)]["std"]), rel=0.02)
         other = next(level for level in STD if level != iso)
         assert float(by_iso[str(other)]["std"]) != pytest.approx(float(found[str(other)]["std"]), rel=0.2)
+
+
+def test_a_model_and_an_image_that_fail_are_left_out_and_named_in_the_report(root):
+    """An hour's evaluation is not lost by its last image."""
+    fakes = write_fakes(root)
+    damage(fakes / "0006_NOISY_SRGB_011_00001.png")
+    damage(image := next((root / "data").glob("0005_*/noisy/*_011_*.png")))
+    with pytest.raises(ValueError, match=rf"{image.name}: not a readable image.*0006_NOISY_SRGB_011.*the report has"):
+        evaluate(root, "--models", "AWGN-image", "--fake_dir", f"mine={fakes}", "--num_workers", "0")
+    rows = read_csv(root / "out" / "results.csv")
+    assert {row["model"] for row in rows} == {"AWGN-image"}
+    assert sorted(row["image"][:4] for row in rows) == ["0005", "0006", "0006"]
+    assert (root / "out" / "report.md").read_text().count("Failed and left out: ") == 2
+
+
+def damage(path):
+    """Change bytes in the middle of an image, which only reading it whole finds."""
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2 : len(content) // 2 + 8] = bytes(8)
+    path.write_bytes(content)
