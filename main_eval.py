@@ -96,7 +96,7 @@ def judge_noise(args: argparse.Namespace) -> None:
             results.c2st = two_sample_tests(pairs, candidates.models, args.seed, args.num_workers, device)
             results.failures += results.c2st.failures
         except (Exception, KeyboardInterrupt) as error:  # the report is written all the same
-            results.failures.append(f"two-sample tests ({error or type(error).__name__})")
+            results.failures.append(f"two-sample tests ({str(error) or type(error).__name__})")
             failure = error
         if unfit:
             remarks.append(f"Two-sample tests without {unfit} of {len(pairs)} images, which are too small for patches.")

@@ -9,10 +9,12 @@ import pytest
 import skimage.io
 
 import main_eval
+from evaluation import noise
 from evaluation.noise import COLUMNS
 from evaluation.noise_models import JUDGED
 from tests.conftest import read_csv
 from tests.noisy_set import CAMERA, STD, make_set, make_weights
+from tests.refusal import one_line
 from utils.image import read_image, write_image
 
 METRICS = COLUMNS[5:]
@@ -275,21 +277,21 @@ def test_neca_s_takes_the_true_std_or_the_level_that_was_asked_for(root):
         assert float(by_iso[str(other)]["std"]) != pytest.approx(float(found[str(other)]["std"]), rel=0.2)
 
 
-def test_a_model_and_an_image_that_fail_are_left_out_and_named_in_the_report(root):
+def test_a_model_and_an_image_that_fail_are_left_out_and_named_in_the_report(root, monkeypatch):
     """An hour's evaluation is not lost by its last image."""
-    fakes = write_fakes(root)
-    damage(fakes / "0006_NOISY_SRGB_011_00001.png")
-    damage(image := next((root / "data").glob("0005_*/noisy/*_011_*.png")))
-    with pytest.raises(ValueError, match=rf"{image.name}: not a readable image.*0006_NOISY_SRGB_011.*the report has"):
+    fakes, read = write_fakes(root), noise.read_samples
+    content = (last := fakes / "0006_NOISY_SRGB_011_00001.png").read_bytes()
+    last.write_bytes(content[:2000] + bytes(8) + content[2008:])  # both ends, which are looked at before, are whole
+
+    def fail(pairs, *more):
+        if pairs[0].noisy.name.startswith("0005_NOISY_SRGB_011"):
+            raise ValueError("one image: cannot be read")
+        return read(pairs, *more)
+
+    monkeypatch.setattr(noise, "read_samples", fail)
+    with pytest.raises(ValueError, match=one_line("one image: cannot", "; ", last.name, "damaged", "; the report has")):
         evaluate(root, "--models", "AWGN-image", "--fake_dir", f"mine={fakes}", "--num_workers", "0")
     rows = read_csv(root / "out" / "results.csv")
     assert {row["model"] for row in rows} == {"AWGN-image"}
     assert sorted(row["image"][:4] for row in rows) == ["0005", "0006", "0006"]
     assert (root / "out" / "report.md").read_text().count("Failed and left out: ") == 2
-
-
-def damage(path):
-    """Change bytes in the middle of an image, which only reading it whole finds."""
-    content = bytearray(path.read_bytes())
-    content[len(content) // 2 : len(content) // 2 + 8] = bytes(8)
-    path.write_bytes(content)

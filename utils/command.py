@@ -39,8 +39,9 @@ def run_command(main: Callable[[], int | None]) -> None:
             advice = "use a smaller --batch_size or --tile, or --device cpu"
             print(f"error: the GPU is out of memory; {advice}", file=sys.stderr)
         elif isinstance(error, RuntimeError) and str(error).startswith("DataLoader worker"):  # PyTorch's words
+            short = "memory, shared memory (/dev/shm) or open files (ulimit -n)"
             advice = "use fewer --num_workers, or 0"
-            print(f"error: a loader process was killed, perhaps out of memory or /dev/shm; {advice}", file=sys.stderr)
+            print(f"error: a loader process has ended, perhaps for want of {short}; {advice}", file=sys.stderr)
         else:
             traceback.print_exc()
     # Outside the except blocks: a live exception would keep a DataLoader's workers alive, and the exit waiting.
