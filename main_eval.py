@@ -24,7 +24,7 @@ from evaluation.denoising import (
     sort_by_camera,
 )
 from evaluation.noise import evaluate
-from evaluation.noise_models import JUDGED, ModelChoice, find_fakes, make_noise_models, split_name
+from evaluation.noise_models import ModelChoice, find_fakes, judged_models, make_noise_models, split_name
 from evaluation.noise_report import remarks_on, write_report
 from evaluation.report import check_apart, provenance
 from evaluation.submission import UPLOAD, BlockSubmission, DndSubmission
@@ -39,7 +39,7 @@ from utils.runtime import choose_device
 
 def main(arguments: list[str] | None = None) -> None:
     """Run the command that the arguments name."""
-    args = evaluate_parser(tuple(JUDGED)).parse_args(arguments)
+    args = evaluate_parser(tuple(judged_models())).parse_args(arguments)
     {"noise": judge_noise, "denoise": judge_denoisers, "submit": make_submission}[args.command](args)
 
 

@@ -5,15 +5,24 @@ import sys
 from itertools import chain
 from pathlib import Path
 
-import torch
-
 from data.folders import FoundImages, ImageJob, find_images, plan_plain, plan_scenes, require_apart, with_partners
-from inference import NoiseGenerator, load_neca
-from noise.gains import bank_note, bank_path, read_bank
-from options.synthesize import fixed_settings, needed_networks, synthesize_options, with_way_out
+from noise.camera import CameraNoise
+from noise.gains import bank_note
+from noise.interface import Strength, constant
+from noise.kinds import KINDS, Sources
+from noise.strengths import Interval
+from options.synthesize import (
+    fixed_settings,
+    is_neca,
+    source_settings,
+    synthesis_settings,
+    synthesize_options,
+    uses_bank,
+    with_way_out,
+)
 from synthesis.output import SynthesisFolder
 from synthesis.run import SynthesisSettings, run_synthesis
-from synthesis.strengths import Interval, OfPartner, OneOf, OneOfImages, StrengthSource
+from synthesis.strengths import OneOfImages
 from utils.command import blame, printable, run_command
 from utils.run import terminal_log
 from utils.runtime import choose_device
@@ -40,36 +49,28 @@ def main(arguments: list[str] | None = None) -> int:
     for line in chain(found.unread, *(find_images(folder).unread for folder in folders)):
         log.info("note: %s", printable(line))
 
-    # Networks, and where the strength of the noise comes from.
-    with blame("--cam_name or --pretrain_dir"):
-        generator = load_neca(
-            args.pretrain_dir,
-            args.cam_name,
-            device,
-            tile=args.tile,
-            dtype=torch.float16 if args.half else torch.float32,
-            channels_last=args.channels_last or None,
-            networks=needed_networks(args),
-        )
-    source = choose_strengths(args, generator)
-    if isinstance(source, OneOf) and args.gain_from is None and (note := bank_note(generator.folder, args.cam_name)):
+    # The noise model, and where its strength comes from.
+    with blame("--cam_name, --pretrain_dir or --model"):
+        noise = KINDS[args.model].make(Sources(args.pretrain_dir, args.cam_name, device, **source_settings(args)))
+    strength = choose_strength(args, noise)
+    if uses_bank(args) and (note := bank_note(noise.folder, args.cam_name)):
         log.info("note: %s", note)
 
     # What is left to do.
-    fixed = fixed_settings(args) | {"weights_sha256": generator.weights_hash, "gains_sha256": source.fingerprint}
+    fixed = fixed_settings(args) | {"weights_sha256": noise.fingerprint, "gains_sha256": strength.fingerprint}
     with blame("--output_dir, or remove it"):
         folder = SynthesisFolder(args.output_dir, fixed, jobs)
     with folder:
         pending = folder.to_do()
         total, left = (sum(len(job.targets) for job in some) for some in (jobs, pending))
-        weights = f"NeCA-{args.NeCA_type} with the weights of {generator.folder} on {device}"
-        log.info("%s: %d of %d images", weights, left, total)
-        if pending and isinstance(source, OneOfImages):
+        made_of = f" with the {'weights' if is_neca(args) else 'fit'} of {noise.folder}" if noise.files else ""
+        log.info("%s%s on %s: %d of %d images", KINDS[args.model].name, made_of, device, left, total)
+        if pending and isinstance(strength, OneOfImages):
             with blame("--gain_from"):
-                source.estimate()
+                strength.measure(noise, args.max_megapixels, noise.channels or 3)
         # Synthesise.
-        settings = SynthesisSettings(args.seed, args.cam_name, args.keep_16bit, args.max_megapixels, args.num_workers)
-        summary = run_synthesis(pending, generator, source, folder, settings)
+        settings = SynthesisSettings(**synthesis_settings(args), device=None if is_neca(args) else device)
+        summary = run_synthesis(pending, noise, strength, folder, settings)
     for remark, names in sorted(summary.remarks.items()):
         more = f" and {len(names) - 1} more" if len(names) > 1 else ""
         log.info(printable(f"note: {with_way_out(remark)}: {names[0]}{more}"))
@@ -99,21 +100,24 @@ def plan_outputs(args: argparse.Namespace, found: FoundImages) -> tuple[list[Ima
     return jobs, problems
 
 
-def choose_strengths(args: argparse.Namespace, generator: NoiseGenerator) -> StrengthSource:
-    """Decide where gains or noise levels come from."""
-    if args.NeCA_type == "S":
-        return Interval(args.noise_level[0], args.noise_level[1], is_gain=False)
+def choose_strength(args: argparse.Namespace, noise: CameraNoise) -> Strength:
+    """Decide where the strength comes from; of images with a noisy one of their own it is that one's."""
+    for option, source in (("noisy_dir", "pair"), ("gain_from", "noisy")):
+        if getattr(args, option) is not None and source not in noise.sources:
+            raise ValueError(f"--{option}: the strength of --model {args.model}, {noise.unit}, cannot be had from it")
+    if args.model == "neca-s":
+        low, high = args.noise_level
+        return Interval(low, high, digits=6)
     if args.gain is not None:
-        return Interval(args.gain[0], args.gain[1], is_gain=True)
-    if args.noisy_dir is not None:
-        return OfPartner(generator, args.max_megapixels)
+        low, high = args.gain
+        return Interval(low, high, log=True, digits=6)
     if args.gain_from is not None:
         with blame("--gain_from"):
-            return OneOfImages(generator, args.gain_from, args.max_megapixels)
-    with blame("or give --noisy_dir, --gain_from or --gain"):
-        bank = read_bank(bank_path(generator.folder))
-    with blame("--iso"):
-        return OneOf(bank.of_iso(args.iso))
+            return OneOfImages(args.gain_from)
+    if args.noisy_dir is not None:
+        return constant(0.0)  # of no image
+    with blame("--iso" if args.iso is not None else "or give --noisy_dir, --gain_from or --gain"):
+        return noise.of_iso(args.iso)
 
 
 if __name__ == "__main__":

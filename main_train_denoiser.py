@@ -21,6 +21,7 @@ from models.networks import describe
 from options.train_denoiser import (
     denoiser_options,
     fixed_denoiser_options,
+    needs_origins,
     network_config,
     noise_choice,
     shares,
@@ -28,7 +29,7 @@ from options.train_denoiser import (
     train_denoiser_parser,
 )
 from options.training import batch_settings, precision_of, schedule_of
-from synthesis.training_noise import Fits, MixedNoise, fit_training_images, make_training_noise
+from synthesis.training_noise import MixedNoise, fits_of_run, make_training_noise
 from utils.command import blame, keep_freed_memory, run_command
 from utils.distributed import launch, main_first, rank, share_of, world_size
 from utils.run import Best, Run, has_state, terminal_log
@@ -67,7 +68,7 @@ def train_denoiser(args: argparse.Namespace, fixed: dict, device: torch.device) 
         with blame("--train_img_dir or --patch_size"):
             train_pairs = find_pairs(scenes[0], settings.smallest, args.img_channels)
             test_pairs = find_pairs(scenes[1], SSIM_SIDE, args.img_channels)
-            if args.keep_phase or "coloured-phase" in [source.kind for source in args.source]:
+            if args.keep_phase or needs_origins(args.source):
                 train_pairs = with_origins(train_pairs, find_origins([*scenes[0], *scenes[1]], args.num_workers))
         sets = {}  # by folder, in the order of the sources
         for given in dict.fromkeys(source.folder for source in args.source):
@@ -84,12 +85,10 @@ def train_denoiser(args: argparse.Namespace, fixed: dict, device: torch.device) 
             data = TrainingData([*sets.values()], test_pairs, settings, log, mixed=mixed, test_images=args.test_images)
 
     # Noise: of each sample, by its source.
-    def fit() -> Fits:
-        reader = open_reader(train_pairs, settings, log)
-        return fit_training_images(folder / "fitted_noise.pth", reader, args.fit_images, args.num_workers)
-
     with main_first(), blame("--pretrain_dir, --source, --gain_from or --img_channels"):
-        models, depends_on = make_training_noise(noise_choice(args), fit, device)
+        reader = partial(open_reader, train_pairs, settings, log)
+        fits = fits_of_run(folder / "fitted_noise.pth", reader, args.fit_images, args.num_workers)
+        models, depends_on = make_training_noise(noise_choice(args), fits[0], device, fits[1])
     noise = MixedNoise(models, mixture, rank(), world_size())
 
     # Model.

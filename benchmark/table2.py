@@ -21,6 +21,7 @@ import torch
 from data.sidd import find_scenes
 from evaluation.denoisers import make_denoiser
 from inference.pretrained import find_checkpoint_folder
+from noise.kinds import KINDS, find_fit
 from options.common import Parser, natural_int, positive_int
 from options.train_denoiser import SIDD_CAMERAS, train_denoiser_parser
 from utils.command import blame, run_command
@@ -29,14 +30,13 @@ from utils.report import Table, to_terminal
 from utils.runtime import StopSignal
 from utils.workers import in_threads
 
+# Kinds of noise that have a row each, in the order of the table.
+OF_KINDS = (
+    "heteroscedastic", "coloured", "coloured-x-std", "coloured-phase-x-std", "copula", "pipeline", "neca-s", "neca-w",
+)  # fmt: skip
 ROWS = {  # name -> --source of the training
     "AWGN": ("awgn",),
-    "heteroscedastic": ("heteroscedastic",),
-    "coloured": ("coloured",),
-    "coloured x std": ("coloured-x-std",),
-    "coloured by phase x std": ("coloured-phase-x-std",),
-    "NeCA-S": ("neca-s",),
-    "NeCA-W": ("neca-w",),
+    **{KINDS[kind].name: (kind,) for kind in OF_KINDS},
     "real": ("real",),
     "real+NeCA-W": ("real:0.5", "neca-w:0.5"),
 }
@@ -122,6 +122,8 @@ class Plan:
                     f"generator of {camera}: not in {self.data['pretrain_dir']}; change --pretrain_dir, or train it: "
                     f"python main_train_jointly.py --cam_name {camera}"
                 )
+            if KINDS["pipeline"].name in self.rows and find_fit(self.data["pretrain_dir"], camera) is None:
+                lines.append(f"fit of {camera}: not in {self.data['pretrain_dir']}; change --pretrain_dir or --rows")
         absent = [path for path in self.blocks or () if not Path(path).is_file()]
         return lines + [f"{path}: SIDD's validation blocks; change --blocks" for path in absent]
 

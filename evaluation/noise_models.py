@@ -2,9 +2,9 @@
 
 import os
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
-from functools import lru_cache
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import NamedTuple
 
@@ -14,23 +14,18 @@ from torch import Tensor
 
 from data.boxes import Box
 from data.mosaic import Origins, with_origins
-from data.pairs import ImagePair, Sample, by_file, pairs_by_iso, read_samples
+from data.pairs import ImagePair, Sample, by_file, pairs_by_iso
 from data.sidd import parse_scene
 from evaluation.noise_pictures import REAL
-from inference.generator import NoiseGenerator, load_neca
 from inference.pretrained import MissingWeightsError
-from models.networks import GENERATORS
-from noise.fitting import Fit, fit_noise
-from noise.gaussian import Gaussian
-from noise.interface import Images, NecaS, NecaW, NoiseModel, TimesStd, constant, estimated_gain, true_std
-from noise.kinds import FITTED, fitted_model
+from noise.camera import AbsentError
+from noise.copula import CopulaFit
+from noise.fitting import Fit, fit_copula, fit_noise, read_windows
+from noise.interface import Images, NoiseModel, constant
+from noise.kinds import KINDS, Sources
 from utils.command import printable
 from utils.files import sha256_of
 from utils.image import png_size, read_image
-
-
-class AbsentError(ValueError):
-    """Something that a model needs is not there. What is there and damaged raises a plain ValueError."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -64,7 +59,7 @@ class FromFolder(NoiseModel):
 class ModelChoice:
     """Choice of the noise models to make, and what they are made from.
 
-    names: of JUDGED; None: all that can be had. noise_level: of NeCA-S in grey levels; None: each image's true
+    names: of `judged_models`; None: all that can be had. noise_level: of NeCA-S in grey levels; None: each image's true
     std. training: scenes that the Gaussian references are fitted on, `fit_images` crops of each ISO (0: all), with
     `num_workers` threads. origins: of images that are not cut from frames, by `data.mosaic.find_origins`.
     """
@@ -88,95 +83,56 @@ class NoiseModels:
     remarks: list[str] = field(default_factory=list)
 
 
-def _load_generator(
-    choice: ModelChoice, pairs: list[ImagePair], device: torch.device, networks: tuple[str, ...]
-) -> NoiseGenerator:
-    channels = pairs[0].channels
-    return load_neca(choice.pretrain_dir, choice.camera, device, networks=networks, channels=channels)
+@dataclass
+class _Training:
+    """The fits to the training scenes, each made once, and what they were made of."""
+
+    choice: ModelChoice
+    channels: int
+    remarks: list[str]
+
+    @cached_property
+    def pairs(self) -> tuple[dict[int, list[list[ImagePair]]], str]:
+        """Find the training images by ISO and file, and say how many there are."""
+        if not self.choice.training:
+            camera = self.choice.camera
+            raise AbsentError(f"there are no scenes of {camera} in the training list that are not evaluated on")
+        return _training_pairs(self.choice.training, self.choice.fit_images, self.choice.origins, self.channels)
+
+    def fits(self) -> Mapping[int, Fit]:
+        """Fit Gaussian noise."""
+        found, _ = self.pairs
+        return fit_noise(found, read_windows, self.choice.num_workers)
+
+    def copula(self) -> CopulaFit:
+        """Fit a copula."""
+        found, _ = self.pairs
+        return fit_copula(found, read_windows, self.choice.num_workers, self.choice.camera)
 
 
-def _neca_w(choice: ModelChoice, pairs: list[ImagePair], device: torch.device) -> NoiseModel:
-    generator = _load_generator(choice, pairs, device, GENERATORS)
-    return NecaW(generator, estimated_gain(generator), name="NeCA-W")
-
-
-def _neca_s(choice: ModelChoice, pairs: list[ImagePair], device: torch.device) -> NoiseModel:
-    generator = _load_generator(choice, pairs, device, ("G2",))
-    level = true_std if choice.noise_level is None else constant(choice.noise_level / 255)
-    return NecaS(generator, level, name="NeCA-S")
-
-
-def _fitted(choice: ModelChoice, pairs: list[ImagePair], names: list[str], remarks: list[str]) -> list[NoiseModel]:
-    if not choice.training:
-        raise AbsentError(f"there are no scenes of {choice.camera} in the training list that are not evaluated on")
-    fits, counts = fit_on_scenes(
-        choice.training, choice.fit_images, choice.num_workers, choice.origins, pairs[0].channels
-    )
-    remarks.append(f"{', '.join(names)}: fitted on training crops, {counts}.")
-    fitted = [fitted_model(kind, fits) for kind in FITTED]
-    models = fitted + [TimesStd(model, name=f"{model.name}{TIMES_STD}") for model in fitted]
-    return sorted((model for model in models if model.name in names), key=lambda model: names.index(model.name))
-
-
-def fit_on_scenes(
-    folders: Sequence[Path], images_per_iso: int, num_workers: int, origins: Origins, channels: int = 3
-) -> tuple[dict[int, Fit], str]:
-    """Fit the noise of scenes, ISO by ISO, and say how many crops of how many scenes that took."""
+def _training_pairs(
+    folders: Sequence[Path], images_per_iso: int, origins: Origins, channels: int
+) -> tuple[dict[int, list[list[ImagePair]]], str]:
     found = pairs_by_iso(folders, images_per_iso, channels)
     pairs = {iso: with_origins(of, origins) for iso, of in found.items()}
     scenes = Counter(parse_scene(folder.name).iso for folder in folders)
     counts = ", ".join(f"{len(of)} of ISO {iso} ({scenes[iso]} scenes)" for iso, of in pairs.items())
-
-    def read(pairs: list[ImagePair]) -> list[tuple]:
-        return [(sample.pair.noisy, sample.clean, sample.noisy, sample.pair.origin) for sample in read_samples(pairs)]
-
-    return fit_noise({iso: by_file(of) for iso, of in pairs.items()}, read, num_workers), counts
-
-
-def _other_frame(choice: ModelChoice, pairs: list[ImagePair], device: torch.device) -> NoiseModel:
-    if not any(pair.other for pair in pairs):
-        raise AbsentError("no scene to evaluate on has a second frame, whose noise it takes")
-    return OtherFrame(name="real")
+    return {iso: by_file(of) for iso, of in pairs.items()}, counts
 
 
 class JudgedModel(NamedTuple):
-    """A noise model that an evaluation knows by name: what it is, what it has seen, and how it is made.
-
-    seen: what it knows of the very noisy image that it is compared with. make: None for those fitted together.
-    """
+    """A noise model that an evaluation knows by name: what it is, and how many values of the noisy image it gets."""
 
     description: str
-    seen: str
-    make: Callable[[ModelChoice, list[ImagePair], torch.device], NoiseModel] | None
+    seen: int
 
 
-TIMES_STD = " x std"  # ends the name of a fitted model that is scaled to the image
-# In the order of reports. To add a model, write its class and a line here; a fitted one has its line in `FITTED`.
-JUDGED = {
-    "NeCA-W": JudgedModel(
-        "the generator, with the gain that GENet estimates from the real noisy image", "gain", _neca_w
-    ),
-    "NeCA-S": JudgedModel(
-        "the generator's signal-independent noise; before NCNet it has the real noise's std, or the level that was "
-        "asked for",
-        "std, unless a level was asked for",
-        _neca_s,
-    ),
-    **{kind.name: JudgedModel(kind.description, "no", None) for kind in FITTED.values()},
-    **{
-        f"{kind.name}{TIMES_STD}": JudgedModel(f"{kind.name}, scaled to the true std of this very image", "std", None)
-        for key, kind in FITTED.items()
-        if key != "awgn"  # that is AWGN-image
-    },
-    "AWGN-image": JudgedModel(
-        "white Gaussian noise with the true std of this very image",
-        "std",
-        lambda choice, pairs, device: Gaussian(true_std, name="AWGN-image"),
-    ),
-    "real": JudgedModel(
-        "real noise of another frame of the same scene: the floor that no model can get below", "no", _other_frame
-    ),
-}
+FLOOR = JudgedModel("real noise of another frame of the same scene: the floor that no model can get below", 0)
+
+
+def judged_models() -> dict[str, JudgedModel]:
+    """List the models in the order of reports: all of `KINDS`, and the floor."""
+    return {kind.name: JudgedModel(kind.description, kind.seen) for kind in KINDS.values()} | {"real": FLOOR}
 
 
 def make_noise_models(
@@ -188,26 +144,42 @@ def make_noise_models(
     ValueError for them otherwise, and always for what is damaged.
     """
     found = NoiseModels()
-    wanted = choice.names or JUDGED
-    fitted = [name for name in JUDGED if name in wanted and JUDGED[name].make is None]
-    for name in [name for name in JUDGED if name in wanted and name not in fitted[1:]]:
-        together = fitted if name in fitted else [name]  # one fit serves all that are fitted
+    absent: dict[str, list[str]] = {}  # models by what they lack
+    training = _Training(choice, pairs[0].channels, found.remarks)
+    sources = Sources(choice.pretrain_dir, choice.camera, device, pairs[0].channels, training.fits, training.copula)
+    by_name = {kind.name: kind for kind in KINDS.values()}
+    fitted = []
+    for name in [name for name in judged_models() if name in (choice.names or judged_models())]:
         try:
-            if make := JUDGED[name].make:
-                found.models.append(make(choice, pairs, device))
-            else:
-                found.models.extend(_fitted(choice, pairs, fitted, found.remarks))
+            if name == "real":
+                found.models.append(_other_frame(pairs))
+                continue
+            noise = by_name[name].make(sources)
         except (AbsentError, MissingWeightsError) as error:
             if choice.names:
                 raise
-            found.remarks.append(f"Without {', '.join(together)}: {error}.")
-    for model in found.models:
-        if isinstance(model, NecaW | NecaS):
-            found.weights |= {str(path): sha256_of([path]) for path in model.generator.files.values()}
+            absent.setdefault(str(error), []).append(name)
+            continue
+        strength = by_name[name].strength(noise)
+        if name == KINDS["neca-s"].name and choice.noise_level is not None:
+            strength = constant(choice.noise_level / 255)
+        found.models.append(replace(noise.model(strength), name=name))
+        found.weights |= {str(path): sha256_of([path]) for path in noise.files.values()}
+        if by_name[name].needs == "images" and not noise.files:
+            fitted.append(name)
+    if fitted:
+        found.remarks.append(f"{', '.join(fitted)}: fitted on training crops, {training.pairs[1]}.")
+    found.remarks += [f"Without {', '.join(names)}: {reason}." for reason, names in absent.items()]
     found.models.extend(fakes)
     if not found.models:
         raise ValueError("no noise model can be had: " + " ".join(found.remarks))
     return found
+
+
+def _other_frame(pairs: list[ImagePair]) -> NoiseModel:
+    if not any(pair.other for pair in pairs):
+        raise AbsentError("no scene to evaluate on has a second frame, whose noise it takes")
+    return OtherFrame(name="real")
 
 
 def split_name(given: str) -> tuple[str, str]:
@@ -230,7 +202,7 @@ def find_fakes(given: Sequence[str], pairs: list[ImagePair]) -> list[NoiseModel]
         name, folder = split_name(words)
         if not os.path.isdir(folder):
             raise ValueError(f"{words}: {folder or 'nothing'} is no folder; expected DIR or NAME=DIR")
-        if not printable(name).strip() or name in (*JUDGED, REAL) or printable(name) in found:
+        if not printable(name).strip() or name in (*judged_models(), REAL) or printable(name) in found:
             raise ValueError(f"{words}: {name!r} cannot be its name or is taken; expected another, as NAME=DIR")
         found[printable(name)] = _from_folder(printable(name), Path(folder), pairs)
     return list(found.values())

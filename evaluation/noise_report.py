@@ -13,7 +13,7 @@ from data.splits import published_split
 from evaluation.c2st import STEADY, TwoSampleTests
 from evaluation.noise import COLUMNS, Results
 from evaluation.noise_metrics import METRICS, SCORE, WHITE_NOISE_TERMS
-from evaluation.noise_models import JUDGED
+from evaluation.noise_models import judged_models
 from evaluation.noise_pictures import REAL, draw_pictures, shown_name
 from evaluation.report import (
     SEEN_SCENES,
@@ -87,8 +87,9 @@ def write_report(
     sections["Spread and differences"] = [_spread_table(summary)]
     if any(found.values()):
         sections["Spread and differences"].append(difference_table(found, list(summary), reference, "model", "worse"))
-    described = [[name, *(JUDGED[name][:2] if name in JUDGED else FROM_FOLDER)] for name in summary]
-    sections["Models"] = [Table.from_rows(["model", "what it is", "has seen the noisy image"], described)]
+    judged = judged_models()
+    described = [[name, *(map(str, judged[name]) if name in judged else FROM_FOLDER)] for name in summary]
+    sections["Models"] = [Table.from_rows(["model", "what it is", "values of the noisy image it has seen"], described)]
     for name in ("c2st.csv", "c2st.png"):
         (folder / name).unlink(missing_ok=True)  # of an earlier evaluation
     if results.c2st and results.c2st.tests:

@@ -1,4 +1,9 @@
-"""Noise models: one interface, a file for each model, and their fitting to image pairs."""
+"""Noise models: one interface, a file for each model, one table of all, and their fitting to image pairs.
+
+from noise import load_noise
+model = load_noise("pretrain/S6")
+noisy = model.synthesize(clean, iso=800, seed=1, key="name")
+"""
 
 from importlib import import_module
 from typing import Any
@@ -6,6 +11,8 @@ from typing import Any
 # Public names by module, imported when they are asked for.
 _NAMES = {
     "augmentation": ["AddCameraNoise"],
+    "camera": ["CameraNoise"],
+    "kinds": ["KINDS", "load_noise"],
 }
 _MODULES = {name: f"noise.{module}" for module, names in _NAMES.items() for name in names}
 __all__ = list(_MODULES)

@@ -12,8 +12,13 @@ from torch import Tensor, nn
 from torch.utils._pytree import tree_flatten, tree_unflatten
 
 from inference.generator import NoiseGenerator, load_neca
+from noise.camera import CameraNoise
+from noise.interface import Images, needed
+from noise.kinds import load_noise
+from noise.strengths import Known
 
 Choice = float | tuple[float, float] | Sequence[float]
+HIGHEST_ISO = 10_000_000
 OVERSHOOT = 0.5  # beyond [0, 1]; bicubic resizing overshoots by up to 0.4454, twice 1.1875 times 0.1875
 
 
@@ -33,10 +38,13 @@ class AddCameraNoise(nn.Module):
     in torchvision 0.21).
 
     Args:
-        generator: A NoiseGenerator, or a folder of checkpoints.
+        generator: A NoiseGenerator; a camera's noise of `load_noise`; or a folder, of checkpoints for a gain or a noise
+            level, else of a camera's noise.
         gain: The gain of NeCA-W: a number; a pair, a tuple (low, high), to draw from uniformly; or a list of numbers
             to choose from. Each sample of a batch draws its own.
-        noise_level: The level of NeCA-S in grey levels, in the same forms. Exactly one of the two is expected.
+        noise_level: The level of NeCA-S in grey levels, in the same forms.
+        iso: The ISO of a camera's noise, in the same forms, a pair drawn log-uniformly; without it, one of those that
+            the noise was measured at is drawn. A NoiseGenerator needs a gain or a noise level.
         p: The probability that a sample gets noise at all.
         clip: Clip float images to [0, 1]; uint8 is clipped and rounded always.
 
@@ -47,30 +55,42 @@ class AddCameraNoise(nn.Module):
 
     def __init__(
         self,
-        generator: NoiseGenerator | str | Path,
+        generator: NoiseGenerator | CameraNoise | str | Path,
         gain: Choice | None = None,
         noise_level: Choice | None = None,
         p: float = 1.0,
         clip: bool = True,
+        iso: Choice | None = None,
     ):
         super().__init__()
-        given: Choice
-        if gain is not None and noise_level is None:
-            self.name, given, highest = "gain", gain, 1
-        elif noise_level is not None and gain is None:
-            self.name, given, highest = "noise_level", noise_level, 255
+        choices: dict[str, Choice | None] = {"gain": gain, "noise_level": noise_level, "iso": iso}
+        chosen = [name for name, choice in choices.items() if choice is not None]
+        by_networks = isinstance(generator, NoiseGenerator) or chosen in (["gain"], ["noise_level"])
+        if by_networks and (chosen not in (["gain"], ["noise_level"]) or isinstance(generator, CameraNoise)):
+            raise ValueError(
+                "AddCameraNoise: expected exactly one of gain (NeCA-W) and noise_level (NeCA-S), or iso for a camera's "
+                "noise of load_noise"
+            )
+        if len(chosen) > 1:
+            raise ValueError(f"AddCameraNoise: {' and '.join(chosen)}, expected one of them")
+        self.name = chosen[0] if chosen else "iso"
+        highest = {"gain": 1, "noise_level": 255, "iso": HIGHEST_ISO}[self.name]
+        self.generator: NoiseGenerator | CameraNoise
+        if isinstance(generator, NoiseGenerator | CameraNoise):
+            self.generator = generator
         else:
-            raise ValueError("AddCameraNoise: expected exactly one of gain (NeCA-W) and noise_level (NeCA-S)")
+            self.generator = load_neca(generator) if by_networks else load_noise(generator)
+        self.channels = self.generator.channels or 3
+        given = choices[self.name] if chosen else list(getattr(self.generator, "isos", ()) or (0,))
         if not 0 <= p <= 1:
             raise ValueError(f"AddCameraNoise: p {p}, expected a probability")
         self.even = isinstance(given, tuple)
-        self.strengths = [float(value) for value in (given if isinstance(given, Sequence) else [given])]
+        self.strengths = [float(value) for value in (given if isinstance(given, Sequence) else [needed(given)])]
         if not self.strengths or not all(0 <= value <= highest for value in self.strengths):
             raise ValueError(f"AddCameraNoise: {self.name} {given}, expected numbers within [0, {highest}]")
         if self.even and (len(self.strengths) != 2 or self.strengths[0] > self.strengths[1]):
             raise ValueError(f"AddCameraNoise: {self.name} {given}, expected a pair (low, high), or a list of choices")
         self.p, self.clip = p, clip
-        self.generator = generator if isinstance(generator, NoiseGenerator) else load_neca(generator)
 
     @torch.no_grad()
     def forward(self, *inputs: Any) -> Any:
@@ -98,7 +118,7 @@ class AddCameraNoise(nn.Module):
                 f"{tuple(leaf.shape)} of {leaf.dtype}" if isinstance(leaf, Tensor) else type(leaf).__name__
                 for leaf in unfit
             ]
-            shape = f"({self.generator.channels}, H, W)"
+            shape = f"({self.channels}, H, W)"
             raise ValueError(
                 f"AddCameraNoise: {', '.join(kinds) or 'nothing'}, expected a tensor {shape} or (N, "
                 f"{shape[1:]}, uint8 or float; v2.ToImage makes one of an image"
@@ -107,7 +127,7 @@ class AddCameraNoise(nn.Module):
 
     def _fits(self, tensor: Tensor) -> bool:
         is_number = tensor.dtype == torch.uint8 or tensor.is_floating_point()
-        return tensor.ndim >= 3 and tensor.shape[-3] == self.generator.channels and is_number
+        return tensor.ndim >= 3 and tensor.shape[-3] == self.channels and is_number
 
     def _noisy(self, images: Tensor) -> Tensor:
         """Put noise on an image, a batch or a video, whose frames share their strength."""
@@ -121,10 +141,9 @@ class AddCameraNoise(nn.Module):
         noisy = batch.clone()
         if len(chosen):
             clean = batch[chosen.to(batch.device)]
-            strengths: dict[str, Any] = {self.name: self._draw(len(clean) // frames).repeat_interleave(frames)}
-            z = torch.randn(clean.shape, device=clean.device, dtype=torch.float32)
+            strengths = self._draw(len(clean) // frames).repeat_interleave(frames)
             clean = clean.clamp(0, 1) if clean.is_floating_point() else clean
-            noisy[chosen.to(batch.device)] = self.generator.synthesize(clean, z=z, clip=self.clip, **strengths)
+            noisy[chosen.to(batch.device)] = self._with_noise(clean, strengths)
         noisy = noisy.reshape(images.shape)
         if type(images) in (Tensor, nn.Parameter):
             return noisy
@@ -132,9 +151,28 @@ class AddCameraNoise(nn.Module):
         typed.__dict__.update(images.__dict__)
         return typed
 
+    def _with_noise(self, clean: Tensor, strengths: Tensor) -> Tensor:
+        """Put noise of some strengths on images: (N, C, H, W), (N,) -> (N, C, H, W)."""
+        if isinstance(self.generator, NoiseGenerator):
+            z = torch.randn(clean.shape, device=clean.device, dtype=torch.float32)
+            given: dict[str, Any] = {self.name: strengths}
+            return self.generator.synthesize(clean, z=z, clip=self.clip, **given)
+        isos = [round(iso) for iso in strengths.tolist()]
+        draws = torch.rand(len(clean), dtype=torch.float64, device="cpu").numpy()
+        images = Images(clean, isos=isos, uniform=draws)
+        model = self.generator.model(Known(self.generator.of_iso()(images)))
+        size = [side + model.margin for side in clean.shape[-2:]]
+        white = torch.randn(len(clean), clean.shape[1], *size, device=clean.device, dtype=torch.float32)
+        if self.clip or clean.dtype == torch.uint8:
+            return model.noisy(images, white)
+        return clean + needed(model.noise(images, white))
+
     def _draw(self, count: int) -> Tensor:
         """Draw a strength for each sample: (count,) float64."""
         strengths = torch.tensor(self.strengths, dtype=torch.float64, device="cpu")
+        if self.even and self.name == "iso":
+            logs = strengths.clamp(min=1).log()
+            return torch.lerp(logs[0], logs[1], torch.rand(count, dtype=torch.float64, device="cpu")).exp()
         if self.even:
             return torch.lerp(strengths[0], strengths[1], torch.rand(count, dtype=torch.float64, device="cpu"))
         return strengths[torch.randint(len(strengths), (count,), device="cpu")]

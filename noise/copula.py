@@ -4,9 +4,10 @@ For cameras whose rendering cannot be identified: in-camera JPEGs, denoised or r
 covariance by position in the 2x2 mosaic is mapped, value by value, to the distribution of its channel and clean level.
 """
 
+import hashlib
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 
@@ -16,17 +17,19 @@ from torch import Tensor
 
 from noise.gaussian import phase_field
 from noise.interface import Images, NoiseModel, Strength
+from noise.pipeline import FORMAT, VERSION  # of all fits
 from utils.checkpoints import load_checkpoint, save_checkpoint
 
 # Clean 8-bit levels that have a distribution of their own, dense near black, where clipping and shot noise change most.
 LEVELS = tuple(round(255 * (k / 19) ** 2) for k in range(20))
 # Values of the Gaussian noise, in standard deviations, whose images under the mapping are stored.
 SCORES = tuple(k / 4 for k in range(-16, 17))
-FORMAT, VERSION, KIND = "neca-noise", 1, "copula"
+KIND = "copula"
 ROUNDS = 12  # of the fixed points that find a factor
 STRONGEST = 50.0  # a factor beyond any camera's
 MID_GREY = 13  # number of the level that says how strong noise is: 119
-MOST_SORTED = 2**20
+LOOKED_AT = 1024  # pixels a side of a noisy image whose clean one is not known
+BAND = 2**20  # pixels that are filtered and mapped at a time
 SMOOTH = 9  # pixels a side of the mean that stands for an unknown clean image
 FLAT = 0.5  # share of the pixels that counts where the clean image is not known: those of the least gradient
 
@@ -123,6 +126,9 @@ class CopulaFit:
         return self._least_scaled(found)
 
     def _blind(self, noisy: Tensor) -> Tensor:
+        """Look at the middle of an image: (C, H, W) -> (C,)."""
+        top, left = (max(side - LOOKED_AT, 0) // 4 * 2 for side in noisy.shape[1:])
+        noisy = noisy[:, top : top + LOOKED_AT, left : left + LOOKED_AT]
         clean = F.avg_pool2d(F.pad(noisy[None], [SMOOTH // 2] * 4, mode="reflect"), SMOOTH, 1)
         flat, found = _flat_places(clean), []
         wanted = _roughness(noisy[None], flat)
@@ -149,6 +155,13 @@ class CopulaFit:
             tensors |= {f"table.{iso}": self.tables[iso], f"gains.{iso}": self.gains[iso]}
         head = {"format": FORMAT, "version": VERSION, "model": KIND, "camera": self.camera}
         save_checkpoint(path, head | {"model_state_dict": {name: value.half() for name, value in tensors.items()}})
+
+    def digest(self) -> str:
+        """Tell this fit from others."""
+        total = hashlib.sha256(self.kernel.numpy().tobytes())
+        for iso in self.isos:
+            total.update(f"{iso}".encode() + self.tables[iso].numpy().tobytes() + self.gains[iso].numpy().tobytes())
+        return total.hexdigest()
 
     @classmethod
     def load(cls, path: str | Path) -> "CopulaFit":
@@ -194,10 +207,17 @@ class Copula(NoiseModel):
         return 2 * self.fit.kernel.shape[-1]
 
     def noise(self, images: Images, white: Tensor) -> Tensor:
-        """Filter the white noise cell by cell, and map it image by image."""
+        """Filter the white noise cell by cell, and map it image by image, band by band: large images need memory."""
         numbers = self.strength(images) if self.strength else torch.stack([*map(self.fit.numbers, images.isos)])
-        scores = phase_field(self.fit.kernel, images, white)
-        return torch.stack([self.fit.noise(*each) for each in zip(scores, images.clean, numbers)])
+        height, width = images.clean.shape[-2:]
+        rows, noise = max(BAND // (width * len(white)) // 2 * 2, 2), torch.empty_like(images.clean)
+        for top in range(0, height, rows):
+            clean = images.clean[..., top : top + rows, :]
+            part = white[..., top : top + clean.shape[-2] + self.margin, :]
+            scores = phase_field(self.fit.kernel, replace(images, clean=clean), part)
+            for row, each in enumerate(zip(scores, clean, numbers)):
+                noise[row, :, top : top + rows] = self.fit.noise(*each)
+        return noise
 
 
 def phase_variances(kernel: Tensor) -> Tensor:
@@ -254,8 +274,7 @@ def _flat_places(smooth: Tensor) -> Tensor:
     gradient = (smooth[..., 2:, 1:-1] - smooth[..., :-2, 1:-1]).abs()
     gradient += (smooth[..., 1:-1, 2:] - smooth[..., 1:-1, :-2]).abs()
     gradient = gradient[0].flatten(1)
-    some = gradient[:, :: -(-gradient.shape[1] // MOST_SORTED)]
-    return gradient <= some.quantile(FLAT, dim=1, keepdim=True)
+    return gradient <= gradient.quantile(FLAT, dim=1, keepdim=True)
 
 
 def _roughness(image: Tensor, flat: Tensor) -> Tensor:

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
+from data.pairs import ImagePair, Reader, read_samples
 from noise.copula import LEVELS, SCORES, CopulaFit, between_levels, phase_variances, share_below
 from noise.statistics import (
     CELL_LAG,
@@ -87,6 +88,16 @@ def fit_noise(pairs: Mapping[Group, Sequence], read: PairReader, num_workers: in
 
     products = _add_up(products_of, jobs, num_workers, "correlations")
     return {group: _fit(moments[group], levels[group], products[group]) for group in pairs}
+
+
+def read_from(reader: Reader) -> PairReader:
+    """Read numbered pairs for `fit_noise` and `fit_copula`."""
+    return lambda number: [(reader.name(number), *reader.pair(number), reader.pairs[number].origin)]
+
+
+def read_windows(pairs: list[ImagePair]) -> list[tuple[Path, np.ndarray, np.ndarray, tuple[int, int]]]:
+    """Read the pairs of one file, as `data.pairs.by_file` puts them together, for `fit_noise` and `fit_copula`."""
+    return [(sample.pair.noisy, sample.clean, sample.noisy, sample.pair.origin) for sample in read_samples(pairs)]
 
 
 def _jobs(pairs: Mapping[Group, Sequence]) -> list[tuple[Group, Any]]:

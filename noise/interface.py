@@ -218,15 +218,18 @@ class PerIso(Grouped):
         return [nearest_iso(self.models, iso) for iso in images.isos]
 
 
-def noisy_image(model: NoiseModel, clean: np.ndarray, seed: int, key: str) -> np.ndarray:
+def noisy_image(
+    model: NoiseModel, clean: np.ndarray, seed: int, key: str, device: torch.device | None = None
+) -> np.ndarray:
     """Put a model's noise on an image: (H, W, C) uint8, clipped and rounded, or float in [0, 1], clipped -> the same.
 
-    The white noise follows from (seed, key) alone; `key` is any text, such as the file's name.
+    The white noise follows from (seed, key) alone; `key` is any text, such as the file's name. device: where the noise
+    is made; None: on the CPU, or where the model's networks are.
     """
-    images = Images(torch.from_numpy(np.array(clean)).permute(2, 0, 1)[None])
+    images = Images(torch.from_numpy(np.array(clean)).permute(2, 0, 1)[None].to(device or "cpu"))
     height, width, channels = clean.shape
-    noisy = model.noisy(images, model.white_noise(height, width, seed, key, channels))
-    return noisy[0].permute(1, 2, 0).contiguous().numpy()
+    noisy = model.noisy(images, model.white_noise(height, width, seed, key, channels).to(device or "cpu"))
+    return noisy[0].permute(1, 2, 0).contiguous().cpu().numpy()
 
 
 def noise_by_group(models: Mapping[Key, NoiseModel], groups: Sequence[Key], images: Images, white: Tensor) -> Tensor:

@@ -17,7 +17,7 @@ from models.losses import global_noise_level
 from models.network_genet import GENet
 from models.network_ncnet import NCNet
 from models.network_npnet import NPNet
-from noise.fitting import Fit, fit_noise
+from noise.fitting import Fit, fit_noise, read_from
 from utils.randomness import evenly_spaced
 
 FIT_ONLY = (
@@ -63,12 +63,8 @@ def measured_start(reader: Reader, networks: Mapping[str, nn.Module], num_worker
     Raises:
         ValueError: as `noise.fitting.fit_noise` and `start_from_measurements`.
     """
-
-    def read(index: int) -> list[tuple]:
-        return [(reader.name(index), *reader.pair(index), tuple(reader.origins[index]))]
-
     chosen = evenly_spaced(range(len(reader)), IMAGES)
-    fit = fit_noise({"all": chosen}, read, num_workers)["all"]
+    fit = fit_noise({"all": chosen}, read_from(reader), num_workers)["all"]
     pairs = [reader.pair(index) for index in evenly_spaced(chosen, SET_BY)]
     start_from_measurements(networks, fit, [(_middle(clean), _middle(noisy)) for clean, noisy in pairs], to_train)
 

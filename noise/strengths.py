@@ -66,6 +66,18 @@ class Constant(Strength):
         return _unnamed(value.expand(len(images.clean), *value.shape))
 
 
+@dataclass(frozen=True, eq=False)
+class Known(Strength):
+    """The numbers of a batch that is at hand: (N,) or (N, k)."""
+
+    numbers: Tensor
+    is_random = False
+
+    def draw(self, images: Images) -> Drawn:
+        """Return the numbers."""
+        return _unnamed(self.numbers)
+
+
 @dataclass(frozen=True)
 class Interval(Strength):
     """Numbers of an interval, drawn uniformly or uniformly in their logarithm; digits: significant ones that are kept.
@@ -92,7 +104,7 @@ class Interval(Strength):
         return value if self.digits is None else min(max(float(f"{value:.{self.digits}g}"), self.low), self.high)
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(eq=False)
 class OneOf(Strength):
     """One of some images' numbers, (name, number) each; made_of: a fingerprint of the images, if they were read."""
 
@@ -157,6 +169,19 @@ class Multiple(Strength):
         numbers, origins = self.strength.draw(images)
         factors = Interval(self.low, self.high, log=True, digits=6)(images).tolist()
         return Drawn(torch.stack([self.times(one, factor) for one, factor in zip(numbers, factors)]), origins)
+
+
+@dataclass(frozen=True, eq=False)
+class Over(Strength):
+    """Another strength's numbers over how many of them make 1."""
+
+    strength: Strength
+    per_unit: float
+
+    def draw(self, images: Images) -> Drawn:
+        """Divide the numbers."""
+        numbers, origins = self.strength.draw(images)
+        return Drawn(numbers / self.per_unit, origins)
 
 
 class Generator(Protocol):

@@ -19,12 +19,12 @@ NECA_TYPES = ("W", "S")
 DEFAULT_NOISE_LEVEL = 25
 
 
-def add_neca_type_option(parser: Group) -> None:
-    """Add `--NeCA_type`, of commands that put noise on images."""
+def add_neca_type_option(parser: Group, default: str | None = "W") -> None:
+    """Add `--NeCA_type`, of commands that put noise on images; default None: it follows from other options."""
     parser.add_argument(
         "--NeCA_type",
         choices=NECA_TYPES,
-        default="W",
+        default=default,
         help="W: signal-dependent noise, whose strength is a gain; S: signal-independent noise, whose strength is "
         "--noise_level",
     )

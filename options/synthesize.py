@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from inference.generator import SYNTHESIS_TILE
+from noise.kinds import default_kind, of_own_images
 from options.common import (
     CAMERA,
     Group,
@@ -20,7 +21,7 @@ from options.common import (
     positive_int,
     thread_count,
 )
-from options.inference import DEFAULT_NOISE_LEVEL, add_neca_type_option, networks_of
+from options.inference import DEFAULT_NOISE_LEVEL, add_neca_type_option
 
 LAYOUTS = ("plain", "sidd")
 FORMATS = ("png", "tiff", "bmp", "webp", "jpg")
@@ -43,13 +44,19 @@ def synthesize_options(arguments: list[str] | None = None) -> argparse.Namespace
     """Read the options of main_synthesize.py, and end in one line where they do not fit together."""
     parser = synthesize_parser()
     args = parser.parse_args(arguments)
-    if args.NeCA_type == "S":
+    _choose_model(args, parser)
+    others = [name for name in ("noisy_dir", "gain_from", "gain") if getattr(args, name) is not None]
+    if args.model == "neca-s":
         args.noise_level = args.noise_level or (DEFAULT_NOISE_LEVEL, DEFAULT_NOISE_LEVEL)
-        for option in ("noisy_dir", "gain_from", "gain"):
-            if getattr(args, option) is not None:
-                parser.error(f"--{option}: not with --NeCA_type S, whose level is --noise_level")
+        if others:
+            parser.error(f"--{others[0]}: not with --NeCA_type S, whose level is --noise_level")
     elif args.noise_level is not None:
-        parser.error("--noise_level: not with --NeCA_type W, whose level is the gain's")
+        whose = "--NeCA_type W, whose level is the gain's" if args.model == "neca-w" else f"--model {args.model}"
+        parser.error(f"--noise_level: not with {whose}")
+    if args.gain is not None and args.model != "neca-w":
+        parser.error(f"--gain: not with --model {args.model}; expected --iso, --noisy_dir, --gain_from or --times")
+    if args.times is not None and (args.gain is not None or args.noise_level is not None):
+        parser.error("--times: not with a gain or a noise level, which can be intervals themselves")
     if args.keep_16bit and args.layout == "sidd":
         parser.error("--keep_16bit: not with --layout sidd, whose images are 8-bit")
     if args.keep_16bit and args.format not in FORMATS_16BIT:
@@ -58,21 +65,53 @@ def synthesize_options(arguments: list[str] | None = None) -> argparse.Namespace
         parser.error(f"--format {args.format}: not with --layout sidd, whose images are PNG")
     if args.camera_code is not None and args.layout != "sidd":
         parser.error("--camera_code: only with --layout sidd, whose names have it")
-    if args.iso is not None and args.layout != "sidd" and not uses_bank(args):
+    if args.iso is not None and args.layout != "sidd" and not uses_bank(args) and is_neca(args):
         parser.error("--iso: only with the gain bank, of which it chooses gains, or with --layout sidd")
     if args.layout == "sidd" and args.camera_code is None:
         args.camera_code = args.cam_name
     return args
 
 
+def _choose_model(args: argparse.Namespace, parser: Parser) -> None:
+    """Set --model and --NeCA_type, each of which may follow from the other options, or from the camera's folder."""
+    of_type = {"W": "neca-w", "S": "neca-s"}
+    if args.model is None and (args.NeCA_type or args.gain or args.noise_level):
+        args.model = of_type[args.NeCA_type or "W"]
+    elif args.model is None:
+        try:
+            args.model = default_kind(args.pretrain_dir, args.cam_name)
+        except ValueError as error:
+            parser.error(f"{error}; change --cam_name or --pretrain_dir, or choose another --model")
+    if args.NeCA_type is not None and args.model != of_type[args.NeCA_type]:
+        parser.error(f"--NeCA_type {args.NeCA_type}: not with --model {args.model}")
+    args.NeCA_type = "S" if args.model == "neca-s" else "W"
+
+
+def is_neca(args: argparse.Namespace) -> bool:
+    """Tell whether networks make the noise."""
+    return args.model in ("neca-w", "neca-s")
+
+
 def uses_bank(args: argparse.Namespace) -> bool:
     """Tell whether gains come from the camera's bank."""
-    return args.NeCA_type == "W" and args.noisy_dir is None and args.gain_from is None and args.gain is None
+    return args.model == "neca-w" and args.noisy_dir is None and args.gain_from is None and args.gain is None
 
 
-def needed_networks(args: argparse.Namespace) -> tuple[str, ...]:
-    """Name the networks that these options run."""
-    return networks_of(args.NeCA_type, estimates_gain=not uses_bank(args) and args.gain is None)
+def source_settings(args: argparse.Namespace) -> dict[str, Any]:
+    """Take what `noise.kinds.Sources` holds of the computation out of the parsed options."""
+    return {
+        "tile": args.tile,
+        "half": args.half,
+        "channels_last": args.channels_last or None,
+        "estimates": not uses_bank(args) and args.gain is None,
+        "per_unit": 255,
+    }
+
+
+def synthesis_settings(args: argparse.Namespace) -> dict[str, Any]:
+    """Take what `synthesis.run.SynthesisSettings` holds out of the parsed options."""
+    names = ("seed", "keep_16bit", "max_megapixels", "num_workers", "model", "iso", "times")
+    return {"camera": args.cam_name} | {name: getattr(args, name) for name in names}
 
 
 def fixed_settings(args: argparse.Namespace) -> dict[str, Any]:
@@ -83,6 +122,10 @@ def fixed_settings(args: argparse.Namespace) -> dict[str, Any]:
     settings = {name: getattr(args, name) for name in FIXED}
     settings["noisy_dir"] = args.noisy_dir and os.path.abspath(args.noisy_dir)
     settings["gain_from"] = args.gain_from and Path(args.gain_from).resolve().name
+    if not is_neca(args):
+        settings = settings | {"NeCA_type": None, "model": args.model}
+    if args.times is not None:
+        settings["times"] = args.times
     return settings
 
 
@@ -109,18 +152,23 @@ def synthesize_parser() -> Parser:
 
 
 def _add_strength_options(group: Group) -> None:
-    add_neca_type_option(group)
+    group.add_argument(
+        "--model",
+        choices=of_own_images(),
+        help="noise model (default: the fit in the camera's folder, noise.json or noise.safetensors, else neca-w)",
+    )
+    add_neca_type_option(group, default=None)
     gain = group.add_mutually_exclusive_group()
     gain.add_argument(
         "--noisy_dir",
         type=given_path,
-        help="W: folder of real noisy images; each output has the gain of the one of the same name",
+        help="folder of real noisy images; each output has the gain, or strength, of the one of the same name",
     )
     gain.add_argument(
         "--gain_from",
         type=given_path,
         metavar="FILE_OR_DIR",
-        help="W: gain of a noisy image of the same camera, or of one drawn from a folder",
+        help="gain, or strength, of a noisy image of the same camera, or of one drawn from a folder",
     )
     gain.add_argument(
         "--gain",
@@ -132,7 +180,14 @@ def _add_strength_options(group: Group) -> None:
     group.add_argument(
         "--iso",
         type=natural_int,
-        help="draw from gains.json only gains of this ISO; the ISO in the names of --layout sidd (default: 00000)",
+        help="ISO of the noise: of a fit, or of the gains that are drawn from gains.json (default: any); the ISO in "
+        "the names of --layout sidd (default: 00000)",
+    )
+    group.add_argument(
+        "--times",
+        type=_factors,
+        metavar="F[:F]",
+        help="multiply the noise of the ISO or of the noisy image by a factor; LOW:HIGH draws it log-uniformly",
     )
     group.add_argument(
         "--noise_level",
@@ -192,6 +247,14 @@ def _gains(text: str) -> tuple[float, float]:
         raise argparse.ArgumentTypeError(
             f"{text!r}, expected a gain from 0 to 1 (grey levels / 255), or an interval that begins above 0"
         )
+    return low, high
+
+
+def _factors(text: str) -> tuple[float, float]:
+    """Parse a factor or an interval of factors."""
+    low, high = _interval(text, "a factor above 0 such as 1.5, or an interval such as 0.5:2")
+    if low == 0:
+        raise argparse.ArgumentTypeError(f"{text!r}, expected factors above 0")
     return low, high
 
 

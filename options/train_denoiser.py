@@ -12,7 +12,7 @@ from models.architectures import ARCHITECTURES, DEFAULT_ARCH, OWN
 from models.blocks import ACT_MODES, INIT_TYPES
 from models.model_denoiser import LOSSES, DenoiserOptions
 from models.network_ncnet import UNET_STRIDE
-from noise.kinds import FITTED, SCALED
+from noise.kinds import KINDS
 from options.common import (
     Group,
     Parser,
@@ -33,7 +33,6 @@ from options.training import (
 )
 from synthesis.training_noise import NoiseChoice
 
-KINDS = ("real", "neca-w", "neca-s", *FITTED, *SCALED)  # of noise
 SIDD_CAMERAS = ("G4", "GP", "IP", "N6", "S6")
 DEFAULTS = DenoiserOptions()
 # Beside those of every training: the run's own name, and where the weights are, which are compared themselves.
@@ -92,8 +91,10 @@ def _add_source_options(group: Group) -> None:
         type=_source,
         nargs="+",
         metavar="KIND[:SHARE]",
-        help=f"{', '.join(KINDS)}, or folder=DIR for the pairs of another data set, such as main_synthesize.py "
-        "--layout sidd writes; x-std means scaled to the real noisy patch's std. Several are mixed: each sample takes "
+        help=f"real, {', '.join(KINDS)}, or folder=DIR for the pairs of another data set, such as main_synthesize.py "
+        "--layout sidd writes; x-std means scaled to the real noisy patch's std, x-channel-std channel by channel; "
+        "pipelines and copulas are the cameras' fits in --pretrain_dir, and a copula without one is fitted here. "
+        "Several are mixed: each sample takes "
         "one at random, by the shares (default: neca-w)",
     )
     group.add_argument("--cam_name", nargs="+", default=list(SIDD_CAMERAS), help="cameras whose images are used")
@@ -122,8 +123,8 @@ def _add_source_options(group: Group) -> None:
         "--fit_images",
         type=natural_int,
         default=100,
-        help=f"crops of each camera and ISO that {', '.join(FITTED)} are fitted on, evenly spaced over the training "
-        "scenes; 0: all",
+        help="crops of each camera and ISO that copulas and Gaussian noise are fitted on, evenly spaced over the "
+        "training scenes; 0: all",
     )
 
 
@@ -218,6 +219,11 @@ def _choose_network(parser: Parser, args: argparse.Namespace) -> None:
         parser.error(f"--arch {args.arch}: {error}")
 
 
+def needs_origins(sources: list[Source]) -> bool:
+    """Tell whether a kind of noise depends on where images begin in the mosaic."""
+    return any(source.kind in KINDS and KINDS[source.kind].by_phase for source in sources)
+
+
 def fixed_denoiser_options(parser: Parser) -> dict[str, tuple[str, Any]]:
     """Collect the options that a resumed run must not change, {name: (flag, default)}."""
     return {name: value for name, value in fixed_options(parser).items() if name not in CHANGEABLE} | FROM_DISK
@@ -255,7 +261,7 @@ def _folder_name(text: str) -> str:
 
 def _source(text: str) -> Source:
     """Parse KIND or folder=DIR, each perhaps with :SHARE; a folder that exists may have ":" in its name."""
-    expected = f"{', '.join(KINDS)} or folder=DIR, with a share such as real:0.5"
+    expected = f"real, {', '.join(KINDS)} or folder=DIR, with a share such as real:0.5"
     kind, _, folder = text.partition("=")
     if kind == "folder":
         name, weight = folder, "1"
@@ -264,7 +270,7 @@ def _source(text: str) -> Source:
         source = Source("folder", _share(text, weight), given_path(name))
     else:
         kind, _, weight = text.partition(":")
-        if kind not in KINDS:
+        if kind not in ("real", *KINDS):
             raise argparse.ArgumentTypeError(f"{text!r}, expected {expected}")
         source = Source(kind, _share(text, weight or "1"))
     return source

@@ -13,8 +13,9 @@ SETTINGS_FILE, MANIFEST = "synthesis.json", "manifest.csv"
 OUTPUT_VERSION = 2  # raise it when the same settings begin to give other images
 COLUMNS = (
     "input", "output", "clean", "draw", "camera", "gain", "noise_level", "gain_from", "seed", "weights_sha256",
-    "input_bytes", "input_mtime_ns", "output_bytes", "state",
+    "input_bytes", "input_mtime_ns", "output_bytes", "state", "model", "strength",
 )  # fmt: skip
+OLDEST = COLUMNS.index("state")  # columns of the oldest version
 
 Row = dict[str, str]
 
@@ -53,8 +54,9 @@ class SynthesisFolder:
         lines = list(csv.reader(io.StringIO(text, newline="")))[1:]
         if not text.endswith("\n"):
             del lines[-1:]
-        # Older ones have no state: of images without a partner, size and date do.
-        rows = [dict(zip(COLUMNS, [*line, ""])) for line in lines if len(line) in (len(COLUMNS) - 1, len(COLUMNS))]
+        # Older ones lack the last columns. Without a state: of images without a partner, size and date do.
+        lines = [line for line in lines if OLDEST <= len(line) <= len(COLUMNS)]
+        rows = [dict(zip(COLUMNS, [*line, *[""] * (len(COLUMNS) - len(line))])) for line in lines]
         return {row["output"]: row for row in rows if (self.folder / row["output"]).is_file()}
 
     def _check_inputs(self) -> None:

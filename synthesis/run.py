@@ -12,14 +12,15 @@ import torch
 from tqdm import tqdm
 
 from data.folders import SMALLEST_SIDE, ImageJob, Target
-from inference import NoiseGenerator
-from noise.interface import NecaS, NecaW, NoiseModel, constant, needed, noisy_image
+from noise.camera import CameraNoise
+from noise.interface import Strength, constant, noisy_image
 from synthesis.output import Row, SynthesisFolder, input_state
-from synthesis.strengths import OutputStrength, StrengthSource, as_network_input
+from synthesis.strengths import as_network_input, multiple, strength_of_partner, strengths_of
 from utils.files import write_bytes
 from utils.image import encode_image, read_photo, require_room, to_8bit
 from utils.workers import in_threads
 
+COLUMN_OF_UNIT = {"gain": "gain", "noise level": "noise_level"}  # of the manifest; of others "strength"
 ROUNDED = "16-bit, rounded to 8 bit"
 # A file's own trouble; of any other, such as a full disk, no image after it would be spared.
 OF_ONE_FILE = (errno.ENAMETOOLONG, errno.EACCES, errno.EISDIR, errno.ENOTDIR, errno.EEXIST, errno.EINVAL, errno.EILSEQ)
@@ -27,13 +28,21 @@ OF_ONE_FILE = (errno.ENAMETOOLONG, errno.EACCES, errno.EISDIR, errno.ENOTDIR, er
 
 @dataclass(frozen=True)
 class SynthesisSettings:
-    """Settings of a run, beside its images."""
+    """Settings of a run, beside its images.
+
+    model: what the manifest calls it. iso: of all images; None: not known. times: an interval of factors of the noise.
+    device: where models without networks make it.
+    """
 
     seed: int
     camera: str
     keep_16bit: bool
     max_megapixels: float
     num_workers: int
+    model: str = "neca-w"
+    iso: int | None = None
+    times: tuple[float, float] | None = None
+    device: torch.device | None = None
 
 
 @dataclass
@@ -63,7 +72,8 @@ class _Made(NamedTuple):
     source: _Loaded
     target: Target
     noisy: np.ndarray
-    strength: OutputStrength
+    numbers: list[float]  # of its strength
+    origin: str  # of these
 
 
 class _Failed(NamedTuple):
@@ -73,18 +83,19 @@ class _Failed(NamedTuple):
 
 def run_synthesis(
     jobs: list[ImageJob],
-    generator: NoiseGenerator,
-    source: StrengthSource,
+    noise: CameraNoise,
+    strength: Strength,
     folder: SynthesisFolder,
     settings: SynthesisSettings,
 ) -> Summary:
     """Make all outputs of these jobs, with a progress bar. What fails is told in the summary; the others are made.
 
+    strength: of images without a noisy one of their own.
     Raises OSError when the folder cannot be written any more, on a full disk for instance.
     """
     summary, start = Summary(), time.monotonic()
-    loaded = in_threads(lambda job: _load(job, settings, generator.channels), jobs, settings.num_workers)
-    made = _synthesize(loaded, generator, source, settings.seed)
+    loaded = in_threads(lambda job: _load(job, settings, noise.channels or 3), jobs, settings.num_workers)
+    made = _synthesize(loaded, noise, strength, settings)
     written = in_threads(lambda one: _write(one, folder.folder), made, settings.num_workers)
     total = sum(len(job.targets) for job in jobs)
     with tqdm(total=total, desc="synthesize", unit="image", disable=None if total else True) as progress:
@@ -92,7 +103,7 @@ def run_synthesis(
             if isinstance(one, _Failed):
                 summary.failures.append(one.reason)
             else:
-                _record(one, summary, folder, generator.weights_hash, settings)
+                _record(one, summary, folder, noise, settings)
             summary.seconds = time.monotonic() - start
             progress.update(one.outputs if isinstance(one, _Failed) else 1)
             progress.set_postfix_str(f"{summary.speed:.2f} MP/s")
@@ -121,38 +132,32 @@ def _load(job: ImageJob, settings: SynthesisSettings, channels: int) -> _Loaded 
 
 
 def _synthesize(
-    loaded: Iterable[_Loaded | _Failed], generator: NoiseGenerator, source: StrengthSource, seed: int
+    loaded: Iterable[_Loaded | _Failed], noise: CameraNoise, strength: Strength, settings: SynthesisSettings
 ) -> Iterator[_Made | _Failed]:
     """Make the draws of every image, one after the other."""
+    multiplied = multiple(noise, settings.times)
     for one in loaded:
         if isinstance(one, _Failed):
             yield one
             continue
-        job = one.job
+        job, clean = one.job, as_network_input(one.clean)
         try:
-            strengths = source.strengths(job, one.clean.shape[:2], seed)
+            own = strength_of_partner(job, clean, noise, settings.max_megapixels) if job.partner else strength
         except ValueError as error:  # which names the image's partner
             yield _Failed(len(job.targets), str(error))
             continue
-        for target, strength in zip(job.targets, strengths):
+        found = strengths_of(job, multiplied(own), clean.shape, settings.iso, settings.seed)
+        for target, (numbers, origins) in zip(job.targets, found):
+            model, key = noise.model(constant(numbers[0].tolist())), job.key(target.draw)
             try:
-                noisy = _noisy(generator, one.clean, strength, seed, job.key(target.draw))
+                noisy = noisy_image(model, clean, settings.seed, key, settings.device)
             except ValueError as error:
                 yield _Failed(1, f"{job.source}: {error}")
             except (MemoryError, torch.OutOfMemoryError):
                 yield _Failed(1, f"{job.source}: out of memory")
             else:
-                yield _Made(one, target, noisy, strength)
-
-
-def _noisy(generator: NoiseGenerator, clean: np.ndarray, strength: OutputStrength, seed: int, key: str) -> np.ndarray:
-    """Put noise on (H, W, C) uint8 or uint16; return the same type, clipped and rounded."""
-    if strength.gain is not None:
-        model: NoiseModel = NecaW(generator, constant(strength.gain))
-    else:
-        model = NecaS(generator, constant(needed(strength.noise_level) / 255))
-    noisy = noisy_image(model, as_network_input(clean), seed, key)
-    return noisy if clean.dtype == np.uint8 else np.rint(noisy * np.float32(65535)).astype(np.uint16)
+                made = noisy if one.clean.dtype == np.uint8 else np.rint(noisy * np.float32(65535)).astype(np.uint16)
+                yield _Made(one, target, made, numbers[0].flatten().tolist(), origins[0])
 
 
 def _write(one: _Made | _Failed, folder: Path) -> _Made | _Failed:
@@ -174,9 +179,12 @@ def _write(one: _Made | _Failed, folder: Path) -> _Made | _Failed:
 
 
 def _record(
-    one: _Made, summary: Summary, folder: SynthesisFolder, weights_hash: str, settings: SynthesisSettings
+    one: _Made, summary: Summary, folder: SynthesisFolder, noise: CameraNoise, settings: SynthesisSettings
 ) -> None:
-    job, strength = one.source.job, one.strength
+    job, words = one.source.job, [repr(number).removesuffix(".0") for number in one.numbers]
+    columns = {"gain": "", "noise_level": "", "strength": ""} | {
+        COLUMN_OF_UNIT.get(noise.unit, "strength"): " ".join(words)
+    }
     folder.add(
         {
             "input": job.name,
@@ -184,11 +192,11 @@ def _record(
             "clean": one.target.clean,
             "draw": one.target.draw,
             "camera": settings.camera,
-            "gain": "" if strength.gain is None else repr(strength.gain),
-            "noise_level": "" if strength.noise_level is None else repr(strength.noise_level),
-            "gain_from": strength.origin,
+            **columns,
+            "gain_from": one.origin,
             "seed": settings.seed,
-            "weights_sha256": weights_hash,
+            "weights_sha256": noise.fingerprint,
+            "model": settings.model,
             **one.source.state,
         }
     )

@@ -4,7 +4,7 @@ import hashlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import lru_cache, partial
+from functools import cache, lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -14,27 +14,16 @@ from data.batches import Batches
 from data.mixture import Mixture
 from data.pairs import Reader, pairs_fingerprint
 from data.sidd import Scene, parse_scene
-from inference.generator import NoiseGenerator, load_neca
-from noise.fitting import Fit, fingerprint, fit_noise, load_fits, save_fits
+from noise.camera import CameraNoise, GivenNoise, ScaledNoise
+from noise.copula import CopulaFit
+from noise.fitting import Fit, fingerprint, fit_copula, fit_noise, load_fits, read_from, save_fits
 from noise.gains import bank_note, bank_path, read_bank
 from noise.gaussian import Gaussian
-from noise.interface import (
-    Images,
-    NecaS,
-    NecaW,
-    NoiseModel,
-    PerCamera,
-    RealPair,
-    Strength,
-    TimesStd,
-    by_iso,
-    estimated_gain,
-    interval,
-    noise_by_group,
-)
-from noise.kinds import FITTED, SCALED, fitted_model
+from noise.interface import Images, NoiseModel, PerCamera, RealPair, Strength, by_iso, interval, noise_by_group
+from noise.kinds import KINDS, Sources
 from utils.randomness import evenly_spaced
 
+NECA = ("neca-w", "neca-s")
 Fits = Mapping[str, Mapping[int, Fit]]  # by camera and ISO
 
 
@@ -42,10 +31,9 @@ Fits = Mapping[str, Mapping[int, Fit]]  # by camera and ISO
 class NoiseChoice:
     """Choice of the noise that a training has.
 
-    kinds: "neca-w", "neca-s" or one of `FITTED` or `SCALED` for each source; any other is the noise of the source's
-    own images.
-    pretrain_dir: where the cameras' generators are. from_bank: neca-w takes gains from the camera's bank, not GENet's.
-    noise_level, sigma: of neca-s and awgn, an interval in grey levels; None: measured on the training images.
+    kinds: of `noise.kinds.KINDS` for each source; any other is the noise of the source's own images.
+    pretrain_dir: where the cameras' generators and fits are. from_bank: neca-w takes gains from the camera's bank, not
+    GENet's. noise_level, sigma: of neca-s and awgn, an interval in grey levels; None: measured on the training images.
     channels: of the images, 3 or 1.
     """
 
@@ -57,62 +45,58 @@ class NoiseChoice:
     sigma: tuple[float, float] | None = None
     channels: int = 3
 
-    def is_fitted(self, kind: str) -> bool:
-        """Tell whether a kind of noise takes its level, or more, from the training images."""
-        given = {"awgn": self.sigma, "neca-s": self.noise_level}
-        return kind in (*FITTED, *SCALED, "neca-s") and given.get(kind) is None
-
 
 def make_training_noise(
-    choice: NoiseChoice, fit: Callable[[], Fits], device: torch.device
+    choice: NoiseChoice,
+    fit: Callable[[], Fits] | None,
+    device: torch.device,
+    fit_copulas: Callable[[], Mapping[str, CopulaFit]] | None = None,
 ) -> tuple[list[NoiseModel], dict[str, str]]:
     """Make the noise models of the sources, and fingerprints of what they depend on.
 
-    fit: gives the fits of the training images; called when a model needs them. Raises ValueError when a camera has no
-    weights, or no bank of its own gains.
+    fit, fit_copulas: give the fits of the training images, by camera; called when a model needs them. Raises ValueError
+    when a camera has no weights, no fit or no bank of its own gains.
     """
-    fits = fit() if any(map(choice.is_fitted, choice.kinds)) else {}
-    generators = _load_generators(choice, device)
+    fits, copulas = cache(fit or dict), cache(fit_copulas or dict)
+
+    def source(camera: str) -> Sources:
+        of_camera = (lambda: fits()[camera]), (lambda: copulas()[camera]) if fit_copulas else None
+        return Sources(choice.pretrain_dir, camera, device, choice.channels, *of_camera, estimates=not choice.from_bank)
+
+    sources = {camera: source(camera) for camera in choice.cameras}
+    used = [kind for kind in dict.fromkeys(choice.kinds) if kind in KINDS]
+    needed = [kind for kind in used if not (kind == "awgn" and choice.sigma)]
+    made = {kind: {camera: KINDS[kind].make(of) for camera, of in sources.items()} for kind in needed}
     banks = {}
-    if "neca-w" in choice.kinds and choice.from_bank:
-        banks = {camera: _read_bank(generator.folder, camera) for camera, generator in generators.items()}
+    if "neca-w" in used and choice.from_bank:
+        banks = {camera: _read_bank(noise.folder, camera) for camera, noise in made["neca-w"].items()}
+    uses_fits = "neca-s" in used and choice.noise_level is None
+    uses_fits |= any(isinstance(noise, GivenNoise | ScaledNoise) for of in made.values() for noise in of.values())
+
+    def strength(kind: str, noise: CameraNoise) -> Strength:
+        if kind == "neca-w" and banks:
+            return by_iso(banks)
+        if kind == "neca-s":
+            return _fitted_std(fits()) if choice.noise_level is None else _grey_interval(choice.noise_level)
+        return KINDS[kind].strength(noise)
 
     def make(kind: str) -> NoiseModel:
-        if kind == "neca-w":
-            gain = {camera: by_iso(banks) if banks else estimated_gain(of) for camera, of in generators.items()}
-            return PerCamera({camera: NecaW(of, gain[camera]) for camera, of in generators.items()})
-        if kind == "neca-s":
-            level = _fitted_std(fits) if choice.noise_level is None else _grey_interval(choice.noise_level)
-            return PerCamera({camera: NecaS(of, level) for camera, of in generators.items()})
         if kind == "awgn" and choice.sigma is not None:
             return Gaussian(_grey_interval(choice.sigma))
-        if kind in SCALED:
-            return TimesStd(make(SCALED[kind]))
-        if kind in FITTED:
-            return PerCamera({camera: fitted_model(kind, of_iso) for camera, of_iso in fits.items()})
-        return RealPair()
+        if kind not in KINDS:
+            return RealPair()
+        return PerCamera({camera: noise.model(strength(kind, noise)) for camera, noise in made[kind].items()})
 
-    weights = ", ".join(f"{camera} {generator.weights_hash[:12]}" for camera, generator in generators.items())
+    generators = made.get("neca-w") or made.get("neca-s") or {}
+    read = [noise.fingerprint[:12] for kind in used if kind not in NECA for noise in made.get(kind, {}).values()]
+    fitted = [fingerprint(fits()) if uses_fits else "", *dict.fromkeys(read)]
     gains = repr([(camera, iso, gains) for camera, bank in banks.items() for iso, gains in bank.items()])
     depends_on = {
-        "weights of the generators": weights,
+        "weights of the generators": ", ".join(f"{camera} {of.fingerprint[:12]}" for camera, of in generators.items()),
         "gain banks": hashlib.sha256(gains.encode()).hexdigest()[:12] if banks else "",
-        "fitted noise": fingerprint(fits) if fits else "",
+        "fitted noise": " ".join(filter(None, fitted)),
     }
     return [make(kind) for kind in choice.kinds], depends_on
-
-
-def _load_generators(choice: NoiseChoice, device: torch.device) -> dict[str, NoiseGenerator]:
-    """Load the networks that the sources run: GENet only where it estimates gains."""
-    networks: tuple[str, ...]
-    if "neca-w" in choice.kinds:
-        networks = ("G1", "G2") if choice.from_bank else ("E", "G1", "G2")
-    elif "neca-s" in choice.kinds:
-        networks = ("G2",)
-    else:
-        return {}
-    load = partial(load_neca, choice.pretrain_dir, device=device, networks=networks, channels=choice.channels)
-    return {camera: load(camera) for camera in choice.cameras}
 
 
 def _read_bank(folder: Path, camera: str) -> dict[int, list[float]]:
@@ -132,27 +116,57 @@ def _fitted_std(fits: Fits) -> Strength:
 
 
 def fit_training_images(path: Path, reader: Reader, most: int, num_workers: int) -> Fits:
-    """Read the fits of a run's training images, or make and write them: one for each camera and ISO.
+    """Read the Gaussian fits of a run's training images, or make and write them: one for each camera and ISO.
 
     most: pairs of each ISO that are fitted to, evenly spaced over the list; 0: all. Fits to other images have another
     file, named after `path` and those. Raises ValueError that names the file when it is damaged.
     """
-    made_of = f"{pairs_fingerprint(reader.pairs)}, {most} of each ISO, by phase"
-    path = path.with_stem(f"{path.stem}_{hashlib.sha256(made_of.encode()).hexdigest()[:8]}")
+    path, made_of = _file_of_fits(path, reader, most, "by phase")
     if path.exists() and (fits := load_fits(path, made_of)) is not None:
         return fits
-    numbers: dict[tuple[str, int], list[int]] = {}
-    for number, pair in enumerate(reader.pairs):
-        numbers.setdefault((pair.scene.camera, pair.scene.iso), []).append(number)
-    chosen = {group: evenly_spaced(of, most) for group, of in sorted(numbers.items())}
-    found = fit_noise(
-        chosen, lambda number: [(reader.name(number), *reader.pair(number), reader.pairs[number].origin)], num_workers
-    )
+    found = fit_noise(_groups(reader, most), read_from(reader), num_workers)
     by_camera: dict[str, dict[int, Fit]] = {}
     for (camera, iso), fit in found.items():
         by_camera.setdefault(camera, {})[iso] = fit
     save_fits(path, made_of, by_camera)
     return by_camera
+
+
+def fit_training_copulas(path: Path, reader: Reader, most: int, num_workers: int) -> dict[str, CopulaFit]:
+    """Read the copulas of a run's training images, or make and write them, as `fit_training_images`."""
+    path, _ = _file_of_fits(path.with_suffix(".safetensors"), reader, most, "copula")
+    groups, copulas = _groups(reader, most), {}
+    for camera in dict.fromkeys(camera for camera, _ in groups):
+        file = path.with_stem(f"{path.stem}_{camera}")
+        if not file.exists():
+            of_camera = {iso: numbers for (owner, iso), numbers in groups.items() if owner == camera}
+            fit_copula(of_camera, read_from(reader), num_workers, camera).save(file)
+        copulas[camera] = CopulaFit.load(file)  # also after it was made: the file has half the digits
+    return copulas
+
+
+def fits_of_run(
+    path: Path, open_reader: Callable[[], Reader], most: int, num_workers: int
+) -> tuple[Callable[[], Fits], Callable[[], dict[str, CopulaFit]]]:
+    """Return what fits Gaussian noise and what fits copulas to a run's training images, when they are needed."""
+    return (
+        lambda: fit_training_images(path, open_reader(), most, num_workers),
+        lambda: fit_training_copulas(path, open_reader(), most, num_workers),
+    )
+
+
+def _file_of_fits(path: Path, reader: Reader, most: int, kind: str) -> tuple[Path, str]:
+    """Name the file of fits after what they are made of, and describe that."""
+    made_of = f"{pairs_fingerprint(reader.pairs)}, {most} of each ISO, {kind}"
+    return path.with_stem(f"{path.stem}_{hashlib.sha256(made_of.encode()).hexdigest()[:8]}"), made_of
+
+
+def _groups(reader: Reader, most: int) -> dict[tuple[str, int], list[int]]:
+    """Choose the pairs to fit to, by camera and ISO."""
+    numbers: dict[tuple[str, int], list[int]] = {}
+    for number, pair in enumerate(reader.pairs):
+        numbers.setdefault((pair.scene.camera, pair.scene.iso), []).append(number)
+    return {group: evenly_spaced(of, most) for group, of in sorted(numbers.items())}
 
 
 class MixedNoise:

@@ -56,7 +56,7 @@ def test_two_draws_of_one_process_cannot_be_told_apart(side, size, scenes):
 def test_gaussian_by_phase_is_the_truth_of_a_linear_camera_and_one_without_phase_is_not(kind, low, high):
     clean = np.full((SIDE, SIDE, 3), 128, np.uint8)
     pairs = [("", clean, (clean + drawn(seed)).astype(np.uint8), (0, 0)) for seed in range(200, 220)]
-    model = FITTED[kind].build(fit_noise({800: [pairs]}, lambda group: group, 0)[800])
+    model = FITTED[kind](fit_noise({800: [pairs]}, lambda group: group, 0)[800])
 
     def fitted(seed: int) -> np.ndarray:
         noise = model.noise(Images(torch.full((1, 3, SIDE, SIDE), 128 / 255)), model.white_noise(SIDE, SIDE, seed, ""))

@@ -5,6 +5,7 @@ import pytest
 import torch
 
 from metrics import autocorrelation
+from noise import copula
 from noise.copula import Copula, CopulaFit
 from noise.fitting import fit_copula
 from noise.interface import Images, constant
@@ -91,6 +92,16 @@ def test_correlations_are_the_real_ones(pairs, fit):
     fake = redrawn(fit, clean, fit.estimate(to_tensor(noisy), to_tensor(clean))[0])
     one, other = (autocorrelation(of.astype(float) - clean) for of in (noisy, fake))
     assert np.abs(one - other).max() < 5 * 2 / SIDE
+
+
+@pytest.mark.parametrize("origin", [(0, 0), (1, 1)])
+def test_bands_change_nothing(fit, monkeypatch, origin):
+    model, clean = Copula(fit), torch.rand(2, 3, 37, 24, generator=torch.Generator().manual_seed(0))
+    images = Images(clean, isos=[400, 1600], origins=[origin] * 2)
+    white = torch.randn(2, 3, 37 + model.margin, 24 + model.margin)
+    whole = model.noise(images, white)
+    monkeypatch.setattr(copula, "BAND", 2 * 24 * 6)
+    assert torch.allclose(model.noise(images, white), whole, atol=1e-6)
 
 
 def test_file_gives_the_fit_back(fit, tmp_path):

@@ -93,7 +93,7 @@ def test_noise_level_functions_are_those_before_clipping(fitted, iso):
 @pytest.mark.parametrize("iso", ISO_STD)
 @pytest.mark.parametrize("name", ["heteroscedastic", "coloured"])
 def test_clipped_noise_has_the_real_moments_on_every_level(pairs, fitted, iso, name):
-    real, fake = redrawn(pairs[iso], FITTED[name].build(fitted[iso]))
+    real, fake = redrawn(pairs[iso], FITTED[name](fitted[iso]))
     clean = np.stack([read_files(*pair)[0] for pair in pairs[iso]])
     for c in range(3):
         for level in LEVELS:
@@ -108,7 +108,7 @@ def test_clipped_noise_has_the_real_moments_on_every_level(pairs, fitted, iso, n
 
 @pytest.mark.parametrize("iso", ISO_STD)
 def test_awgn_has_the_std_of_all_noise(pairs, fitted, iso):
-    real, fake = redrawn(pairs[iso], FITTED["awgn"].build(fitted[iso]))
+    real, fake = redrawn(pairs[iso], FITTED["awgn"](fitted[iso]))
     assert fake.std() == pytest.approx(real.std(), rel=ERRORS * (2 / real.size) ** 0.5)
 
 
@@ -133,7 +133,7 @@ def test_kernel_has_the_correlations_before_clipping(fitted, iso):
 
 @pytest.mark.parametrize("iso", ISO_STD)
 def test_coloured_noise_looks_like_the_real_one_after_clipping(pairs, fitted, iso):
-    real, fake = redrawn(pairs[iso], FITTED["coloured"].build(fitted[iso]))
+    real, fake = redrawn(pairs[iso], FITTED["coloured"](fitted[iso]))
     for metric in (autocorrelation, channel_correlation):
         one, other = (np.mean([metric(noise) for noise in frames], axis=0) for frames in (real, fake))
         assert np.abs(one - other).max() < ERRORS * (2 * 2 / PIXELS) ** 0.5  # two samples; sum of correlations^2 < 2
@@ -187,7 +187,7 @@ def test_phase_kernel_has_the_variance_and_covariance_of_each_position_of_the_mo
     rng, clean = np.random.default_rng(0), np.full((129, 160, 3), 128, np.uint8)
     noise = [interpolated(129, 161, rng)[:, origin[1] : origin[1] + 160] for _ in range(4)]
     images = [("", clean, np.round(clean + one).astype(np.uint8), origin) for one in noise]
-    model = FITTED["coloured-phase"].build(fit_noise({100: [images]}, lambda group: group, 0)[100])
+    model = FITTED["coloured-phase"](fit_noise({100: [images]}, lambda group: group, 0)[100])
     white = torch.randn(4, 3, 128 + model.margin, 127 + model.margin, generator=torch.Generator().manual_seed(0))
     shown = torch.full((4, 3, 128, 127), 128 / 255)
     for first in ((0, 0), (0, 1), (1, 1)):
@@ -226,8 +226,8 @@ def test_noiseless_images_fit_to_models_without_noise(tmp_path):
     for name in ("clean", "noisy"):
         write_image(tmp_path / f"{name}.png", image)
     fit = fit_noise({100: [(tmp_path / "clean.png", tmp_path / "noisy.png")]}, read, 0)[100]
-    for kind in FITTED.values():
-        assert not draw(kind.build(fit), torch.full((1, 3, 8, 8), 90 / 255)).any()
+    for build in FITTED.values():
+        assert not draw(build(fit), torch.full((1, 3, 8, 8), 90 / 255)).any()
 
 
 def test_correlation_of_no_noise_is_white():
@@ -259,12 +259,12 @@ def test_damaged_fits_are_named(tmp_path, fitted):
 def test_images_get_the_noise_fitted_to_the_nearest_iso(fitted):
     clean = torch.full((2, 3, 64, 64), 128 / 255)
     white = torch.randn(2, 3, 64 + 2 * MAX_LAG + 2, 64 + 2 * MAX_LAG + 2, generator=torch.Generator().manual_seed(0))
-    for kind, of in FITTED.items():
+    for kind, build in FITTED.items():
         model = fitted_model(kind, fitted)
         made = model.noise(Images(clean, ["", ""], [3200, 100]), white)
         for row, iso in enumerate((1600, 100)):
             part = white[row : row + 1, :, : 64 + model.margin, : 64 + model.margin]
-            assert torch.equal(made[row], of.build(fitted[iso]).noise(Images(clean[:1]), part)[0])
+            assert torch.equal(made[row], build(fitted[iso]).noise(Images(clean[:1]), part)[0])
 
 
 @pytest.mark.parametrize("pairs, named", [({}, "no image pairs to fit"), ({100: []}, "pairs of 100")])

@@ -23,6 +23,7 @@ from noise.interface import (
     true_std,
 )
 from noise.statistics import before_clipping, clipped_moments, colouring_kernel
+from noise.strengths import true_channel_std
 from tests.tiny import tiny_networks
 
 SIDE = 64
@@ -188,6 +189,17 @@ def test_noise_times_std_has_the_real_std_once_it_is_clipped(level):
     clipped = (clean + made).clamp(0, 1) - clean
     wanted = true_std(images)
     torch.testing.assert_close(clipped.flatten(1).std(1, correction=0).double(), wanted, rtol=0.01, atol=0)
+
+
+def test_noise_is_scaled_channel_by_channel():
+    clean = torch.tensor([0.02, 0.5, 0.97])[:, None, None].expand(2, 3, SIDE, SIDE)  # near black and white much is lost
+    real = torch.tensor([[9, 6, 20], [2, 15, 5]])[..., None, None] * torch.randn(clean.shape, generator=generator())
+    images = Images(clean, noisy=(clean + real / 255).clamp(0, 1))
+    made = draw_for(TimesStd(Gaussian(constant(0.05)), true_channel_std), images)
+    clipped = (clean + made).clamp(0, 1) - clean
+    wanted = true_channel_std(images)
+    assert wanted.shape == (2, 3)
+    torch.testing.assert_close(clipped.flatten(2).std(2, correction=0).double(), wanted, rtol=0.01, atol=0)
 
 
 def test_noise_of_real_pairs_gives_the_noisy_images_back():

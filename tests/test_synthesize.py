@@ -21,8 +21,9 @@ from data.folders import ImageJob, Target, plan_scenes
 from data.sidd import find_crops, find_misnamed, find_scenes, parse_scene
 from inference import load_neca
 from noise.gains import GainBank, bank_path, write_bank
+from noise.strengths import Interval
 from options.synthesize import synthesize_options
-from synthesis.strengths import Interval
+from synthesis.strengths import strengths_of
 from tests.conftest import ROOT, contents, read_csv, wait_until
 from tests.noisy_set import CAMERA, make_weights, scene, with_noise
 from tests.refusal import refused
@@ -250,8 +251,8 @@ def test_gains_of_one_iso_are_chosen(root):
 @pytest.mark.parametrize("is_gain, low, high", [(True, 0.01, 0.64), (False, 5.0, 50.0)])
 def test_gains_of_an_interval_are_log_uniform_and_noise_levels_uniform(is_gain, low, high):
     job = ImageJob("a.png", Path("a.png"), tuple(Target(draw, f"{draw}.png") for draw in range(1000)))
-    drawn = Interval(low, high, is_gain).strengths(job, (8, 8), seed=0)
-    values = np.array([one.gain if is_gain else one.noise_level for one in drawn])
+    drawn = strengths_of(job, Interval(low, high, log=is_gain, digits=6), (8, 8, 3), None, seed=0)
+    values = np.array([one.numbers.item() for one in drawn])
     shares = np.log(values / low) / np.log(high / low) if is_gain else (values - low) / (high - low)
     assert (shares.min() >= -1e-4) and (shares.max() <= 1 + 1e-4)  # gains have a few digits
     for share in (0.25, 0.5, 0.75):

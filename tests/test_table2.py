@@ -45,9 +45,10 @@ def test_failed_training_is_named_and_its_log_says_why(arguments, tmp_path, capf
 def test_what_is_missing_is_said_before_anything_runs(arguments, tmp_path, capsys):
     assert table2.main([word for word in arguments if word != "--on_scenes"]) == 1
     lines = [line for line in capsys.readouterr().out.splitlines() if line.startswith("missing: ")]
-    assert len(lines) == 3
+    assert len(lines) == 4
     assert "main_train_jointly.py --cam_name ZZ" in lines[0]
-    assert all("BlocksSrgb.mat" in line for line in lines[1:])
+    assert "fit of ZZ" in lines[1]
+    assert all("BlocksSrgb.mat" in line for line in lines[2:])
     assert not (tmp_path / "saves").exists()
 
 
