@@ -34,6 +34,9 @@ TABLE = 2048  # entries of a lookup by raw value, evenly spaced in its root
 LEVELS = 1 << 16  # entries of a lookup from linear light to grey levels, evenly spaced in its root
 QUANTILES = 201  # by which moments are computed
 LOOKED_UP = ("scale", "offset", "skew", "tail")
+# Lowest and highest level of red, green and blue that is not clipped. SIDD's rendering cuts colours in CIE XYZ also, and
+# with blue up to 242 no colour of sRGB is cut there: Z = .019 R + .119 G + .950 B in linear light.
+UNCLIPPED = ((1.5, 1.5, 1.5), (254.0, 254.0, 242.0))
 REACH, MARGIN = 2, 4  # pixels that demosaicking looks around, and those (even) that bands share
 SMALLEST = 8  # pixels of an image's side
 BAND = 1 << 20  # pixels that are rendered at a time
@@ -460,12 +463,13 @@ def mix(matrix: Tensor, colours: Tensor) -> Tensor:
     return torch.einsum("ij,njhw->nihw", matrix, colours)
 
 
-def unclipped(image: Tensor, low: float = 1.5, high: float = 254.0, reach: int = REACH) -> Tensor:
-    """Find pixels whose surroundings lie within (low, high) grey levels: (N, 3, H, W) -> (N, 1, H, W) bool.
+def unclipped(image: Tensor, reach: int = REACH) -> Tensor:
+    """Find pixels whose surroundings lie within `UNCLIPPED`: (N, 3, H, W) -> (N, 1, H, W) bool.
 
     Surroundings are what demosaicking takes, a diamond: at most `reach` steps along rows and columns.
     """
-    clipped = ((image * 255 < low) | (image * 255 > high)).any(1, keepdim=True).to(image.dtype)
+    low, high = (torch.tensor(levels, device=image.device)[:, None, None] / 255 for levels in UNCLIPPED)
+    clipped = ((image < low) | (image > high)).any(1, keepdim=True).to(image.dtype)
     for _ in range(reach):
         clipped = torch.maximum(F.max_pool2d(clipped, (3, 1), 1, (1, 0)), F.max_pool2d(clipped, (1, 3), 1, (0, 1)))
     inside = clipped == 0
