@@ -11,15 +11,7 @@ from noise.gains import bank_note
 from noise.interface import Strength, constant
 from noise.kinds import KINDS, Sources
 from noise.strengths import Interval
-from options.synthesize import (
-    fixed_settings,
-    is_neca,
-    source_settings,
-    synthesis_settings,
-    synthesize_options,
-    uses_bank,
-    with_way_out,
-)
+from options import synthesize as options
 from synthesis.output import SynthesisFolder
 from synthesis.run import SynthesisSettings, run_synthesis
 from synthesis.strengths import OneOfImages
@@ -30,7 +22,7 @@ from utils.runtime import choose_device
 
 def main(arguments: list[str] | None = None) -> int:
     """Run the command and return its exit code."""
-    args = synthesize_options(arguments)
+    args = options.synthesize_options(arguments)
     log = terminal_log()
     with blame("--device or --gpu_ids"):
         device = choose_device(args.device, args.gpu_ids)
@@ -51,32 +43,34 @@ def main(arguments: list[str] | None = None) -> int:
 
     # The noise model, and where its strength comes from.
     with blame("--cam_name, --pretrain_dir or --model"):
-        noise = KINDS[args.model].make(Sources(args.pretrain_dir, args.cam_name, device, **source_settings(args)))
+        noise = KINDS[args.model].make(Sources(device=device, **options.source_settings(args)))
     strength = choose_strength(args, noise)
-    if uses_bank(args) and (note := bank_note(noise.folder, args.cam_name)):
+    if options.uses_bank(args) and (note := bank_note(noise.folder, args.cam_name)):
         log.info("note: %s", note)
 
     # What is left to do.
-    fixed = fixed_settings(args) | {"weights_sha256": noise.fingerprint, "gains_sha256": strength.fingerprint}
+    fixed = options.fixed_settings(args) | {"weights_sha256": noise.fingerprint, "gains_sha256": strength.fingerprint}
     with blame("--output_dir, or remove it"):
         folder = SynthesisFolder(args.output_dir, fixed, jobs)
     with folder:
         pending = folder.to_do()
         total, left = (sum(len(job.targets) for job in some) for some in (jobs, pending))
-        made_of = f" with the {'weights' if is_neca(args) else 'fit'} of {noise.folder}" if noise.files else ""
+        made_of = f" with the {'weights' if options.is_neca(args) else 'fit'} of {noise.folder}" if noise.files else ""
         log.info("%s%s on %s: %d of %d images", KINDS[args.model].name, made_of, device, left, total)
         if pending and isinstance(strength, OneOfImages):
             with blame("--gain_from"):
                 strength.measure(noise, args.max_megapixels, noise.channels or 3)
         # Synthesise.
-        settings = SynthesisSettings(**synthesis_settings(args), device=None if is_neca(args) else device)
+        settings = SynthesisSettings(
+            **options.synthesis_settings(args), device=None if options.is_neca(args) else device
+        )
         summary = run_synthesis(pending, noise, strength, folder, settings)
     for remark, names in sorted(summary.remarks.items()):
         more = f" and {len(names) - 1} more" if len(names) > 1 else ""
-        log.info(printable(f"note: {with_way_out(remark)}: {names[0]}{more}"))
+        log.info(printable(f"note: {options.with_way_out(remark)}: {names[0]}{more}"))
     failures += summary.failures
     for failure in sorted(failures):
-        print(f"failed: {printable(with_way_out(failure))}", file=sys.stderr)
+        print(f"failed: {printable(options.with_way_out(failure))}", file=sys.stderr)
     log.info(
         "%s: %d images written, %.1f megapixels in %.0f s (%.2f MP/s), %d complete before, %d failures",
         *(args.output_dir, summary.written, summary.megapixels, summary.seconds, summary.speed),

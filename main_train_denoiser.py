@@ -18,16 +18,7 @@ from metrics.images import SSIM_SIDE
 from models.architectures import build_denoiser, describe_denoiser
 from models.model_denoiser import DenoiserModel
 from models.networks import describe
-from options.train_denoiser import (
-    denoiser_options,
-    fixed_denoiser_options,
-    needs_origins,
-    network_config,
-    noise_choice,
-    shares,
-    train_denoiser_options,
-    train_denoiser_parser,
-)
+from options import train_denoiser as options
 from options.training import batch_settings, precision_of, schedule_of
 from synthesis.training_noise import MixedNoise, fits_of_run, make_training_noise
 from utils.command import blame, keep_freed_memory, run_command
@@ -39,11 +30,11 @@ from utils.trainer import test_only, train
 
 def main(arguments: list[str] | None = None) -> int | None:
     """Train a denoiser, in a process for each GPU."""
-    parser = train_denoiser_parser()
-    args = train_denoiser_options(parser, arguments)
+    parser = options.train_denoiser_parser()
+    args = options.train_denoiser_options(parser, arguments)
     with blame("--device or --gpu_ids"):
         devices = choose_devices(args.device, args.gpu_ids)
-    return launch(partial(train_denoiser, args, fixed_denoiser_options(parser)), devices)
+    return launch(partial(train_denoiser, args, options.fixed_denoiser_options(parser)), devices)
 
 
 def train_denoiser(args: argparse.Namespace, fixed: dict, device: torch.device) -> None:
@@ -68,7 +59,7 @@ def train_denoiser(args: argparse.Namespace, fixed: dict, device: torch.device) 
         with blame("--train_img_dir or --patch_size"):
             train_pairs = find_pairs(scenes[0], settings.smallest, args.img_channels)
             test_pairs = find_pairs(scenes[1], SSIM_SIDE, args.img_channels)
-            if args.keep_phase or needs_origins(args.source):
+            if args.keep_phase or options.needs_origins(args.source):
                 train_pairs = with_origins(train_pairs, find_origins([*scenes[0], *scenes[1]], args.num_workers))
         sets = {}  # by folder, in the order of the sources
         for given in dict.fromkeys(source.folder for source in args.source):
@@ -88,17 +79,17 @@ def train_denoiser(args: argparse.Namespace, fixed: dict, device: torch.device) 
     with main_first(), blame("--pretrain_dir, --source, --gain_from or --img_channels"):
         reader = partial(open_reader, train_pairs, settings, log)
         fits = fits_of_run(folder / "fitted_noise.pth", reader, args.fit_images, args.num_workers)
-        models, depends_on = make_training_noise(noise_choice(args), fits[0], device, fits[1])
+        models, depends_on = make_training_noise(options.noise_choice(args), fits[0], device, fits[1])
     noise = MixedNoise(models, mixture, rank(), world_size())
 
     # Model.
-    network = build_denoiser(args.arch, network_config(args), args.init_type, args.seed)
+    network = build_denoiser(args.arch, options.network_config(args), args.init_type, args.seed)
     if args.verbose:
         log.info(describe(describe_denoiser(network), network))
-    model = DenoiserModel(network, denoiser_options(args), device, precision_of(args), world_size())
+    model = DenoiserModel(network, options.denoiser_options(args), device, precision_of(args), world_size())
 
     # Run.
-    recorded = vars(args) | {"source": shares(args.source), "sampling": SAMPLING} | depends_on
+    recorded = vars(args) | {"source": options.shares(args.source), "sampling": SAMPLING} | depends_on
     recorded["training images"] = fingerprint_of_sets(sets)
     with blame("--dir_save"):
         run = Run(folder, recorded, fixed, log, args.use_tb)

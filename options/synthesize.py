@@ -98,8 +98,10 @@ def uses_bank(args: argparse.Namespace) -> bool:
 
 
 def source_settings(args: argparse.Namespace) -> dict[str, Any]:
-    """Take what `noise.kinds.Sources` holds of the computation out of the parsed options."""
+    """Take what `noise.kinds.Sources` holds, but the device, out of the parsed options."""
     return {
+        "folder": args.pretrain_dir,
+        "camera": args.cam_name,
         "tile": args.tile,
         "half": args.half,
         "channels_last": args.channels_last or None,
@@ -109,7 +111,7 @@ def source_settings(args: argparse.Namespace) -> dict[str, Any]:
 
 
 def synthesis_settings(args: argparse.Namespace) -> dict[str, Any]:
-    """Take what `synthesis.run.SynthesisSettings` holds out of the parsed options."""
+    """Take what `synthesis.run.SynthesisSettings` holds, but the device, out of the parsed options."""
     names = ("seed", "keep_16bit", "max_megapixels", "num_workers", "model", "iso", "times")
     return {"camera": args.cam_name} | {name: getattr(args, name) for name in names}
 

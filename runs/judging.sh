@@ -40,5 +40,6 @@ for camera in "${cameras[@]}"; do
   fi
   $python main_eval.py noise --c2st --cam_name "$camera" --data_dir "$data" --data_prep_dir "$listed" \
     --pretrain_dir "$weights" --output_dir "$out/$camera" \
-    --models NeCA-W "coloured x std" "coloured by phase x std" "heteroscedastic x std" AWGN-image "${others[@]}"
+    --models NeCA-W "copula x channel std" "coloured x std" "coloured by phase x std" "heteroscedastic x std" \
+    "coloured x channel std" "coloured by phase x channel std" AWGN-image "${others[@]}"
 done

@@ -12,7 +12,7 @@ import torch
 from tqdm import tqdm
 
 from data.folders import SMALLEST_SIDE, ImageJob, Target
-from noise.camera import CameraNoise
+from noise.camera import CameraNoise, GainNoise, LevelNoise
 from noise.interface import Strength, constant, noisy_image
 from synthesis.output import Row, SynthesisFolder, input_state
 from synthesis.strengths import as_network_input, multiple, strength_of_partner, strengths_of
@@ -136,6 +136,8 @@ def _synthesize(
 ) -> Iterator[_Made | _Failed]:
     """Make the draws of every image, one after the other."""
     multiplied = multiple(noise, settings.times)
+    # Networks take images to their own device, tile by tile.
+    device = None if isinstance(noise, GainNoise | LevelNoise) else settings.device
     for one in loaded:
         if isinstance(one, _Failed):
             yield one
@@ -150,7 +152,7 @@ def _synthesize(
         for target, (numbers, origins) in zip(job.targets, found):
             model, key = noise.model(constant(numbers[0].tolist())), job.key(target.draw)
             try:
-                noisy = noisy_image(model, clean, settings.seed, key, settings.device)
+                noisy = noisy_image(model, clean, settings.seed, key, device)
             except ValueError as error:
                 yield _Failed(1, f"{job.source}: {error}")
             except (MemoryError, torch.OutOfMemoryError):

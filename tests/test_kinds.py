@@ -127,7 +127,7 @@ def test_draws_of_iso_follow_from_the_seed_and_the_key(root):
 
 
 def test_a_pipeline_beside_the_weights_comes_first_and_renders_the_iso(root):
-    pipeline = make_pipeline()
+    pipeline = make_pipeline(error=(0.3, 0.2, 0.4))
     pipeline.save(root / "pretrain" / CAMERA / "noise.json")
     noise, iso = load_noise(root / "pretrain" / CAMERA), pipeline.isos[0]
     assert isinstance(noise, PipelineNoise) and list(noise.isos) == pipeline.isos
