@@ -17,8 +17,8 @@ from utils.workers import in_threads
 
 # A rendering is identified if no channel's re-render error is above GATE grey levels. Rounding leaves about .3 of them,
 # but more in dark pixels beside bright ones where a curve is steep; then BEYOND_ROUNDING times that, of MOST_ROUNDING
-# at most. A scene's error may be OF_SCENE times as high. What is beyond rounding may be UNEXPLAINED times the error with
-# another mosaic: real phones have .01 at most, denoised images of little noise .6, ones blurred by .4 pixels .1.
+# at most. A scene's error may be OF_SCENE times as high. What is beyond rounding may be UNEXPLAINED times the error
+# with another mosaic: real phones have .01 at most, denoised images of little noise .6, ones blurred by .4 pixels .1.
 GATE, BEYOND_ROUNDING, MOST_ROUNDING, OF_SCENE, UNEXPLAINED = 0.6, 1.2, 1.0, 1.5, 0.08
 PHASES: tuple[Phase, ...] = ((0, 0), (0, 1), (1, 0), (1, 1))  # of the first red pixel
 KNOTS = 17  # of the tone curve's slope

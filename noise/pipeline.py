@@ -34,8 +34,8 @@ TABLE = 2048  # entries of a lookup by raw value, evenly spaced in its root
 LEVELS = 1 << 16  # entries of a lookup from linear light to grey levels, evenly spaced in its root
 QUANTILES = 201  # by which moments are computed
 LOOKED_UP = ("scale", "offset", "skew", "tail")
-# Lowest and highest level of red, green and blue that is not clipped. SIDD's rendering cuts colours in CIE XYZ also, and
-# with blue up to 242 no colour of sRGB is cut there: Z = .019 R + .119 G + .950 B in linear light.
+# Lowest and highest level of red, green and blue that is not clipped. SIDD's rendering cuts colours in CIE XYZ also,
+# and with blue up to 242 no colour of sRGB is cut there: Z = .019 R + .119 G + .950 B in linear light.
 UNCLIPPED = ((1.5, 1.5, 1.5), (254.0, 254.0, 242.0))
 REACH, MARGIN = 2, 4  # pixels that demosaicking looks around, and those (even) that bands share
 SMALLEST = 8  # pixels of an image's side
