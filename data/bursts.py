@@ -128,8 +128,8 @@ def find_shots(root: Path, iso: int | None) -> tuple[list[Source], list[str]]:
         for shot in shots:
             by_iso.setdefault(read_exposure(shot)[0] or iso, []).append(shot)
         if None in by_iso:
-            expected = "by which the reference is found; add it, or give --iso if all such shots have one ISO"
-            problems += [f"{shot}: has no ISO in its EXIF data, {expected}" for shot in by_iso[None]]
+            reason = "by which the reference is found, and no other one is given"
+            problems += [f"{shot}: has no ISO in its EXIF data, {reason}" for shot in by_iso[None]]
             continue
         levels = sorted(level for level in by_iso if level)
         if len(levels) < 2:

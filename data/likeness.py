@@ -1,6 +1,8 @@
 """Compare two pictures: how far the content of one has moved, whether both show the same, which has more noise."""
 
+import logging
 import math
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -21,6 +23,7 @@ FEWEST_BLOCKS = 32
 CONTENT = 4  # variance of blocks over that of blocks of independent pixels: from there on there is content
 # Of 217 real pairs the slope is .81 to 1.1, and .48 where noise hides the content; standard errors that count as sure.
 LOW_SLOPE, SURE = 0.5, (4, 5)
+LEAST_STD = 0.3  # grey levels: about what rounding to 8 bit makes alone
 OTHER_CONTENT = "shows something else than its clean image"
 FINER = (0.25, 0.05, 0.01)  # pixels: steps of the search about the highest point
 
@@ -169,6 +172,16 @@ def shows_other_content(clean: np.ndarray, noisy: np.ndarray) -> bool:
         if found and found[0] + SURE[0] * found[1] < LOW_SLOPE * expected and abs(found[0]) < SURE[1] * found[1]:
             return True
     return False
+
+
+def is_blank(noisy: np.ndarray) -> bool:
+    """Tell whether an image, (H, W, C) uint8, is black, white or of one colour: it has no noise to learn from."""
+    return float(np.std(noisy, axis=(0, 1), dtype=np.float64).max()) < LEAST_STD
+
+
+def name_left_out(name: Path | str) -> None:
+    """Log that a blank image is left out."""
+    logging.getLogger(__name__).warning("left out, for it is black, white or of one colour: %s", name)
 
 
 def _details(grey: np.ndarray, side: int) -> np.ndarray:

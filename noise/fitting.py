@@ -1,17 +1,18 @@
 """Fit noise models to image pairs, ISO by ISO, in two passes over the files."""
 
 import hashlib
-from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Container, Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Generic, TypeVar
 
 import numpy as np
 import torch
 from torch import Tensor
 from tqdm import tqdm
 
+from data.likeness import is_blank, name_left_out
 from data.pairs import ImagePair, Reader, read_samples
 from noise.copula import LEVELS, SCORES, CopulaFit, between_levels, phase_variances, share_below
 from noise.statistics import (
@@ -72,19 +73,23 @@ def fit_noise(pairs: Mapping[Group, Sequence], read: PairReader, num_workers: in
 
     The models' noise has, once clipped and rounded, the measured moments; without that correction dark scenes, whose
     measured noise has lost its negative half, would get too little. Memory does not grow with the pairs, and the
-    result does not depend on `num_workers` (threads; 0: the caller's). Raises ValueError for a group without pairs and
-    for images with a side of no more than MAX_LAG pixels.
+    result does not depend on `num_workers` (threads; 0: the caller's). Images of one colour are left out and named,
+    unless a group has no others. Raises ValueError for a group without pairs and for images with a side of no more than
+    MAX_LAG pixels.
     """
     jobs = _jobs(pairs)
+    varied: _Varied[Group] = _Varied(read)
 
     def moments_of(job: tuple[Group, Any]) -> list[np.ndarray]:
-        return _summed(lambda clean, noisy, origin: [level_moments(clean, noisy)], read, job[1])
+        return _summed(lambda clean, noisy, origin: [level_moments(clean, noisy)], varied.reader(job[0]), job[1])
 
-    moments = {group: sums for group, [sums] in _add_up(moments_of, jobs, num_workers, "levels").items()}
-    levels = {group: noise_levels(sums) for group, sums in moments.items()}
+    sums = _add_up(moments_of, jobs, num_workers, "levels")
+    sums |= _add_up(moments_of, varied.restored(jobs, sums), num_workers, "levels")
+    moments = {group: of for group, [of] in sums.items()}
+    levels = {group: noise_levels(of) for group, of in moments.items()}
 
     def products_of(job: tuple[Group, Any]) -> list[np.ndarray]:
-        return _summed(lambda clean, noisy, origin: lagged_sums(clean, noisy, levels[job[0]], origin), read, job[1])
+        return _summed(partial(_products, levels[job[0]]), varied.reader(job[0]), job[1])
 
     products = _add_up(products_of, jobs, num_workers, "correlations")
     return {group: _fit(moments[group], levels[group], products[group]) for group in pairs}
@@ -98,6 +103,39 @@ def read_from(reader: Reader) -> PairReader:
 def read_windows(pairs: list[ImagePair]) -> list[tuple[Path, np.ndarray, np.ndarray, tuple[int, int]]]:
     """Read the pairs of one file, as `data.pairs.by_file` puts them together, for `fit_noise` and `fit_copula`."""
     return [(sample.pair.noisy, sample.clean, sample.noisy, sample.pair.origin) for sample in read_samples(pairs)]
+
+
+def _products(levels: NoiseLevels, clean: np.ndarray, noisy: np.ndarray, origin: tuple[int, int]) -> Iterable:
+    return lagged_sums(clean, noisy, levels, origin)
+
+
+class _Varied(Generic[Group]):
+    """Reads pairs without those of one colour, unless a group has no others."""
+
+    def __init__(self, read: PairReader):
+        self.read = read
+        self.blank: dict[str, Group] = {}  # by name
+        self.all_blank: set[Group] = set()  # groups of blank images only
+
+    def reader(self, group: Group) -> PairReader:
+        """Return what reads the pairs of a group."""
+
+        def read(entry: Any) -> Iterator[tuple]:
+            for pair in self.read(entry):
+                if group not in self.all_blank and is_blank(pair[2]):
+                    self.blank[str(pair[0])] = group
+                else:
+                    yield pair
+
+        return read
+
+    def restored(self, jobs: list[tuple[Group, Any]], found: Container[Group]) -> list[tuple[Group, Any]]:
+        """List the jobs of groups of which nothing was found, to be done with all pairs; name what is left out."""
+        self.all_blank = {group for group, _ in jobs if group not in found}
+        for name, group in sorted(self.blank.items()):
+            if group not in self.all_blank:
+                name_left_out(name)
+        return [job for job in jobs if job[0] in self.all_blank]
 
 
 def _jobs(pairs: Mapping[Group, Sequence]) -> list[tuple[Group, Any]]:
@@ -132,6 +170,8 @@ def _add_up(work: Callable, jobs: list[tuple[Group, Any]], num_workers: int, nam
     """Add the arrays that `work` returns for each job, group by group, in the order of the jobs."""
     totals: dict[Group, list[np.ndarray]] = {}
     for (group, _), arrays in zip(jobs, _with_progress(work, jobs, num_workers, name)):
+        if not arrays:
+            continue
         before = totals.get(group)
         totals[group] = [one + other for one, other in zip(before, arrays)] if before else list(arrays)
     return totals
@@ -153,17 +193,24 @@ def fit_copula(pairs: Mapping[int, Sequence], read: PairReader, num_workers: int
     between which thresholds the noisy value was, and nothing of how far beyond black or white.
     """
     jobs = _jobs(pairs)
+    varied: _Varied[int] = _Varied(read)
 
     def moments_of(job: tuple[int, Any]) -> list[np.ndarray]:
-        return [level_moments(clean, noisy) for _, clean, noisy, _ in read(job[1])]
+        return [level_moments(clean, noisy) for _, clean, noisy, _ in varied.reader(job[0])(job[1])]
 
     moments: dict[int, list[np.ndarray]] = {}
-    for (iso, _), found in zip(jobs, _with_progress(moments_of, jobs, num_workers, "levels")):
-        moments.setdefault(iso, []).extend(found)
+
+    def gather(some: list[tuple[int, Any]]) -> None:
+        for (iso, _), found in zip(some, _with_progress(moments_of, some, num_workers, "levels")):
+            if found:
+                moments.setdefault(iso, []).extend(found)
+
+    gather(jobs)
+    gather(varied.restored(jobs, moments))
     levels = {iso: _levels_at_gain_1(np.stack(of)) for iso, of in moments.items()}
 
     def sums_of(job: tuple[int, Any]) -> list[np.ndarray]:
-        return _summed(partial(_copula_sums, levels[job[0]]), read, job[1])
+        return _summed(partial(_copula_sums, levels[job[0]]), varied.reader(job[0]), job[1])
 
     sums = _add_up(sums_of, jobs, num_workers, "distributions")
     products = [sum(arrays) for arrays in zip(*(of[1:] for of in sums.values()))]

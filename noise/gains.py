@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
+from data.likeness import is_blank, name_left_out
 from data.pairs import by_file, pairs_by_iso, read_samples
 from inference import load_neca
 from inference.pretrained import find_checkpoints, hash_weights
@@ -87,7 +88,8 @@ def measure_scenes(
 ) -> GainBank:
     """Estimate gains of scene folders' crops, evenly spaced over those of each ISO (0: all) -> bank.
 
-    Raises ValueError that names an image that is damaged or that GENet gives no possible gain.
+    Images of one colour are left out and named. Raises ValueError that names an image that is damaged or that GENet
+    gives no possible gain.
     """
     pairs = list(chain.from_iterable(pairs_by_iso(folders, images_per_iso, estimator.channels).values()))
     if not pairs:
@@ -96,7 +98,12 @@ def measure_scenes(
     with tqdm(by_file(pairs), desc="gains", unit="frame", leave=False, disable=None) as progress:
         for sample in chain.from_iterable(in_threads(read_samples, progress, num_workers)):
             name = sample.pair.label
+            if is_blank(sample.noisy):
+                name_left_out(name)
+                continue
             gains.setdefault(sample.pair.scene.iso, []).append((name, gain_or_fail(estimator, sample.noisy, name)))
+    if not gains:
+        raise ValueError(f"{pairs[0].label}: black, white or of one colour, as all images; expected some with noise")
     return GainBank(camera, genet, dict(sorted(gains.items())))
 
 

@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from data.likeness import is_blank
 from data.pairs import Reader
 from models.losses import global_noise_level
 from models.network_genet import GENet
@@ -65,8 +66,9 @@ def measured_start(reader: Reader, networks: Mapping[str, nn.Module], num_worker
     """
     chosen = evenly_spaced(range(len(reader)), IMAGES)
     fit = fit_noise({"all": chosen}, read_from(reader), num_workers)["all"]
-    pairs = [reader.pair(index) for index in evenly_spaced(chosen, SET_BY)]
-    start_from_measurements(networks, fit, [(_middle(clean), _middle(noisy)) for clean, noisy in pairs], to_train)
+    varied = [index for index in chosen if not is_blank(_middle(reader.pair(index)[1]))] or chosen
+    pairs = [map(_middle, reader.pair(index)) for index in evenly_spaced(varied, SET_BY)]
+    start_from_measurements(networks, fit, [(_to_tensor(clean), _to_tensor(noisy)) for clean, noisy in pairs], to_train)
 
 
 @torch.no_grad()
@@ -238,9 +240,13 @@ def _to_8_bit(image: Tensor) -> Tensor:
     return (255 * image.clamp(0, 1)).round() / 255
 
 
-def _middle(image_uint8: np.ndarray) -> Tensor:
-    """Cut an image to its middle: (H, W, C) -> (1, C, H', W') in [0, 1]."""
+def _middle(image_uint8: np.ndarray) -> np.ndarray:
+    """Cut an image to its middle: (H, W, C) -> (H', W', C)."""
     height, width = image_uint8.shape[:2]
     top, left = max(height - MIDDLE, 0) // 2, max(width - MIDDLE, 0) // 2
-    middle = np.ascontiguousarray(image_uint8[top : top + MIDDLE, left : left + MIDDLE])
-    return torch.from_numpy(middle).permute(2, 0, 1)[None].float() / 255
+    return image_uint8[top : top + MIDDLE, left : left + MIDDLE]
+
+
+def _to_tensor(image_uint8: np.ndarray) -> Tensor:
+    """Turn (H, W, C) uint8 into (1, C, H, W) in [0, 1]."""
+    return torch.from_numpy(np.ascontiguousarray(image_uint8)).permute(2, 0, 1)[None].float() / 255

@@ -10,7 +10,8 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from data.pairs import ImagePair, by_file, read_samples
+from data.likeness import is_blank, name_left_out
+from data.pairs import ImagePair, Sample, by_file, read_samples
 from data.sidd import parse_scene
 from noise.identify import Identification, NoisyImage, find_balance, find_rendering, patch_of
 from noise.pipeline import SNR_KNOTS, Phase, Pipeline, Rendering, SceneNoise
@@ -58,11 +59,16 @@ def read_windows(pairs: Sequence[ImagePair], num_workers: int) -> list[Window]:
     windows = max(1, WINDOWS // len(scenes))
     chosen = [one for of_scene in scenes.values() for one in evenly_spaced(of_scene, files)]
 
+    def varied(samples: list[Sample]) -> list[Sample]:
+        for blank in (sample for sample in samples if is_blank(sample.noisy)):
+            name_left_out(blank.pair.label)
+        return [sample for sample in samples if not is_blank(sample.noisy)]
+
     def read(of_file: list[ImagePair]) -> list[Window]:
         share = -(-windows // min(files, len(scenes[of_file[0].folder])))
         return [
             window
-            for sample in read_samples(evenly_spaced(of_file, share))
+            for sample in varied(read_samples(evenly_spaced(of_file, share)))
             for window in _cut(sample.pair, sample.clean, sample.noisy, -(-share // min(share, len(of_file))))
         ]
 

@@ -8,7 +8,8 @@ import torch
 
 from data.pairs import read_files
 from metrics import autocorrelation, channel_correlation, noise_of
-from noise.fitting import fingerprint, fit_noise, load_fits, save_fits
+from noise import fitting
+from noise.fitting import fingerprint, fit_copula, fit_noise, load_fits, save_fits
 from noise.interface import Images
 from noise.kinds import FITTED, fitted_model
 from noise.statistics import MAX_LAG, correlation, filter_noise, lagged_sums, level_moments, noise_levels, over_phases
@@ -219,6 +220,31 @@ def test_sparse_levels_share_their_pixels():
     std = noise_levels(moments).std[0]
     assert std[104].item() == pytest.approx((25 * 6 / 5 - 1 / 12) ** 0.5, abs=1e-3)
     assert std[107].item() == pytest.approx((25 - 1 / 12) ** 0.5, abs=1e-3)
+
+
+@pytest.fixture
+def blank(tmp_path):
+    """Pairs of which nobody can see the noise: black, white, of one colour, and of two."""
+    found = []
+    for number, levels in enumerate(((0, 0), (255, 255), (128, 128), (30, 33))):
+        found.append(tuple(tmp_path / f"{number}_{side}.png" for side in ("clean", "noisy")))
+        for path, level in zip(found[-1], levels):
+            write_image(path, np.full((32, 32, 3), level, np.uint8))
+    return found
+
+
+def test_images_of_one_colour_are_left_out_of_a_fit_and_named(pairs, fitted, blank, caplog):
+    found = fit_noise({100: [blank[0], *pairs[100], *blank[1:]]}, read, 2)
+    assert fingerprint({"camera": found}) == fingerprint({"camera": {100: fitted[100]}})
+    assert len(caplog.records) == 4 and all(str(noisy) in caplog.text for _, noisy in blank)
+
+
+def test_images_of_one_colour_are_left_out_of_a_copula(pairs, blank, monkeypatch):
+    seen = []
+    monkeypatch.setattr(fitting, "_levels_at_gain_1", lambda moments: seen.append(len(moments)) or 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        fit_copula({100: [*blank, *pairs[100]]}, read, 2)
+    assert seen == [len(pairs[100])]
 
 
 def test_noiseless_images_fit_to_models_without_noise(tmp_path):

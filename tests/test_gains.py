@@ -25,7 +25,7 @@ from synthesis.curves import intensity_chart, measure_curve, measure_curves
 from tests.conftest import ROOT
 from tests.noisy_set import CAMERA, make_set, make_weights
 from tests.refusal import refused
-from utils.image import read_image
+from utils.image import read_image, write_image
 
 BANK = GainBank(CAMERA, "abc", {100: [("x", 0.01)], 800: [("y", 0.03), ("z", 0.05), ("w", 0.04)]})
 
@@ -110,6 +110,25 @@ def test_number_of_images_is_for_each_iso(data, most, expected):
     folders = sorted(path for path in data[0].iterdir())
     bank = measure_scenes(Mean(), folders, CAMERA, images_per_iso=most)
     assert {iso: len(named) for iso, named in bank.gains.items()} == {800: expected, 3200: expected}
+
+
+@pytest.mark.parametrize("level", [0, 128, 255])
+def test_images_of_one_colour_are_left_out_of_the_bank_and_named(tmp_path, weights, caplog, level):
+    folder = make_set(tmp_path)[0]
+    scenes = sorted(folder.iterdir())
+    before = measure_scenes(Mean(), scenes[1:], CAMERA, num_workers=0)
+    for path in [*scenes[0].glob("clean/*"), *scenes[0].glob("noisy/*")]:
+        write_image(path, np.full((96, 96, 3), level, np.uint8))
+    assert measure_scenes(Mean(), scenes, CAMERA, num_workers=2) == before
+    assert len(caplog.records) == 2 and scenes[0].name in caplog.text
+
+
+def test_bank_of_images_of_one_colour_alone_is_refused(tmp_path):
+    folder = make_set(tmp_path, scenes=3)[0]
+    for path in folder.rglob("*.png"):
+        write_image(path, np.zeros((96, 96, 3), np.uint8))
+    with pytest.raises(ValueError, match=r"0001.*black, white or of one colour, as all images"):
+        measure_scenes(Mean(), sorted(folder.iterdir()), CAMERA, num_workers=0)
 
 
 def test_threads_do_not_change_the_bank(data):

@@ -1,14 +1,19 @@
 """The start from measurements: what the networks make before any training."""
 
+from types import SimpleNamespace
+
+import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
 
+from data.pairs import Reader
 from models import NCNet, build_networks, correlate
 from noise.fitting import Fit
-from noise.measured import start_from_measurements
+from noise.measured import measured_start, start_from_measurements
 from noise.statistics import filter_noise
 from tests.tiny import CONFIGS
+from utils.image import to_uint8
 
 STD = 0.04
 LEVELS = torch.linspace(0.5 * STD, 1.5 * STD, 256) * torch.tensor([[1.0], [1.4], [0.8]])  # by channel and intensity
@@ -106,3 +111,29 @@ def test_ncnet_that_cannot_carry_the_filter_is_refused(kernel, config):
     networks = build_networks({"E": {"nc": 4}, "G1": {"nc": 4}}, "kaiming", 0) | {"G2": NCNet(**config)}
     with pytest.raises(ValueError, match="expected at least 6 channels"):
         begin(networks, kernel)
+
+
+class Pictures(Reader):
+    """Pairs in memory."""
+
+    def __init__(self, images):
+        super().__init__([])
+        self.images, self.pairs = images, [SimpleNamespace(origin=(0, 0))] * len(images)
+
+    def name(self, index):
+        return f"image {index}"
+
+    def pair(self, index):
+        return self.images[index]
+
+
+def test_start_is_that_of_the_other_images_where_one_is_black():
+    images = [tuple(to_uint8(of[0].permute(1, 2, 0).numpy()) for of in pictures(seed, 1)) for seed in range(4)]
+    flat = np.zeros((96, 96, 3), np.uint8)
+    started = []
+    for some in (images, [*images[:2], (flat, flat), *images[2:]]):
+        networks = build_networks({letter: CONFIGS[letter] | {"nc": 8} for letter in ("E", "G1", "G2")}, "kaiming", 0)
+        measured_start(Pictures(some), networks, 0, to_train=True)
+        started.append([weight for letter in networks for weight in networks[letter].parameters()])
+    for one, other in zip(*started):
+        assert torch.isfinite(one).all() and torch.equal(one, other)
