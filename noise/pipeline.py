@@ -24,7 +24,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-FORMAT, VERSION, KIND = "camera noise", 1, "pipeline"
+FORMAT, VERSION, KIND = "neca-noise", 1, "pipeline"
 SNR_KNOTS = (0.0, 0.5, 1.0, 2.0, 4.0, 8.0, 24.0)  # of the shape of raw noise: raw value over its std
 SHAPE_NAMES = ("level", "mean", "skew", "tail")
 POWERS = (1.0, 2.0)  # of the ISO, by which shot and read noise grow where only one ISO was measured

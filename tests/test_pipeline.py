@@ -117,7 +117,7 @@ def test_a_file_gives_back_the_pipeline(tmp_path):
 @pytest.mark.parametrize(
     ("old", "new", "reason"),
     [
-        ('"version": 1', '"version": 2', "version 2, expected camera noise, pipeline, version 1"),
+        ('"version": 1', '"version": 2', "version 2, expected neca-noise, pipeline, version 1"),
         ('"malvar"', '"magic"', "demosaicking 'magic', expected malvar or bilinear"),
         ('"white": 1.1', '"white": NaN', "white: expected 1 numbers within"),
         ('"scenes": [', '"scene": [', "no 'scenes'"),

@@ -1,0 +1,78 @@
+"""Options of main_fit_noise.py."""
+
+import argparse
+
+from options.common import (
+    Parser,
+    add_path_option,
+    add_seed_option,
+    given_path,
+    natural_int,
+    positive_int,
+    thread_count,
+)
+
+MODELS = ("auto", "pipeline", "copula")
+
+
+def fit_options(arguments: list[str] | None = None) -> argparse.Namespace:
+    """Read the options of main_fit_noise.py, and end in one line where they do not fit together."""
+    parser = fit_parser()
+    args = parser.parse_args(arguments)
+    if args.frame_size and not args.reduced_dir:
+        parser.error("--frame_size: only with --reduced_dir, whose frames had this size")
+    if args.reduced_dir and args.model == "copula":
+        parser.error("--reduced_dir: not with --model copula, which cannot use reduced frames")
+    return args
+
+
+def fit_parser() -> Parser:
+    """Build the parser of the command that fits a camera's noise."""
+    parser = Parser(
+        "Fit a camera's noise to noisy/clean pairs, in about a minute on a CPU. The pipeline model identifies the "
+        "camera's rendering (tone curve, colour matrix, demosaicking) from the noisy images and fits the sensor's "
+        "noise behind it. Cameras whose rendering cannot be identified, such as in-camera JPEGs, get a copula. The fit "
+        "is tested on the test scenes and written as <output_dir>/<cam_name>/noise.json or noise.safetensors, beside "
+        "which noise.png shows it. Then main_synthesize.py --pretrain_dir <output_dir> puts the noise on images."
+    )
+    parser.add_argument("--cam_name", default="DC", help="camera to fit, by the code in its scenes' names")
+    parser.add_argument(
+        "--model",
+        choices=MODELS,
+        default="auto",
+        help="auto: the pipeline if the rendering is identified, else the copula",
+    )
+    data = parser.add_argument_group("data")
+    data.add_argument(
+        "--train_img_dir",
+        type=given_path,
+        default="./Datasets/SIDD_Medium_Crop/",
+        help="scenes in SIDD's layout: crops of Crop_SIDD.py, frames as downloaded, or scenes of main_make_pairs.py",
+    )
+    data.add_argument(
+        "--data_prep_dir",
+        default="./data_preparation/",
+        help="folder of <CAM>_train.txt and <CAM>_test.txt; a camera without lists and without a published split is "
+        "fitted to all its scenes but every fifth of each ISO, a single scene is fitted and tested alike",
+    )
+    add_path_option(
+        data,
+        "--reduced_dir",
+        "DIR",
+        "further scenes, whose frames were reduced without antialiasing (cv2.resize, bilinear), such as 256x256: they "
+        "add the noise of their ISO and light",
+    )
+    data.add_argument(
+        "--frame_size",
+        type=positive_int,
+        nargs=2,
+        metavar=("H", "W"),
+        help="height and width of the reduced frames before (default: those of SIDD's phones)",
+    )
+    data.add_argument("--test_images", type=natural_int, default=24, help="images to test on, evenly spaced; 0: none")
+    parser.add_argument(
+        "--output_dir", type=given_path, default="./saves/fits/", help="the fit goes to <output_dir>/<cam_name>/"
+    )
+    add_seed_option(parser)
+    parser.add_argument("--num_workers", type=thread_count, default=2, help="threads that read and fit; 0: none")
+    return parser
