@@ -199,3 +199,24 @@ def write_lists(folder: str | Path, camera: str, split: Split) -> list[Path]:
     except OSError as error:
         raise ValueError(f"{folder}: scene lists cannot be written ({error.strerror})") from None
     return paths
+
+
+def split_to_fit(camera: str, scenes: Iterable[str], lists_dir: str | Path, log: logging.Logger) -> Split:
+    """Decide which scenes a fit is made of and which test it, even if there is only one.
+
+    As `choose_scenes` where there are lists or a published split. Else 80/20 within each ISO, not written anywhere. A
+    note tells when no scene is left to test on, and those of the fit are taken. Raises ValueError as `choose_scenes`.
+    """
+    scenes = sorted(scenes)
+    listed = any((Path(lists_dir) / f"{camera}_{half}.txt").exists() for half in HALVES)
+    if listed or published_split(camera):
+        train, test = choose_scenes(camera, scenes, lists_dir, needed=HALVES[:1], log=log)
+        test = [name for name in test if name in scenes]
+    else:
+        try:
+            train, test = generate_split(scenes, 0)
+        except ValueError:  # fewer than three of each ISO
+            train, test = scenes, []
+    if not test:
+        log.info("note: tested on the images that it is fitted to; no other scene is there")
+    return train, test or train

@@ -1,6 +1,6 @@
 """Fit a camera's pipeline to image pairs: its rendering, the noise of each scene, and the shape of raw noise."""
 
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import NamedTuple
@@ -11,8 +11,8 @@ from torch import Tensor
 from tqdm import tqdm
 
 from data.likeness import is_blank, name_left_out
-from data.pairs import ImagePair, Sample, by_file, read_samples
-from data.sidd import parse_scene
+from data.pairs import ImagePair, Sample, by_file, find_pairs, read_pair, read_samples
+from data.sidd import FRAMES, find_scenes, parse_scene
 from noise.identify import Identification, NoisyImage, find_balance, find_rendering, patch_of
 from noise.pipeline import SNR_KNOTS, Phase, Pipeline, Rendering, SceneNoise
 from noise.raw_noise import Pair, estimate_noise, estimate_noise_blindly, estimate_noise_of_reduced, fit_shape
@@ -50,7 +50,7 @@ class Reduced:
     frame: tuple[int, int]
 
 
-def read_windows(pairs: Sequence[ImagePair], num_workers: int) -> list[Window]:
+def sample_windows(pairs: Sequence[ImagePair], num_workers: int) -> list[Window]:
     """Read parts of image pairs, evenly spaced over the scenes, and over the files of each."""
     scenes: dict[Path, list[list[ImagePair]]] = {}
     for of_file in by_file(pairs):
@@ -78,6 +78,23 @@ def read_windows(pairs: Sequence[ImagePair], num_workers: int) -> list[Window]:
     return [window for of_file in bar for window in of_file]
 
 
+def read_reduced(
+    folder: str | Path, camera: str, frame: Sequence[int] | None, left_out: Container[str]
+) -> list[Reduced]:
+    """Read a camera's reduced frames, one pair of each scene but those left out.
+
+    frame: height and width of the frames before; None: those of SIDD's phones. Raises ValueError for a camera whose
+    frames' size is not known, and for images that cannot be read.
+    """
+    size = tuple(frame) if frame else FRAMES.get(camera)
+    if size is None:
+        raise ValueError(f"camera {camera}: the size of its frames is not known, expected one of {', '.join(FRAMES)}")
+    scenes = [scene for scene in find_scenes(folder, camera) if scene.name not in left_out]
+    pairs = {pair.folder: pair for pair in reversed(find_pairs(scenes))}
+    images = ((pair.folder.name, *map(_planes, read_pair(pair))) for pair in pairs.values())
+    return [Reduced(name, clean, noisy, (size[0], size[1])) for name, clean, noisy in images]
+
+
 def _cut(pair: ImagePair, clean: np.ndarray, noisy: np.ndarray, most: int) -> list[Window]:
     """Cut windows out of an image, evenly spaced."""
     height, width = (min(side, WINDOW) for side in clean.shape[:2])
@@ -97,7 +114,7 @@ def _planes(image: np.ndarray) -> Tensor:
 
 
 def fit_pipeline(
-    camera: str, windows: Sequence[Window], reduced: Sequence[Reduced] = (), num_workers: int = 2
+    camera: str, windows: Sequence[Window], reduced: Sequence[Reduced] = (), num_workers: int = 2, seed: int = 0
 ) -> tuple[Pipeline, Identification]:
     """Fit a camera's pipeline; whether it may be used, `Identification.is_identified` tells.
 
@@ -117,14 +134,14 @@ def fit_pipeline(
     shape = torch.zeros(4, 3, len(SNR_KNOTS))
 
     def measure(scene: int) -> Tensor:
-        return estimate_noise(of_scene[scene], [pair for pair, own in zip(pairs, scenes) if own == scene], shape)
+        return estimate_noise(of_scene[scene], [pair for pair, own in zip(pairs, scenes) if own == scene], shape, seed)
 
     def measure_reduced(one: Reduced) -> Tensor:
-        return estimate_noise_of_reduced(rendering, one.clean / 255, one.noisy / 255, one.frame, shape)
+        return estimate_noise_of_reduced(rendering, one.clean / 255, one.noisy / 255, one.frame, shape, seed)
 
     if found.is_identified:
         numbers = torch.stack(list(in_threads(measure, range(len(names)), num_workers)))
-        shape, overexposed = fit_shape(of_scene, pairs, scenes, numbers)
+        shape, overexposed = fit_shape(of_scene, pairs, scenes, numbers, seed)
         rendering = replace(rendering, overexposed=overexposed)
         of_scene = [replace(one, overexposed=overexposed) for one in of_scene]
     measured = list(in_threads(measure, range(len(names)), num_workers))

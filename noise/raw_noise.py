@@ -229,6 +229,7 @@ def fit_shape(
     pairs: Sequence[Pair],
     scenes: Sequence[int],
     numbers: Tensor,
+    seed: int = 0,
     steps: int = SHAPE_STEPS,
 ) -> tuple[Tensor, Tensor]:
     """Fit the shape of raw noise, and the light of overexposed pixels: -> (4, 3, K), (3,), see `noise.pipeline`.
@@ -241,7 +242,7 @@ def fit_shape(
     prepared = _prepare(renderings, pairs, scenes, numbers)
     side = min(CROP, *(min(pair.clean.shape[-2:]) // 2 * 2 for pair in pairs))
     scale, raw_scale = _scales(prepared)
-    generator = torch.Generator().manual_seed(0)
+    generator = torch.Generator().manual_seed(seed)
     shape, above = torch.zeros(4, 3, len(SNR_KNOTS)), torch.zeros(3)  # above: logarithm of a factor
     parameters = [shape.requires_grad_(True), above.requires_grad_(True)]
     optimiser = torch.optim.Adam(parameters, lr=SHAPE_RATE, betas=(0.9, 0.99))

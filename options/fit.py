@@ -12,6 +12,7 @@ from options.common import (
     thread_count,
 )
 
+IMAGES_PER_ISO = 100  # that a copula is fitted to, evenly spaced
 MODELS = ("auto", "pipeline", "copula")
 
 

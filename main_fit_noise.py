@@ -1,0 +1,99 @@
+"""Fit a camera's noise to noisy/clean pairs, test it, and write the fit that the other commands use."""
+
+import argparse
+import logging
+import time
+from pathlib import Path
+
+from data.mosaic import find_origins, with_origins
+from data.pairs import ImagePair, by_file, find_pairs, pairs_by_iso
+from data.sidd import find_scenes
+from data.splits import split_to_fit
+from evaluation.fit_report import draw_examples, draw_pipeline, stacked, table_by_iso
+from evaluation.noise import evaluate
+from noise.fitting import fit_copula, read_windows
+from noise.kinds import FILES, PipelineNoise, load_fit
+from noise.pipeline_fit import fit_pipeline, read_reduced, sample_windows
+from options.fit import IMAGES_PER_ISO, fit_options
+from utils.command import blame, run_command
+from utils.files import claim_folder
+from utils.image import write_image
+from utils.randomness import evenly_spaced
+from utils.report import to_terminal
+from utils.run import terminal_log
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Fit, write, test and draw; return 1 if the pipeline was asked for and the rendering is not identified."""
+    args, log, start = fit_options(arguments), terminal_log(), time.monotonic()
+    folder = Path(args.output_dir) / args.cam_name
+
+    # Image pairs.
+    with blame("--cam_name, --train_img_dir or --data_prep_dir"):
+        scenes = {scene.name: scene for scene in find_scenes(args.train_img_dir, args.cam_name)}
+        training, testing = split_to_fit(args.cam_name, scenes, args.data_prep_dir, log)
+    with blame("--train_img_dir"):
+        pairs = find_pairs([scenes[name] for name in training])
+        tested = evenly_spaced(find_pairs([scenes[name] for name in testing]), args.test_images)
+    reduced = []
+    if args.reduced_dir:
+        with blame("--reduced_dir, --frame_size or --cam_name"):
+            reduced = read_reduced(args.reduced_dir, args.cam_name, args.frame_size, set(testing))
+    with blame("--output_dir"):
+        claim_folder(folder)
+
+    # Fit.
+    path = None
+    if args.model != "copula":
+        with blame("--train_img_dir"):
+            windows = sample_windows(pairs, args.num_workers)
+            pipeline, found = fit_pipeline(args.cam_name, windows, reduced, args.num_workers, args.seed)
+        log.info("%s", found)
+        if not found.is_identified and args.model == "pipeline":
+            return 1
+        if found.is_identified:
+            path = folder / FILES[0]
+            pipeline.save(path)
+    if path is None:
+        path = folder / FILES[1]
+        with blame("--train_img_dir"):
+            write_copula(args, path, [scenes[name] for name in training])
+    remove_others(folder, path)
+    log.info("%s: fitted to %d scenes in %.0f s", path, len(training), time.monotonic() - start)
+
+    # Test.
+    if tested:
+        report(args, path, tested, log)
+    return 0
+
+
+def write_copula(args: argparse.Namespace, path: Path, scenes: list[Path]) -> None:
+    """Fit a copula to scenes and write it."""
+    origins = find_origins(scenes, args.num_workers)
+    by_iso = {iso: by_file(with_origins(of, origins)) for iso, of in pairs_by_iso(scenes, IMAGES_PER_ISO).items()}
+    fit_copula(by_iso, read_windows, args.num_workers, args.cam_name).save(path)
+
+
+def remove_others(folder: Path, path: Path) -> None:
+    """Remove the fit of another kind, which the commands would find first."""
+    for name in FILES:
+        if name != path.name:
+            (folder / name).unlink(missing_ok=True)
+
+
+def report(args: argparse.Namespace, path: Path, pairs: list[ImagePair], log: logging.Logger) -> None:
+    """Test a fit on images and draw it."""
+    noise = load_fit(path)
+    model = noise.model(noise.of_iso())
+    results = evaluate(pairs, [model], 1, args.seed, args.num_workers)
+    log.info("\n%s", to_terminal(table_by_iso(results.rows)))
+    pictures = [draw_examples(evenly_spaced(pairs, 3), model, args.seed)]
+    if isinstance(noise, PipelineNoise):
+        pictures.insert(0, draw_pipeline(noise.pipeline))
+    picture = path.with_name("noise.png")
+    write_image(picture, stacked(pictures))
+    log.info("picture: %s; use: --pretrain_dir %s --cam_name %s", picture, args.output_dir, args.cam_name)
+
+
+if __name__ == "__main__":
+    run_command(main)
