@@ -6,9 +6,8 @@ import numpy as np
 import pandas as pd
 import torch
 
-from data.pairs import ImagePair, read_pair
+from data.pairs import ImagePair, Sample, read_pair
 from evaluation.noise_models import fake_noise
-from data.pairs import Sample
 from noise.interface import NoiseModel
 from noise.pipeline import Pipeline
 from utils.charts import CHANNELS, make_panels, to_pixels
@@ -46,7 +45,8 @@ def draw_pipeline(pipeline: Pipeline) -> np.ndarray:
     axes[1].grid(False)
     axes[1].set(xticks=range(3), yticks=range(3), xticklabels=list("RGB"), yticklabels=["raw R", "raw G", "raw B"])
     for (row, column), value in np.ndenumerate(matrix):
-        axes[1].text(column, row, f"{value:.2f}", ha="center", va="center", color="white" if abs(value) > 0.6 else "black")
+        ink = "white" if abs(value) > 0.6 else "black"
+        axes[1].text(column, row, f"{value:.2f}", ha="center", va="center", color=ink)
     raw = torch.linspace(0, rendering.white, 65)
     for axis, iso in zip(axes[2:], shown):
         for (shot, read), ink, name in zip(pipeline.numbers(iso).tolist(), INKS, CHANNELS[3]):
@@ -71,7 +71,7 @@ def draw_examples(pairs: Sequence[ImagePair], model: NoiseModel, seed: int) -> n
         real_noise, fake_noise_ = (image.astype(np.int16) - clean for image in (noisy, fake))
         gain = NOISE_STD / max(float(real_noise.std()), 1)
         tiles = (clean, noisy, fake, magnified_noise(real_noise, gain), magnified_noise(fake_noise_, gain))
-        labels = (f"clean, ISO {pair.scene.iso}", "real", "fake", f"real noise x {gain:.1f}", f"fake noise x {gain:.1f}")
+        labels = f"clean, ISO {pair.scene.iso}", "real", "fake", f"real noise x {gain:.1f}", f"fake noise x {gain:.1f}"
         rows.append([(label, tile[inside]) for label, tile in zip(labels, tiles)])
     return panel(rows)
 

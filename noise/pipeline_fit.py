@@ -91,8 +91,11 @@ def read_reduced(
         raise ValueError(f"camera {camera}: the size of its frames is not known, expected one of {', '.join(FRAMES)}")
     scenes = [scene for scene in find_scenes(folder, camera) if scene.name not in left_out]
     pairs = {pair.folder: pair for pair in reversed(find_pairs(scenes))}
-    images = ((pair.folder.name, *map(_planes, read_pair(pair))) for pair in pairs.values())
-    return [Reduced(name, clean, noisy, (size[0], size[1])) for name, clean, noisy in images]
+    found = []
+    for scene, pair in pairs.items():
+        clean, noisy = read_pair(pair)
+        found.append(Reduced(scene.name, _planes(clean), _planes(noisy), (size[0], size[1])))
+    return found
 
 
 def _cut(pair: ImagePair, clean: np.ndarray, noisy: np.ndarray, most: int) -> list[Window]:
