@@ -34,7 +34,8 @@ def main(arguments: list[str] | None = None) -> int:
         training, testing = split_to_fit(args.cam_name, scenes, args.data_prep_dir, log)
     with blame("--train_img_dir"):
         pairs = find_pairs([scenes[name] for name in training])
-        tested = evenly_spaced(find_pairs([scenes[name] for name in testing]), args.test_images)
+        there = [name for name in testing if name in scenes]
+        tested = evenly_spaced(find_pairs([scenes[name] for name in there or training]), args.test_images)
     reduced = []
     if args.reduced_dir:
         with blame("--reduced_dir, --frame_size or --cam_name"):
@@ -63,6 +64,8 @@ def main(arguments: list[str] | None = None) -> int:
 
     # Test.
     if tested:
+        if not there:
+            log.info("note: tested on the images that it is fitted to, for no other scene is there")
         report(args, path, tested, log)
     return 0
 

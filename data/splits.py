@@ -41,7 +41,7 @@ def choose_scenes(
     """
     log = log or logging.getLogger(__name__)
     scenes = {name for name in scenes if parse_scene(name).camera == camera}
-    paths = [Path(lists_dir) / f"{camera}_{half}.txt" for half in HALVES]
+    paths = _list_paths(lists_dir, camera)
     if generate:
         made = generate_split(scenes, seed)
         write_lists(lists_dir, camera, made)
@@ -66,6 +66,10 @@ def choose_scenes(
     if unlisted and needed:
         log.warning("%d scenes are in neither %s nor %s and not used, such as %s", len(unlisted), *paths, unlisted[0])
     return split
+
+
+def _list_paths(lists_dir: str | Path, camera: str) -> list[Path]:
+    return [Path(lists_dir) / f"{camera}_{half}.txt" for half in HALVES]
 
 
 def select_scenes(
@@ -202,21 +206,18 @@ def write_lists(folder: str | Path, camera: str, split: Split) -> list[Path]:
 
 
 def split_to_fit(camera: str, scenes: Iterable[str], lists_dir: str | Path, log: logging.Logger) -> Split:
-    """Decide which scenes a fit is made of and which test it, even if there is only one.
+    """Decide which scenes a fit is made of, and which it must not see, even if there is only one.
 
-    As `choose_scenes` where there are lists or a published split. Else 80/20 within each ISO, not written anywhere. A
-    note tells when no scene is left to test on, and those of the fit are taken. Raises ValueError as `choose_scenes`.
+    As `choose_scenes` where there are lists or a published split; test scenes need not be there. Else 80/20 within each
+    ISO, not written anywhere; too few scenes for that are all fitted to. Raises ValueError as `choose_scenes`.
     """
     scenes = sorted(scenes)
     listed = any((Path(lists_dir) / f"{camera}_{half}.txt").exists() for half in HALVES)
-    if listed or published_split(camera):
+    published = published_split(camera)
+    if listed or published:
         train, test = choose_scenes(camera, scenes, lists_dir, needed=HALVES[:1], log=log)
-        test = [name for name in test if name in scenes]
-    else:
-        try:
-            train, test = generate_split(scenes, 0)
-        except ValueError:  # fewer than three of each ISO
-            train, test = scenes, []
-    if not test:
-        log.info("note: tested on the images that it is fitted to; no other scene is there")
-    return train, test or train
+        return train, sorted({*test, *(published[1] if published and not listed else ())})
+    try:
+        return generate_split(scenes, 0)
+    except ValueError:  # fewer than three of each ISO
+        return scenes, []
