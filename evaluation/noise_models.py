@@ -246,6 +246,7 @@ def fake_noise(model: NoiseModel, sample: Sample, seed: int, draw: int) -> np.nd
         names=[sample.pair.label],
         other_noise=None if sample.other_noise is None else to_tensor(sample.other_noise[None]),
         origins=[sample.pair.origin],
+        illuminants=[sample.pair.scene.illuminant],
     )
     height, width, channels = sample.clean.shape
     white = model.white_noise(height, width, seed, f"{sample.pair.label.replace('/', ' ')} {draw}", channels)

@@ -32,6 +32,8 @@ from noise.strengths import (
     noise_std,
 )
 
+ALIGNED = 128  # pixels a side; training patches are smaller
+
 
 class AbsentError(ValueError):
     """Something that a model needs is not there. What is there and damaged raises a plain ValueError."""
@@ -175,7 +177,8 @@ class OfIso(Strength):
                 iso = images.isos[row] if self.iso is None else self.iso
             else:
                 iso = draw.choice(isos) if draw else isos[len(isos) // 2]
-            numbers.append(self.noise.numbers(iso, draw).double())
+            light = images.illuminants[row] if images.illuminants else 0
+            numbers.append(self.noise.numbers(iso, draw, light).double())
         return Drawn(torch.stack(numbers), [""] * len(numbers))
 
 
@@ -188,7 +191,7 @@ class MeasuredByIso(CameraNoise):
         """Take the numbers of the ISO."""
         return OfIso(self, iso)
 
-    def numbers(self, iso: int, draw: Generator | None) -> Tensor:
+    def numbers(self, iso: int, draw: Generator | None, illuminant: int = 0) -> Tensor:
         """Return the numbers of an ISO, (k,): usual ones, or those of a training image."""
         raise NotImplementedError
 
@@ -211,7 +214,7 @@ class CopulaNoise(MeasuredByIso):
         """List the ISOs that it was fitted to."""
         return self.fit.isos
 
-    def numbers(self, iso: int, draw: Generator | None) -> Tensor:
+    def numbers(self, iso: int, draw: Generator | None, illuminant: int = 0) -> Tensor:
         """Return the usual numbers of the ISO, or those times the channels' gains of one of its training images."""
         usual = self.fit.numbers(iso)
         return usual if draw is None else usual * draw.choice(list(self.fit.gains[nearest_iso(self.fit.gains, iso)]))
@@ -235,12 +238,11 @@ class PipelineNoise(MeasuredByIso):
         """List the ISOs that it was fitted to."""
         return self.pipeline.isos
 
-    def numbers(self, iso: int, draw: Generator | None) -> Tensor:
-        """Return the numbers of the ISO in the usual light, or in that of a training scene: (8,)."""
+    def numbers(self, iso: int, draw: Generator | None, illuminant: int = 0) -> Tensor:
+        """Return the numbers of the ISO: usual ones, or those of a training scene's light: (8,)."""
         share = None if draw is None else draw.random()
-        return torch.cat(
-            [self.pipeline.numbers(iso, share=share).flatten(), self.pipeline.balance(share=share).flatten()]
-        )
+        numbers, balance = self.pipeline.numbers(iso, share), self.pipeline.balance(illuminant, share)
+        return torch.cat([numbers.flatten(), balance.flatten()])
 
     def model(self, strength: Strength) -> NoiseModel:
         """Build the model that renders raw noise."""
@@ -259,7 +261,11 @@ class PipelineNoise(MeasuredByIso):
 
 @dataclass(frozen=True, eq=False)
 class RenderedNoise(NoiseModel):
-    """Raw noise through a camera's rendering; the strength is that of `PipelineNoise`, (N, 8)."""
+    """Raw noise through a camera's rendering; the strength is that of `PipelineNoise`, (N, 8).
+
+    Crops may begin anywhere in the mosaic: from `ALIGNED` pixels a side the real noisy images, where they are known,
+    tell where.
+    """
 
     pipeline: Pipeline
     strength: Strength
@@ -267,7 +273,10 @@ class RenderedNoise(NoiseModel):
     def noise(self, images: Images, white: Tensor) -> Tensor:
         """Subtract the clean images from the rendered ones."""
         numbers = self.strength(images).to(white)
-        phases = [self.pipeline.rendering.phase(origin) for origin in images.origins] or None
+        rendering = self.pipeline.rendering
+        phases = [rendering.phase(origin) for origin in images.origins] or None
+        if images.noisy is not None and min(images.clean.shape[-2:]) >= ALIGNED:
+            phases = [rendering.find_phase(noisy[None]) for noisy in images.noisy.float()]
         fake = self.pipeline.synthesize(
             images.clean, numbers[:, :6].view(-1, 3, 2), white[:, :1], phases, numbers[:, 6:]
         )
@@ -350,7 +359,7 @@ class GivenNoise(MeasuredByIso):
         """Build the model of the ISO, times the factor."""
         return Multiplied(self.base, strength)
 
-    def numbers(self, iso: int, draw: Generator | None) -> Tensor:
+    def numbers(self, iso: int, draw: Generator | None, illuminant: int = 0) -> Tensor:
         """Return the ISO, and the factor 1."""
         return torch.tensor([iso, 1.0], dtype=torch.float64)
 

@@ -34,7 +34,7 @@ class Images:
     clean: (N, C, H, W) in [0, 1]; `NoiseModel.noisy` takes uint8, too. cameras, isos, names: one entry per image.
     noisy: the real noisy images, (N, C, H, W) in [0, 1]. other_noise: real noise of other frames of the same scenes.
     uniform: (N,) random numbers in [0, 1) that choose a strength, or a generator for each image. origins: row and
-    column of each image's first pixel in the 2x2 mosaic; none: all (0, 0).
+    column of each image's first pixel in the 2x2 mosaic; none: all (0, 0). illuminants: in kelvin, 0: not known.
     """
 
     clean: Tensor
@@ -45,6 +45,7 @@ class Images:
     names: Sequence[str] = ()
     other_noise: Tensor | None = None
     origins: Sequence[tuple[int, int]] = ()
+    illuminants: Sequence[int] = ()
 
     def rows(self, rows: list[int]) -> "Images":
         """Select some of the images."""

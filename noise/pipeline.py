@@ -200,11 +200,12 @@ class Pipeline:
         """List the ISOs of the training scenes."""
         return sorted({scene.iso for scene in self.scenes})
 
-    def numbers(self, iso: int, illuminant: int = 0, share: float | None = None) -> Tensor:
+    def numbers(self, iso: int, share: float | None = None) -> Tensor:
         """Return shot and read noise of red, green and blue at an ISO: (3, 2).
 
         They are typical of the training scenes, interpolated between ISOs as powers; beyond them they follow the power
-        law through all of them, and a warning tells. White balance differs between scenes: see `balance`.
+        law through all of them, and a warning tells. Red and blue beside green are typical of the scenes, too, or by
+        share in [0, 1), one scene's.
         """
         levels = self.isos
         noise = [torch.tensor([scene.noise for scene in self.scenes if scene.iso == level]) for level in levels]
@@ -214,14 +215,14 @@ class Pipeline:
             warnings.warn(
                 f"{self.camera}: ISO {iso} is extrapolated from ISO {levels[0]} to {levels[-1]}", stacklevel=2
             )
-        gains = self._white_balance(self._like(illuminant, share)) / self._white_balance(self.scenes)
+        gains = self._white_balance(self._like(0, share)) / self._white_balance(self.scenes)
         return found * torch.stack([gains, gains.square()], 1)
 
     def balance(self, illuminant: int = 0, share: float | None = None) -> Tensor:
         """Return the factors of the matrix's red and blue row: (2,).
 
-        They, and the noise of red and blue beside green's, are those of the training scenes of the nearest illuminant
-        in kelvin, of all scenes where it is 0: typical ones or, by share in [0, 1), one scene's.
+        They are those of the training scenes of the nearest illuminant in kelvin, of all scenes where it is 0: typical
+        ones or, by share in [0, 1), one scene's.
         """
         return _typical(torch.tensor([scene.balance for scene in self._like(illuminant, share)])).float()
 
