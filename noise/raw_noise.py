@@ -230,7 +230,6 @@ def fit_shape(
     scenes: Sequence[int],
     numbers: Tensor,
     seed: int = 0,
-    steps: int = SHAPE_STEPS,
 ) -> tuple[Tensor, Tensor]:
     """Fit the shape of raw noise, and the light of overexposed pixels: -> (4, 3, K), (3,), see `noise.pipeline`.
 
@@ -246,9 +245,9 @@ def fit_shape(
     shape, above = torch.zeros(4, 3, len(SNR_KNOTS)), torch.zeros(3)  # above: logarithm of a factor
     parameters = [shape.requires_grad_(True), above.requires_grad_(True)]
     optimiser = torch.optim.Adam(parameters, lr=SHAPE_RATE, betas=(0.9, 0.99))
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, SHAPE_RATE, steps, pct_start=0.1)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, SHAPE_RATE, SHAPE_STEPS, pct_start=0.1)
     least = (renderings[0].overexposed - 1).clamp(min=LEAST_ABOVE)
-    for _ in tqdm(range(steps), desc="raw noise", unit="step", leave=False, disable=None):
+    for _ in tqdm(range(SHAPE_STEPS), desc="raw noise", unit="step", leave=False, disable=None):
         overexposed = 1 + least * above.exp()
         lookup, compared = raw_lookup(numbers, shape, renderings[0].white), []
         for index in torch.randperm(len(pairs), generator=generator)[:CROPS].tolist():

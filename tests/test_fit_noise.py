@@ -1,0 +1,95 @@
+"""The command that fits a camera's noise: which model it chooses, what it writes, and what it refuses."""
+
+import json
+
+import numpy as np
+import pytest
+import torch
+
+import main_fit_noise
+from data.sidd import find_scenes
+from noise import load_noise
+from noise.pipeline import Pipeline
+from tests.refusal import refused
+from tests.test_pipeline import NOISE, camera, photograph
+from utils.image import write_image
+
+SIDE, ISO = 96, 800
+
+
+def write_scene(folder, number: int, pair) -> None:
+    scene = folder / f"{number:04d}_{number:03d}_XY_{ISO:05d}_00100_4400_N"
+    for kind, image in (("GT", pair.clean), ("NOISY", pair.noisy)):
+        pixels = (image[0] * 255).round().byte().permute(1, 2, 0).numpy()
+        write_image(scene / f"{number:04d}_{kind}_SRGB_010.PNG", pixels)
+
+
+@pytest.fixture(scope="module")
+def scenes(tmp_path_factory):
+    """Three scenes of a camera that renders from a mosaic."""
+    folder = tmp_path_factory.mktemp("scenes")
+    for number in range(1, 4):
+        write_scene(folder, number, photograph(camera(), SIDE, number))
+    return folder
+
+
+@pytest.fixture
+def quick(monkeypatch):
+    """Few steps, for what comes out need not be good here."""
+    monkeypatch.setattr("noise.raw_noise.SHAPE_STEPS", 2)
+
+
+def fit(folder, output, *more) -> int:
+    words = ["--cam_name", "XY", "--train_img_dir", str(folder), "--output_dir", str(output), "--num_workers", "0"]
+    return main_fit_noise.main([*words, *map(str, more)])
+
+
+def test_a_rendered_camera_gets_a_pipeline_that_other_code_loads(scenes, tmp_path, quick, caplog):
+    assert fit(scenes, tmp_path) == 0
+    pipeline = Pipeline.load(tmp_path / "XY" / "noise.json")
+    assert pipeline.isos == [ISO] and len(pipeline.scenes) == 2  # the third is tested on
+    assert (tmp_path / "XY" / "noise.png").is_file()
+    raw = torch.tensor([0.1, 0.3])
+    found, truth = ((numbers[:, :1] * raw + numbers[:, 1:]).sqrt() for numbers in (pipeline.numbers(ISO), NOISE))
+    assert (found / truth - 1).abs().max() < 0.15  # up to the scale of all light; two images of 96 x 96
+    clean = np.full((64, 64, 3), 90, np.uint8)
+    noisy = load_noise(tmp_path / "XY").synthesize(clean, iso=ISO, seed=1, key="a")
+    assert noisy.shape == clean.shape and 3 < noisy.std() < 60
+
+
+def test_an_image_without_a_mosaic_gets_a_copula_and_a_pipeline_is_refused_by_name(tmp_path, quick, caplog):
+    rng = np.random.default_rng(0)
+    folder = tmp_path / "scenes"
+    for number in (1, 2, 3):
+        pair = photograph(camera(), SIDE, number)
+        noisy = pair.clean + 0.04 * torch.from_numpy(rng.standard_normal(pair.clean.shape)).float()
+        write_scene(folder, number, pair._replace(noisy=noisy.clamp(0, 1)))
+    assert fit(folder, tmp_path / "out", "--model", "pipeline") == 1
+    assert not (tmp_path / "out" / "XY" / "noise.json").exists()
+    assert fit(folder, tmp_path / "out") == 0
+    assert (tmp_path / "out" / "XY" / "noise.safetensors").is_file()
+    assert load_noise(tmp_path / "out", "XY").synthesize(np.full((64, 64, 3), 90, np.uint8), iso=ISO).std() > 3
+
+
+def test_one_pair_is_fitted_and_tested_alike(scenes, tmp_path, quick):
+    single = tmp_path / "one"
+    single.mkdir()
+    source = find_scenes(scenes)[0]
+    (single / source.name).symlink_to(source)
+    assert fit(single, tmp_path / "out") == 0
+    assert len(json.loads((tmp_path / "out" / "XY" / "noise.json").read_text())["scenes"]) == 1
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        (("--cam_name", "ZZ"), "no scenes of camera ZZ"),
+        (("--frame_size", "10", "10"), "--frame_size: only with --reduced_dir"),
+        (("--reduced_dir", "x"), "the size of its frames is not known"),
+        (("--reduced_dir", "x", "--model", "copula"), "--reduced_dir: not with --model copula"),
+    ],
+)
+def test_options_that_do_not_fit_end_in_one_line(scenes, tmp_path, capsys, words, expected):
+    arguments = ["--cam_name", "XY", "--train_img_dir", str(scenes), "--output_dir", str(tmp_path / "out"), *words]
+    assert expected in refused(capsys, main_fit_noise.main, arguments)
+    assert not list((tmp_path / "out").rglob("noise.*"))
