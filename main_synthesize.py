@@ -2,7 +2,6 @@
 
 import argparse
 import sys
-from itertools import chain
 from pathlib import Path
 
 from data.folders import FoundImages, ImageJob, find_images, plan_plain, plan_scenes, require_apart, with_partners
@@ -37,8 +36,11 @@ def main(arguments: list[str] | None = None) -> int:
     jobs, failures = plan_outputs(args, found)
     if found.others:
         log.info("note: not read as images: %s", printable(found.others))
-    folders = [folder for folder in (args.noisy_dir, args.gain_from) if folder is not None and Path(folder).is_dir()]
-    for line in chain(found.unread, *(find_images(folder).unread for folder in folders)):
+    unread = list(found.unread)
+    for option, folder in (("--noisy_dir", args.noisy_dir), ("--gain_from", args.gain_from)):
+        with blame(option):
+            unread += find_images(folder).unread if folder is not None and Path(folder).is_dir() else []
+    for line in unread:
         log.info("note: %s", printable(line))
 
     # The noise model, and where its strength comes from.
