@@ -11,14 +11,16 @@ import torch.nn.functional as F
 from torch import Tensor
 from tqdm import tqdm
 
-from noise.pipeline import DEMOSAICKING, REACH, Phase, Rendering, look_up, unclipped
+from noise.pipeline import DEMOSAICKING, LINEAR, REACH, Phase, Rendering, look_up, unclipped
 from utils.randomness import evenly_spaced
 from utils.workers import in_threads
 
 # A rendering is identified if no channel's re-render error is above GATE grey levels. Rounding leaves about .3 of them,
-# but more in dark pixels beside bright ones where a curve is steep; then BEYOND_ROUNDING times that, of MOST_ROUNDING
-# at most. A scene's error may be OF_SCENE times as high. What is beyond rounding may be UNEXPLAINED times the error
-# with another mosaic: real phones have .01 at most, denoised images of little noise .6, ones blurred by .4 pixels .1.
+# but more in dark pixels beside bright ones where a curve is steep; then BEYOND_ROUNDING times that, which must be
+# MOST_ROUNDING at most. A scene may have OF_SCENE times as much. Beyond rounding there may be UNEXPLAINED times the
+# error with another mosaic: real phones have .01, images of little noise .6 if denoised, .1 if blurred by .4 pixels.
+# Demosaicking that chooses directions by pixel: errors below CHOSEN grey levels count, of EXPLAINED pixels at least.
+CHOSEN, EXPLAINED = 3.0, 0.8
 GATE, BEYOND_ROUNDING, MOST_ROUNDING, OF_SCENE, UNEXPLAINED = 0.6, 1.2, 1.0, 1.5, 0.08
 PHASES: tuple[Phase, ...] = ((0, 0), (0, 1), (1, 0), (1, 1))  # of the first red pixel
 KNOTS = 17  # of the tone curve's slope
@@ -27,6 +29,7 @@ SMOOTHNESS = 1e-3  # weight of the curve's second differences
 LIKE_OTHERS = 1e-2  # weight of the differences between scenes' balances, which flat images do not tell
 SIDE, SMALLEST, TRIED = 128, 48, 96  # pixels of a patch's side, the fewest, and those that candidates are tried on
 PATCHES, TOGETHER, JUDGED = 6, 16, 96  # patches of an image and of the first frame, of the last fit, and judged ones
+FEW = 6  # patches of the last fit where directions are chosen by pixel
 STEPS, REFINED, LAST = 15, 40, 40  # of LBFGS: for each candidate, for the best, for all scenes together
 REFINE, STARTS = 3, 3  # candidates that are refined; scenes whose balance a further scene's search begins from
 PREFERENCE = 1.03  # sRGB's curve is taken if a learned one is not better by this factor
@@ -94,9 +97,9 @@ class Planes(NamedTuple):
         return cls(F.pixel_unshuffle(level, 2).int(), F.pixel_unshuffle(counts, 2))
 
     def squares(self, light: Tensor, matrices: Tensor, candidate: "Candidate", of_rounding: bool = False) -> Tensor:
-        """Render again, by a matrix for each patch, (P, 3, 3): -> sums of square errors in grey levels, (P, 3).
+        """Render again, by a matrix for each patch, (P, 3, 3): -> square errors in grey levels, (P, 3, 4 h w).
 
-        of_rounding: those that rounding to whole levels alone leaves.
+        of_rounding: those that rounding to whole levels alone leaves, about.
         """
         count, _, height, width = self.level.shape
         slope = look_up(F.pad((light[2:] - light[:-2]) / 2, (1, 1), value=1.0), self.level)
@@ -105,15 +108,22 @@ class Planes(NamedTuple):
         else:
             values = look_up(light, self.level)
         camera = (matrices @ values.view(count, 3, -1)).view(count, 12, height, width)
-        measured = camera[:, [0, 5, 6, 11]]  # red, green, green, blue
-        again = F.conv2d(measured, DEMOSAICKING[candidate.demosaicking], padding=1)
+        measured = F.pixel_shuffle(camera[:, [0, 5, 6, 11]], 2)  # red, green, green, blue
+        to_srgb = torch.linalg.inv(matrices)
+        name = "malvar" if of_rounding else candidate.demosaicking  # others are not linear
+        again = F.pixel_unshuffle(DEMOSAICKING[name](measured, (0, 0), to_srgb), 2)
         residual = (again.clamp(min=0) if candidate.clips and not of_rounding else again) - camera
-        error = torch.linalg.inv(matrices) @ residual.view(count, 3, -1) / slope.view(count, 3, -1)
-        return (error.square() * self.counts.view(count, 1, -1)).sum(2)
+        return (to_srgb @ residual.view(count, 3, -1) / slope.view(count, 3, -1)).square()
 
     def errors(self, light: Tensor, matrices: Tensor, candidate: "Candidate") -> Tensor:
-        """Compute the mean square of `squares` by channel: -> (3,)."""
-        return self.squares(light, matrices, candidate).sum(0) / self.counts.sum().clamp(min=1)
+        """Compute the mean square error by channel: -> (3,).
+
+        Where a direction is chosen by pixel, rounding changes some choices: their errors are held below `CHOSEN`.
+        """
+        squares = self.squares(light, matrices, candidate)
+        if candidate.demosaicking not in LINEAR:
+            squares = squares / (1 + squares.sum(1, keepdim=True) / CHOSEN**2)
+        return (squares * self.counts.view(len(squares), 1, -1)).sum((0, 2)) / self.counts.sum().clamp(min=1)
 
 
 @dataclass(frozen=True)
@@ -121,15 +131,17 @@ class Identification:
     """A rendering, and how well images equal themselves when they are rendered again.
 
     error: RMS in grey levels by channel, over all images; rounding: what rounding to 8 bit alone leaves of it;
-    elsewhere: the error with the mosaic a column further, which tells what there is to explain. errors: the error of
-    each scene. phases: the first red pixel of each image. balances: for each scene the factors of the matrix's red and
-    blue row.
+    elsewhere: the error with the mosaic a column further, which tells what there is to explain. explained: the share of
+    pixels that these errors are of, 1 for linear demosaicking, else those whose direction is found again. errors: the
+    error of each scene. phases: the first red pixel of each image. balances: for each scene the factors of the matrix's
+    red and blue row.
     """
 
     rendering: Rendering
     error: Tensor
     rounding: Tensor
     elsewhere: Tensor
+    explained: float
     errors: dict[str, Tensor]
     phases: list[Phase]
     balances: dict[str, Tensor]
@@ -142,14 +154,16 @@ class Identification:
     @property
     def gate(self) -> Tensor:
         """Return the highest error of each channel at which the rendering is identified, in grey levels."""
-        return (BEYOND_ROUNDING * self.rounding.clamp(max=MOST_ROUNDING)).clamp(min=GATE)
+        return (BEYOND_ROUNDING * self.rounding).clamp(min=GATE, max=BEYOND_ROUNDING * MOST_ROUNDING)
 
     @property
     def is_identified(self) -> bool:
         """Tell whether the rendering is known well enough to make noise with, that of each scene too."""
         scenes = [bool((error <= OF_SCENE * self.gate).all()) for error in self.errors.values()]
         beyond = (self.error.square() - self.rounding.square()).clamp(min=0).sqrt()
-        return bool((self.error <= self.gate).all() and (beyond <= UNEXPLAINED * self.elsewhere).all()) and all(scenes)
+        is_explained = self.explained >= EXPLAINED and bool((beyond <= UNEXPLAINED * self.elsewhere).all())
+        is_stable = bool((self.rounding <= MOST_ROUNDING).all())  # grey images: any matrix renders them
+        return is_stable and is_explained and bool((self.error <= self.gate).all()) and all(scenes)
 
     def __str__(self) -> str:
         """Say in one line whether the rendering is identified, and by what error."""
@@ -158,6 +172,7 @@ class Identification:
         line = f"rendering {verdict} ({how}): re-render error {_shown(self.error)} grey levels (R G B)"
         worst = max(self.errors, key=lambda name: float((self.errors[name] / self.gate).max()))
         line += f", {_shown(self.errors[worst])} in {worst}" if len(self.errors) > 1 else ""
+        line += f", {self.explained:.0%} of the pixels" if self.rendering.demosaicking not in LINEAR else ""
         return f"{line}, gate {_shown(self.gate)}; with another mosaic {_shown(self.elsewhere)}"
 
 
@@ -168,13 +183,26 @@ def _shown(error: Tensor) -> str:
 def find_rendering(images: Sequence[NoisyImage], num_workers: int = 2) -> Identification:
     """Identify the rendering of a camera's noisy images: curve, matrix, mosaic, demosaicking and clipping.
 
-    Candidates are tried on one frame, the best are refined there, and the best of them on all scenes together. Raises
-    ValueError if the images have no part that is neither clipped nor constant.
+    Candidates are tried on one frame, the best are refined there, and the best of them on all scenes together. First
+    linear demosaicking; then, which takes longer, the kinds that choose directions by pixel. Raises ValueError if the
+    images have no part that is neither clipped nor constant.
     """
     side = min(SIDE, *(min(image.pixels.shape[1:]) // 2 * 2 for image in images))
     patches = [patch for image in images for patch in best_patches(image, side)] if side >= SMALLEST else []
     if not patches:
         raise ValueError(f"no noisy image has {SMALLEST}x{SMALLEST} pixels that are neither clipped nor constant")
+    found = _find(images, patches, [Candidate(*one) for one in product(LINEAR, (True, False), PHASES)], num_workers)
+    adaptive = [name for name in DEMOSAICKING if name not in LINEAR]
+    if found.is_identified or not adaptive:
+        return found
+    other = _find(images, patches, [Candidate(*one) for one in product(adaptive, (True,), PHASES)], num_workers)
+    return other if other.is_identified else found
+
+
+def _find(
+    images: Sequence[NoisyImage], patches: Sequence[Patch], candidates: Sequence[Candidate], num_workers: int
+) -> Identification:
+    """Find the best of the candidates, which are linear or none of them is, and its rendering."""
     frames: dict[str, list[Patch]] = {}
     for patch in sorted(patches, key=lambda patch: -patch.detail):
         frames.setdefault(patch.image.frame, []).append(patch)
@@ -182,23 +210,25 @@ def find_rendering(images: Sequence[NoisyImage], num_workers: int = 2) -> Identi
     small = [patch.middle(TRIED) for patch in first]
     small = [patch for patch in small if patch.counts.mean() >= USABLE] or first
 
-    candidates = [Candidate(*of) for of in product(DEMOSAICKING, (True, False), PHASES)]
     searches = [_Search(candidate) for candidate in candidates]
     tried = in_threads(lambda search: search.fit(small, STEPS), searches, num_workers)
     list(tqdm(tried, total=len(searches), desc="rendering", unit="candidate", leave=False, disable=None))
-    searches = sorted(searches, key=lambda search: search.loss)[:REFINE]
+    is_linear = candidates[0].demosaicking in LINEAR
+    refine, most = (REFINE, TOGETHER) if is_linear else (1, FEW)  # others take longer, and the best one stands out
+    searches = sorted(searches, key=lambda search: search.loss)[:refine]
     searches += [search.copied(is_srgb=True) for search in searches[:2]]
-    list(in_threads(lambda search: search.fit(first, REFINED), searches, num_workers))
+    list(in_threads(lambda search: search.fit(first[:most], REFINED), searches, num_workers))
     best = [min((one for one in searches if one.is_srgb is kind), key=lambda one: one.loss) for kind in (False, True)]
     # One frame may have too few dark pixels to tell whether negative values are cut, or too few levels for the curve.
-    finals = [search.straightened().copied(clips=clips) for search in best for clips in (True, False)]
+    clippings = dict.fromkeys(candidate.clips for candidate in candidates)
+    finals = [search.straightened().copied(clips=clips) for search in best for clips in clippings]
     phases = {frame: best[0].rendering().find_phase(of[0].level[None] / 255) for frame, of in frames.items()}
     scenes: dict[str, list[Patch]] = {}
     for patch in sorted(patches, key=lambda patch: -patch.detail):
         scenes.setdefault(patch.image.scene, []).append(patch)
-    together = evenly_spaced([of[0] for of in scenes.values()], TOGETHER)
+    together = evenly_spaced([of[0] for of in scenes.values()], most)
     others = [patch for of in frames.values() for patch in of if not any(patch is one for one in together)]
-    together += evenly_spaced(others, TOGETHER - len(together)) if len(together) < TOGETHER else []
+    together += evenly_spaced(others, most - len(together)) if len(together) < most else []
     judged = evenly_spaced([patch for of in frames.values() for patch in of[: max(1, JUDGED // len(frames))]], JUDGED)
 
     def finish(search: _Search) -> Identification:
@@ -209,9 +239,10 @@ def find_rendering(images: Sequence[NoisyImage], num_workers: int = 2) -> Identi
             balances[name] = find_balance(rendering, scenes[name][0], phases[scenes[name][0].image.frame], starts)
         return _judge(rendering, balances, judged, phases)
 
-    learned, learned_unclipped, srgb, srgb_unclipped = in_threads(finish, finals, num_workers)
-    choice = [min(of, key=lambda one: one.badness) for of in ((learned, learned_unclipped), (srgb, srgb_unclipped))]
-    found = choice[choice[1].badness <= PREFERENCE**2 * choice[0].badness]
+    finished = list(in_threads(finish, finals, num_workers))
+    half = len(finished) // 2
+    learned, srgb = (min(of, key=lambda one: one.badness) for of in (finished[:half], finished[half:]))
+    found = srgb if srgb.badness <= PREFERENCE**2 * learned.badness else learned
     firsts = [phases.get(image.frame) or found.rendering.find_phase(image.pixels[None] / 255) for image in images]
     return replace(found, phases=firsts)
 
@@ -220,24 +251,26 @@ def _judge(
     rendering: Rendering, balances: dict[str, Tensor], patches: Sequence[Patch], phases: dict[str, Phase]
 ) -> Identification:
     """Compute errors over all patches, and of each scene; phases: of each frame."""
-    planes = Planes.of(patches, [phases[patch.image.frame] for patch in patches])
+    own = [phases[patch.image.frame] for patch in patches]
+    planes, aside = Planes.of(patches, own), Planes.of(patches, [(row, 1 - column) for row, column in own])
     matrices = torch.stack([rendering.balanced(balances[patch.image.scene]).matrix for patch in patches])
-    candidate = Candidate(rendering.demosaicking, rendering.clips, rendering.red)
-    errors, rounding = (
-        planes.squares(rendering.light, matrices, candidate, of_rounding) for of_rounding in (False, True)
-    )
-    aside = Planes.of(patches, [(row, 1 - column) for row, column in (phases[patch.image.frame] for patch in patches)])
-    elsewhere = aside.errors(rendering.light, matrices, candidate).sqrt()
-    counts = planes.counts.sum((1, 2, 3))[:, None]
-    rows: dict[str, list[int]] = {}
-    for row, patch in enumerate(patches):
-        rows.setdefault(patch.image.scene, []).append(row)
+    candidate, light = Candidate(rendering.demosaicking, rendering.clips, rendering.red), rendering.light
+    squares, counts = planes.squares(light, matrices, candidate), planes.counts.view(len(patches), 1, -1)
+    if candidate.demosaicking not in LINEAR:
+        counts = counts * (squares.sum(1, keepdim=True) < CHOSEN**2)
+
+    def rms(squares: Tensor, counts: Tensor, rows: Sequence[int]) -> Tensor:
+        return ((squares[rows] * counts[rows]).sum((0, 2)) / counts[rows].sum().clamp(min=1)).sqrt()
+
+    every, scenes = range(len(patches)), dict.fromkeys(patch.image.scene for patch in patches)
+    of_scene = {name: [row for row in every if patches[row].image.scene == name] for name in scenes}
     return Identification(
         rendering,
-        (errors.sum(0) / counts.sum()).sqrt(),
-        (rounding.sum(0) / counts.sum()).sqrt(),
-        elsewhere,
-        {name: (errors[of].sum(0) / counts[of].sum()).sqrt() for name, of in rows.items()},
+        rms(squares, counts, every),
+        rms(planes.squares(light, matrices, candidate, of_rounding=True), counts, every),
+        rms(aside.squares(light, matrices, candidate), aside.counts.view(len(patches), 1, -1), every),
+        float(counts.sum() / planes.counts.sum().clamp(min=1)),
+        {name: rms(squares, counts, rows) for name, rows in of_scene.items()},
         [],
         balances,
     )

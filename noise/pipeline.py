@@ -15,8 +15,9 @@ import json
 import math
 import os
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from itertools import product
 from typing import Any
 
@@ -37,7 +38,10 @@ LOOKED_UP = ("scale", "offset", "skew", "tail")
 # Lowest and highest level of red, green and blue that is not clipped. SIDD's rendering cuts colours in CIE XYZ also,
 # and with blue up to 242 no colour of sRGB is cut there: Z = .019 R + .119 G + .950 B in linear light.
 UNCLIPPED = ((1.5, 1.5, 1.5), (254.0, 254.0, 242.0))
-REACH, MARGIN = 2, 4  # pixels that demosaicking looks around, and those (even) that bands share
+# Linear sRGB light to CIE XYZ over that of white (IEC 61966-2-1), and a pixel's neighbours: left, right, above, below.
+SRGB_TO_XYZ = ((0.4339, 0.3763, 0.1899), (0.2126, 0.7152, 0.0722), (0.0177, 0.1095, 0.8728))
+CROSS = ((0, -1), (0, 1), (-1, 0), (1, 0))
+REACH, MARGIN = 2, 6  # pixels that linear demosaicking looks around, and those (even) that bands share
 SMALLEST = 8  # pixels of an image's side
 BAND = 1 << 20  # pixels that are rendered at a time
 
@@ -60,20 +64,128 @@ def _planar(green: Sequence, row: Sequence, diagonal: Sequence, divisor: float) 
 
 
 # Gradient-corrected linear interpolation (Malvar, He and Cutler, ICASSP 2004), and plain bilinear interpolation.
-DEMOSAICKING = {
-    "malvar": _planar(
-        [[0, 0, -1, 0, 0], [0, 0, 2, 0, 0], [-1, 2, 4, 2, -1], [0, 0, 2, 0, 0], [0, 0, -1, 0, 0]],
-        [[0, 0, 0.5, 0, 0], [0, -1, 0, -1, 0], [-1, 4, 5, 4, -1], [0, -1, 0, -1, 0], [0, 0, 0.5, 0, 0]],
-        [[0, 0, -1.5, 0, 0], [0, 2, 0, 2, 0], [-1.5, 0, 6, 0, -1.5], [0, 2, 0, 2, 0], [0, 0, -1.5, 0, 0]],
-        divisor=8,
-    ),
-    "bilinear": _planar(
-        [[0] * 5, [0, 0, 1, 0, 0], [0, 1, 0, 1, 0], [0, 0, 1, 0, 0], [0] * 5],
-        [[0] * 5, [0] * 5, [0, 2, 0, 2, 0], [0] * 5, [0] * 5],
-        [[0] * 5, [0, 1, 0, 1, 0], [0] * 5, [0, 1, 0, 1, 0], [0] * 5],
-        divisor=4,
-    ),
+MALVAR = _planar(
+    [[0, 0, -1, 0, 0], [0, 0, 2, 0, 0], [-1, 2, 4, 2, -1], [0, 0, 2, 0, 0], [0, 0, -1, 0, 0]],
+    [[0, 0, 0.5, 0, 0], [0, -1, 0, -1, 0], [-1, 4, 5, 4, -1], [0, -1, 0, -1, 0], [0, 0, 0.5, 0, 0]],
+    [[0, 0, -1.5, 0, 0], [0, 2, 0, 2, 0], [-1.5, 0, 6, 0, -1.5], [0, 2, 0, 2, 0], [0, 0, -1.5, 0, 0]],
+    divisor=8,
+)
+BILINEAR = _planar(
+    [[0] * 5, [0, 0, 1, 0, 0], [0, 1, 0, 1, 0], [0, 0, 1, 0, 0], [0] * 5],
+    [[0] * 5, [0] * 5, [0, 2, 0, 2, 0], [0] * 5, [0] * 5],
+    [[0] * 5, [0, 1, 0, 1, 0], [0] * 5, [0, 1, 0, 1, 0], [0] * 5],
+    divisor=4,
+)
+
+
+def _filtered(planar: Tensor, raw: Tensor, phase: Phase, to_srgb: Tensor) -> Tensor:
+    """Interpolate by linear filters, mirrored at the borders."""
+    (y, x), (height, width) = phase, raw.shape[-2:]
+    sides = (REACH + x, REACH + (width + x) % 2, REACH + y, REACH + (height + y) % 2)  # so that red comes first
+    planes = F.pixel_unshuffle(F.pad(raw, sides, mode="reflect"), 2)
+    return F.pixel_shuffle(F.conv2d(planes, planar.to(raw)), 2)[..., y : y + height, x : x + width]
+
+
+def _homogeneous(raw: Tensor, phase: Phase, to_srgb: Tensor) -> Tensor:
+    """Adaptive homogeneity-directed interpolation (Hirakawa and Parks 2005), as dcraw and LibRaw have it (`AHD`).
+
+    Both directions are interpolated. Of each pixel the one is taken in which more of the surroundings have like
+    lightness and colour in CIELAB, where what is alike is measured along either direction; the mean where as many have.
+    """
+    both = [_colours(raw, green, phase).clamp(min=0) for green in _greens(raw, phase)]
+    with torch.no_grad():
+        lab = [_lab((to_srgb @ colours.flatten(2)).view_as(colours)) for colours in both]
+        lightness, colour = ([[part(one, step) for step in CROSS] for one in lab] for part in (_lighter, _coloured))
+        alike = [torch.minimum(torch.maximum(*one[0][:2]), torch.maximum(*one[1][2:])) for one in (lightness, colour)]
+        across, down = (
+            _surroundings(torch.stack([one <= alike[0], two <= alike[1]]).all(0))
+            for one, two in ((torch.stack(lightness[way]), torch.stack(colour[way])) for way in (0, 1))
+        )
+        share = ((across - down).sign() + 1) / 2
+    return torch.lerp(both[1], both[0], share)
+
+
+def _patterned(raw: Tensor, phase: Phase, to_srgb: Tensor) -> Tensor:
+    """Patterned pixel grouping (Lin 2003), as dcraw and LibRaw have it (`PPG`): along the lesser gradient."""
+    greens, gradients = _greens(raw, phase), []
+    for y, x in ((0, 1), (1, 0)):
+        left3, left2, left, right, right2, right3 = (_at(raw, k * y, k * x) for k in (-3, -2, -1, 1, 2, 3))
+        same, other = (left2 - raw).abs() + (right2 - raw).abs(), (left3 - left).abs() + (right3 - right).abs()
+        gradients.append(3 * (same + (left - right).abs()) + 2 * other)
+    green = torch.where(gradients[0] > gradients[1], greens[1], greens[0])
+    difference, found, steps = raw - green, [], []
+    for y, x in ((1, 1), (1, -1)):
+        found.append((_at(difference, -y, -x) + _at(difference, y, x)) / 2)
+        bend = (_at(green, -y, -x) - green).abs() + (_at(green, y, x) - green).abs()
+        steps.append((_at(raw, -y, -x) - _at(raw, y, x)).abs() + bend)
+    return _colours(raw, green, phase, torch.lerp(found[0], found[1], ((steps[0] - steps[1]).sign() + 1) / 2)).clamp(
+        min=0
+    )
+
+
+def _at(image: Tensor, down: int, right: int) -> Tensor:
+    """Shift an image, mirrored at the borders, by up to 3 pixels: what lies so far down and right of each pixel."""
+    (height, width), reach = image.shape[-2:], 3
+    wide = F.pad(image, (reach,) * 4, mode="reflect")
+    return wide[..., reach + down : reach + down + height, reach + right : reach + right + width]
+
+
+def _greens(raw: Tensor, phase: Phase) -> list[Tensor]:
+    """Interpolate green along rows and along columns, corrected by red or blue, between its neighbours' values."""
+    is_green, found = colour_index(raw.shape, phase, raw.device) == 1, []
+    for y, x in ((0, 1), (1, 0)):
+        one, other = _at(raw, -y, -x), _at(raw, y, x)
+        corrected = (2 * (one + raw + other) - _at(raw, -2 * y, -2 * x) - _at(raw, 2 * y, 2 * x)) / 4
+        low, high = torch.minimum(one, other), torch.maximum(one, other)
+        found.append(torch.where(is_green, raw, torch.minimum(torch.maximum(corrected, low), high)))
+    return found
+
+
+def _colours(raw: Tensor, green: Tensor, phase: Phase, diagonal: Tensor | None = None) -> Tensor:
+    """Interpolate the differences of red and blue from green; diagonal: those of red at blue and of blue at red."""
+    difference, colour = raw - green, colour_index(raw.shape, phase, raw.device)
+    along = (_at(difference, 0, -1) + _at(difference, 0, 1)) / 2
+    across = (_at(difference, -1, 0) + _at(difference, 1, 0)) / 2
+    if diagonal is None:
+        diagonal = (_at(along, -1, 0) + _at(along, 1, 0)) / 2
+    in_red_row = ((torch.arange(raw.shape[-2], device=raw.device) - phase[0]) % 2 == 0)[:, None]
+    red, blue = (
+        green
+        + torch.where(colour == own, difference, torch.where(colour == 1, torch.where(row, along, across), diagonal))
+        for own, row in ((0, in_red_row), (2, ~in_red_row))
+    )
+    return torch.cat([red, green, blue], 1)
+
+
+def _lab(light: Tensor) -> Tensor:
+    """Convert linear sRGB light to CIELAB."""
+    xyz = torch.einsum("ij,njhw->nihw", torch.tensor(SRGB_TO_XYZ).to(light), light).clamp(0, 1)
+    x, y, z = torch.where(xyz > 0.008856, xyz.clamp(min=1e-6) ** (1 / 3), 7.787 * xyz + 16 / 116).split(1, 1)
+    return torch.cat([116 * y - 16, 500 * (x - y), 200 * (y - z)], 1)
+
+
+def _surroundings(alike: Tensor) -> Tensor:
+    """Count the neighbours of each pixel's 3x3 surroundings that are alike: (4, N, 1, H, W) bool -> (N, 1, H, W)."""
+    return F.avg_pool2d(F.pad(alike.float().sum(0), (1,) * 4, mode="reflect"), 3, 1, divisor_override=1)
+
+
+def _lighter(lab: Tensor, step: tuple[int, int]) -> Tensor:
+    return (lab[:, :1] - _at(lab[:, :1], *step)).abs()
+
+
+def _coloured(lab: Tensor, step: tuple[int, int]) -> Tensor:
+    return (lab[:, 1:] - _at(lab[:, 1:], *step)).square().sum(1, keepdim=True)
+
+
+# Each turns a mosaic, (N, 1, H, W), with its first red pixel, into (N, 3, H, W). The matrix from the camera's colours
+# to linear sRGB, (3, 3) or (N, 3, 3), is for those that choose directions by colour.
+DEMOSAICKING: dict[str, Callable[[Tensor, Phase, Tensor], Tensor]] = {
+    "malvar": partial(_filtered, MALVAR),
+    "bilinear": partial(_filtered, BILINEAR),
+    "ahd": _homogeneous,
+    "ppg": _patterned,
 }
+LINEAR = ("malvar", "bilinear")  # the others choose directions by pixel
 
 
 @dataclass(frozen=True, eq=False)
@@ -140,7 +252,7 @@ class Rendering:
 
     def demosaick(self, raw: Tensor, phase: Phase) -> Tensor:
         """Interpolate a mosaic: (N, 1, H, W) -> (N, 3, H, W)."""
-        return demosaick(raw, phase, DEMOSAICKING[self.demosaicking])
+        return DEMOSAICKING[self.demosaicking](raw, phase, torch.linalg.inv(self.matrix))
 
     def rerender(self, image: Tensor, phase: Phase) -> tuple[Tensor, Tensor]:
         """Render an image again from its own read-off mosaic: the error in grey levels, and where it counts.
@@ -328,7 +440,7 @@ class Pipeline:
         if not (tensors["light"].diff() > 0).all() or abs(torch.linalg.det(tensors["matrix"])) < 1e-3:
             raise ValueError("light that does not rise, or a matrix that cannot be inverted")
         if given["demosaicking"] not in DEMOSAICKING or not isinstance(given["clips"], bool):
-            raise ValueError(f"demosaicking {given['demosaicking']!r}, expected {' or '.join(DEMOSAICKING)}")
+            raise ValueError(f"demosaicking {given['demosaicking']!r}, expected {', '.join(DEMOSAICKING)}")
         row, column = _numbers(given["red"], (2,), 0, 1, "red").int().tolist()
         white = float(_numbers(given["white"], (), 1e-3, 10, "white"))
         rendering = Rendering(
@@ -444,8 +556,11 @@ def render_noise(
     scale, offset, skew, tail = (look_up(getattr(lookup, name), index) for name in LOOKED_UP)
     grown = ((white_noise + (white_noise.square() + 1).sqrt()).log() + skew) * tail  # asinh and sinh are slow
     noise = scale * ((grown.exp() - (-grown).exp()) / 2) + offset
-    change = (raw + noise).clamp(0, rendering.white) - raw
-    camera = camera + rendering.demosaick(change, phase)
+    noisy = (raw + noise).clamp(0, rendering.white)
+    if rendering.demosaicking in LINEAR:
+        camera = camera + rendering.demosaick(noisy - raw, phase)
+    else:
+        camera = rendering.demosaick(noisy, phase)
     return rendering.develop(camera.clamp(min=0 if rendering.clips else None, max=rendering.white), rounded)
 
 
@@ -492,11 +607,3 @@ def mosaic(colours: Tensor, phase: Phase) -> Tensor:
     raw[..., y::2, x::2] = colours[:, :1, y::2, x::2]
     raw[..., 1 - y :: 2, 1 - x :: 2] = colours[:, 2:, 1 - y :: 2, 1 - x :: 2]
     return raw
-
-
-def demosaick(raw: Tensor, phase: Phase, planar: Tensor) -> Tensor:
-    """Interpolate a mosaic by an entry of `DEMOSAICKING`, mirrored at the borders: (N, 1, H, W) -> (N, 3, H, W)."""
-    (y, x), (height, width) = phase, raw.shape[-2:]
-    sides = (REACH + x, REACH + (width + x) % 2, REACH + y, REACH + (height + y) % 2)  # so that red comes first
-    planes = F.pixel_unshuffle(F.pad(raw, sides, mode="reflect"), 2)
-    return F.pixel_shuffle(F.conv2d(planes, planar.to(raw)), 2)[..., y : y + height, x : x + width]

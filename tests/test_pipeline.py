@@ -1,10 +1,14 @@
 """The pipeline of a simulated camera, every number of which is known, found again from its images."""
 
+from dataclasses import replace
+
+import cv2
+import numpy as np
 import pytest
 import torch
 
-from noise.identify import NoisyImage, find_rendering
-from noise.pipeline import SNR_KNOTS, Pipeline, Rendering, SceneNoise, colour_index
+from noise.identify import Identification, NoisyImage, find_rendering
+from noise.pipeline import DEMOSAICKING, SNR_KNOTS, Pipeline, Rendering, SceneNoise, colour_index
 from noise.raw_noise import Pair, estimate_noise, estimate_noise_blindly
 
 MATRIX = torch.tensor([[0.72, 0.22, -0.06], [0.13, 0.75, 0.12], [0.02, 0.28, 0.74]])
@@ -36,8 +40,12 @@ def photograph(rendering: Rendering, side: int, seed: int, noise: torch.Tensor =
     return Pair(*(rendering.develop(rendering.demosaick(one, phase).clamp(min=0)) for one in (raw, noisy)), phase)
 
 
-@pytest.mark.parametrize(("demosaicking", "red", "gamma"), [("malvar", (1, 0), 2.0), ("bilinear", (0, 1), 2.4)])
-def test_a_rendering_is_found_from_noisy_images(demosaicking, red, gamma):
+@pytest.mark.parametrize(
+    ("demosaicking", "red", "gamma"), [("malvar", (1, 0), 2.0), ("bilinear", (0, 1), 2.4), ("ahd", (1, 1), 2.2)]
+)
+def test_a_rendering_is_found_from_noisy_images(demosaicking, red, gamma, monkeypatch):
+    if demosaicking == "ahd":  # few candidates, for speed
+        monkeypatch.setattr("noise.identify.PHASES", (red, (0, 1)))
     truth = camera(demosaicking, red, gamma)
     pairs = [photograph(truth, 96, seed) for seed in range(2)]
     images = [NoisyImage((pair.noisy[0] * 255).round().byte(), "one scene", "one frame") for pair in pairs]
@@ -74,6 +82,20 @@ def test_a_rendered_image_rendered_again_is_itself_but_for_rounding():
     error, counts = truth.rerender(pair.noisy, pair.phase)
     rms = (error.square() * counts).sum((0, 2, 3)).div(counts.sum()).sqrt()
     assert (rms < 0.5).all()  # rounding to whole levels has an RMS of .29, which the read-off amplifies
+    assert truth.find_phase(pair.noisy) == pair.phase
+
+
+@pytest.mark.parametrize(("demosaicking", "other"), [("ahd", "ppg"), ("ppg", "ahd")])
+def test_directions_chosen_by_pixel_are_chosen_again_from_the_rounded_image(demosaicking, other):
+    truth = camera(demosaicking, (1, 1), 2.2)
+    pair = photograph(truth, 128, 0)
+
+    def share(rendering: Rendering) -> float:
+        error, counts = rendering.rerender(pair.noisy, pair.phase)
+        return float((error.abs().amax(1, keepdim=True) < 1.5)[counts].float().mean())
+
+    assert share(truth) > 0.85
+    assert share(replace(truth, demosaicking=other)) < 0.6
     assert truth.find_phase(pair.noisy) == pair.phase
 
 
@@ -118,7 +140,7 @@ def test_a_file_gives_back_the_pipeline(tmp_path):
     ("old", "new", "reason"),
     [
         ('"version": 1', '"version": 2', "version 2, expected neca-noise, pipeline, version 1"),
-        ('"malvar"', '"magic"', "demosaicking 'magic', expected malvar or bilinear"),
+        ('"malvar"', '"magic"', "demosaicking 'magic', expected malvar, bilinear, ahd, ppg"),
         ('"white": 1.1', '"white": NaN', "white: expected 1 numbers within"),
         ('"scenes": [', '"scene": [', "no 'scenes'"),
         ("}", "", "damaged"),
@@ -147,3 +169,42 @@ def test_an_image_that_was_not_rendered_from_a_mosaic_is_not_identified():
     found = find_rendering([NoisyImage(noisy[0].round().clamp(0, 255).byte(), "scene", "frame")], num_workers=0)
     assert not found.is_identified
     assert "not identified" in str(found) and found.error.isfinite().all()
+
+
+def changed(image: np.ndarray, how: str) -> np.ndarray:
+    """Process a finished picture: (H, W, 3) uint8 -> the same, another size where it is resized."""
+    if how == "jpeg":
+        return cv2.imdecode(cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, 95])[1], cv2.IMREAD_COLOR)
+    if how == "grey":
+        return image.mean(2, keepdims=True).round().astype(np.uint8).repeat(3, 2)
+    if how == "sharpened":
+        return np.clip(1.5 * image - 0.5 * cv2.GaussianBlur(image, (0, 0), 1), 0, 255).round().astype(np.uint8)
+    if how == "turned":
+        return np.ascontiguousarray(np.rot90(image)[:, ::-1][1:])
+    return {
+        "denoised": lambda: cv2.medianBlur(image, 3),
+        "blurred": lambda: cv2.GaussianBlur(image, (0, 0), 0.4),
+        "resized": lambda: cv2.resize(image, None, fx=0.75, fy=0.75),
+    }[how]()
+
+
+@pytest.mark.parametrize("noise", [NOISE, NOISE / 50], ids=["noisy", "little noise"])
+def test_pictures_that_were_processed_afterwards_are_refused_and_turned_ones_identified(noise, monkeypatch):
+    monkeypatch.setattr("noise.identify.LINEAR", ("malvar",))
+    monkeypatch.setattr("noise.identify.DEMOSAICKING", {"malvar": DEMOSAICKING["malvar"]})
+    image = (photograph(camera(), 128, 0, noise).noisy[0].permute(1, 2, 0) * 255).round().byte().numpy()
+    for how in ("turned", "denoised", "blurred", "jpeg", "resized", "sharpened", "grey"):
+        pixels = torch.from_numpy(changed(image, how).transpose(2, 0, 1).copy())
+        found = find_rendering([NoisyImage(pixels, "scene", "frame")], num_workers=0)
+        assert found.is_identified is (how == "turned"), f"{how}: {found}"
+
+
+def test_a_scene_of_another_camera_among_others_is_refused_by_its_name():
+    right, floor = torch.tensor([0.35, 0.25, 0.4]), torch.tensor([0.34, 0.25, 0.4])
+    errors = {"first": right, "foreign": right * 4}
+    found = Identification(camera(), right * 1.1, floor, 20 * right, 1.0, errors, [], {})
+    assert not found.is_identified and "in foreign" in str(found)
+    assert replace(found, errors={"first": right}).is_identified
+    assert not replace(found, errors={}, explained=0.5).is_identified
+    assert not replace(found, errors={}, elsewhere=right).is_identified  # no noise that it would explain
+    assert not replace(found, errors={}, rounding=torch.full((3,), 20.0)).is_identified
