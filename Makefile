@@ -1,4 +1,4 @@
-# make demo   install what is needed and run the whole chain on the demo camera
+# make demo   install what is needed, fit the demo camera's noise, train NeCA on it and compare both
 # make test   install what is needed and run the tests
 # make test-lowest  the same with the lowest versions that requirements.txt admits, in an environment of its own
 # make table2 train denoisers on every kind of noise and score them; TABLE2= gives it options, such as --dry_run
@@ -33,6 +33,8 @@ $(VENV)/.development: requirements-dev.txt requirements.txt $(VENV)/.runtime
 demo: $(VENV)/.runtime
 	$(RUN) main_make_demo.py --output_dir $(DEMO_DATA) --data_prep_dir $(DEMO_LISTS) --num_scenes 12
 	$(RUN) Crop_SIDD.py --source $(DEMO_DATA) --target $(DEMO_CROPS) --num_workers 2
+	$(RUN) main_fit_noise.py --cam_name DC --train_img_dir $(DEMO_CROPS) --data_prep_dir $(DEMO_LISTS) \
+	  --output_dir $(DEMO_SAVES)
 	$(RUN) main_train_jointly.py @options/recipes/quick.txt --cam_name DC --train_img_dir $(DEMO_CROPS) \
 	  --data_prep_dir $(DEMO_LISTS) --dir_save $(DEMO_SAVES) --steps $(DEMO_STEPS)
 	mkdir -p $(DEMO_PAIR)
@@ -41,8 +43,8 @@ demo: $(VENV)/.runtime
 	$(RUN) main_test.py --cam_name DC --NeCA_type W --pretrain_dir $(DEMO_SAVES) --dir_test_img $(DEMO_PAIR) \
 	  --dir_test_save ./test/saves/demo_W/
 	$(RUN) main_eval.py noise --cam_name DC --data_dir $(DEMO_CROPS) --data_prep_dir $(DEMO_LISTS) \
-	  --pretrain_dir $(DEMO_SAVES) --models NeCA-W coloured "coloured x std" AWGN-image real --max_images 12 \
-	  --output_dir $(DEMO_SAVES)evaluation/ --html
+	  --pretrain_dir $(DEMO_SAVES) --models pipeline NeCA-W "coloured x channel std" "coloured by phase x channel std" \
+	  AWGN-image real --max_images 12 --output_dir $(DEMO_SAVES)evaluation/ --html
 	@echo "Open $(DEMO_SAVES)evaluation/report.html"
 
 table2: $(VENV)/.runtime

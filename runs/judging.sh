@@ -1,7 +1,7 @@
 #!/bin/bash
 # "Judged by phase and by a classifier" of doc/results.md: runs/judging.sh ../shared/real OUT [CAMERA ...]
 # Cameras: T3, S6, GP and the demo camera DC (default: all). Writes lists and scene folders into OUT, trains a generator
-# of each camera by quick.txt (DC: the shipped one) and reports in OUT/CAMERA/report.md. DC needs Datasets/Demo_Crop, by
+# of each camera by quick.txt and fits its noise (DC: the shipped ones) and reports in OUT/CAMERA/report.md. DC needs Datasets/Demo_Crop, by
 # main_make_demo.py and Crop_SIDD.py. Run again to continue. PYTHON= chooses the interpreter.
 set -euo pipefail
 python=${PYTHON:-.venv/bin/python} root=$(realpath "$1") out=$2
@@ -38,6 +38,9 @@ for camera in "${cameras[@]}"; do
     $python main_train_jointly.py @options/recipes/quick.txt --cam_name "$camera" --train_img_dir "$data" \
       --data_prep_dir "$listed" --dir_save "$out"
   fi
+  [ "$weights" = pretrain ] || $python main_fit_noise.py --cam_name "$camera" --train_img_dir "$data" \
+    --data_prep_dir "$listed" --output_dir "$out" --test_images 0
+  [ -e "$weights/$camera/noise.json" ] && others+=(pipeline "pipeline x image")
   $python main_eval.py noise --c2st --cam_name "$camera" --data_dir "$data" --data_prep_dir "$listed" \
     --pretrain_dir "$weights" --output_dir "$out/$camera" \
     --models NeCA-W "copula x channel std" "coloured x std" "coloured by phase x std" "heteroscedastic x std" \
