@@ -8,7 +8,6 @@ from data.benchmarks.dnd import find_dnd
 from data.benchmarks.sidd import read_benchmark
 from data.mosaic import find_origins, with_origins
 from data.pairs import find_pairs
-from data.sidd import name_unread_in
 from data.splits import read_list, select_scenes
 from evaluation import denoising_report
 from evaluation.c2st import large_enough, two_sample_tests
@@ -53,9 +52,8 @@ def judge_noise(args: argparse.Namespace) -> None:
     # Images and models.
     with blame("--data_dir, --cam_name, --data_prep_dir, --split or --scene_list"):
         listed = read_list(args.scene_list) if args.scene_list else None
-        scenes, chosen, training = select_scenes(args.data_dir, args.cam_name, args.data_prep_dir, args.split, listed)
-    for line in name_unread_in([scenes[name] for name in chosen]):
-        log.info("note: %s", line)
+        where = args.data_dir, args.cam_name, args.data_prep_dir, args.split
+        scenes, chosen, training = select_scenes(*where, listed, log)
     found = find_pairs([scenes[name] for name in chosen], channels=args.img_channels)
     pairs = evenly_spaced(found, args.max_images)
     origins = find_origins([scenes[name] for name in dict.fromkeys((*chosen, *training))], args.num_workers)
@@ -137,10 +135,8 @@ def judge_denoisers(args: argparse.Namespace) -> None:
         with blame("--data_dir, --cam_name, --data_prep_dir, --split or --scene_list"):
             folders = []
             for camera, listed in names.items():
-                found, chosen, _ = select_scenes(args.data_dir, camera, args.data_prep_dir, args.split, listed)
+                found, chosen, _ = select_scenes(args.data_dir, camera, args.data_prep_dir, args.split, listed, log)
                 folders += [found[name] for name in chosen]
-        for line in name_unread_in(folders):
-            log.info("note: %s", line)
         with blame("--data_dir"):
             pairs = evenly_spaced(find_pairs(folders, channels=args.img_channels), args.max_images)
         images, scenes = images_of_scenes(pairs), len({pair.folder for pair in pairs})

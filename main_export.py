@@ -10,7 +10,6 @@ from pathlib import Path
 
 import torch
 
-from data.sidd import name_unread_in
 from data.splits import read_list, select_scenes
 from evaluation.denoisers import find_checkpoint, unknown_elsewhere
 from inference import load_generators, load_neca, load_network
@@ -98,11 +97,10 @@ def make_bank(args: argparse.Namespace) -> None:
     else:
         with blame("--data_dir, --cam_name, --data_prep_dir, --split or --scene_list"):
             listed = read_list(args.scene_list) if args.scene_list else None
-            scenes, chosen, _ = select_scenes(args.data_dir, args.cam_name, args.data_prep_dir, args.split, listed)
+            where = args.data_dir, args.cam_name, args.data_prep_dir, args.split
+            scenes, chosen, _ = select_scenes(*where, listed, log)
         genet = hash_weights({"E": generator.files["E"]})
         folders = [scenes[name] for name in chosen]
-        for line in name_unread_in(folders):
-            log.info("note: %s", line)
         bank = measure_scenes(generator, folders, args.cam_name, genet, args.max_images, args.num_workers)
         write_bank(path, bank)
     for line in bank.summary():

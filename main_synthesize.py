@@ -34,19 +34,13 @@ def main(arguments: list[str] | None = None) -> int:
     with blame("--input_dir"):
         found = find_images(args.input_dir, args.output_dir)
     jobs, failures = plan_outputs(args, found)
-    if found.others:
-        log.info("note: not read as images: %s", printable(found.others))
-    unread = list(found.unread)
-    for option, folder in (("--noisy_dir", args.noisy_dir), ("--gain_from", args.gain_from)):
-        with blame(option):
-            unread += find_images(folder).unread if folder is not None and Path(folder).is_dir() else []
-    for line in unread:
-        log.info("note: %s", printable(line))
 
     # The noise model, and where its strength comes from.
     with blame("--cam_name, --pretrain_dir or --model"):
         noise = KINDS[args.model].make(Sources(device=device, **options.source_settings(args)))
     strength = choose_strength(args, noise)
+    for line in found.notes(args.noisy_dir, args.gain_from):
+        log.info("note: %s", printable(line))
     if options.uses_bank(args) and (note := bank_note(noise.folder, args.cam_name)):
         log.info("note: %s", note)
 

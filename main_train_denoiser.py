@@ -10,7 +10,6 @@ from data.batches import SAMPLING, Batches, steps_per_epoch
 from data.mixture import Mixture, MixtureSampler, all_pairs, fingerprint_of_sets
 from data.mosaic import find_origins, with_origins
 from data.pairs import find_pairs
-from data.sidd import find_scenes, name_unread_in
 from data.splits import read_list
 from data.training import TrainingData, open_reader, split_scenes
 from evaluation.during_training import measure_denoiser
@@ -64,9 +63,7 @@ def train_denoiser(args: argparse.Namespace, fixed: dict, device: torch.device) 
         sets = {}  # by folder, in the order of the sources
         for given in dict.fromkeys(source.folder for source in args.source):
             with blame(f"--source folder={given}"):
-                sets[given] = all_pairs(given, settings.smallest, args.img_channels) if given else train_pairs
-        for line in name_unread_in(scene for given in sets if given for scene in find_scenes(given)):
-            log.info("note: %s", line)
+                sets[given] = all_pairs(given, settings.smallest, args.img_channels, log) if given else train_pairs
         set_of_source = [list(sets).index(source.folder) for source in args.source]
         with blame("--batch_size"):
             per_epoch = steps_per_epoch(len(next(iter(sets.values()))), args.batch_size)  # of the first source

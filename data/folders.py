@@ -33,6 +33,12 @@ class FoundImages(NamedTuple):
     problems: list[str]
     unread: list[str]
 
+    def notes(self, *folders: str | Path | None) -> list[str]:
+        """Say, in lines, what is there beside images, and which photographs are not read here and in other folders."""
+        counted = [f"not read as images: {self.others}"] if self.others else []
+        more = [find_images(folder).unread for folder in folders if folder and Path(folder).is_dir()]
+        return [*counted, *self.unread, *(line for lines in more for line in lines)]
+
 
 class Target(NamedTuple):
     """Files that one draw of noise makes, relative to the output folder; `clean` is empty where it is not copied."""

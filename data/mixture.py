@@ -1,5 +1,6 @@
 """Training samples of several sources, each with a share of them and perhaps a data set of its own."""
 
+import logging
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -10,7 +11,7 @@ import numpy as np
 
 from data.batches import MIXTURE, BatchSampler
 from data.pairs import ImagePair, find_pairs, pairs_fingerprint
-from data.sidd import find_scenes
+from data.sidd import find_scenes, log_unread
 
 
 class MixtureDraw(NamedTuple):
@@ -63,9 +64,13 @@ class MixtureSampler:
             yield step, np.where(chosen == 0, indices, drawn)
 
 
-def all_pairs(folder: str | Path, patch_size: int, channels: int = 3) -> list[ImagePair]:
+def all_pairs(
+    folder: str | Path, patch_size: int, channels: int = 3, log: logging.Logger | None = None
+) -> list[ImagePair]:
     """Find the pairs of all scenes of a folder, whatever their camera. Raises as `find_scenes` and `find_pairs`."""
-    return find_pairs(find_scenes(folder), patch_size, channels)
+    scenes = find_scenes(folder)
+    log_unread(scenes, log or logging.getLogger(__name__))
+    return find_pairs(scenes, patch_size, channels)
 
 
 def fingerprint_of_sets(sets: Mapping[str | None, list[ImagePair]]) -> str:

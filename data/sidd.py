@@ -1,5 +1,6 @@
 """SIDD's layout on the disk: scene names, image pairs of a scene, pairs of crops. Paths only, nothing is decoded."""
 
+import logging
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -111,6 +112,12 @@ def name_unread_in(scenes: Iterable[Path]) -> list[str]:
     """Name the photographs in scene folders, and in their crops, that are no PNG and so in no pair."""
     places = [place for scene in scenes for place in (scene, scene / "clean", scene / "noisy") if place.is_dir()]
     return name_unread((path for place in places for path in place.iterdir()), (".png",))
+
+
+def log_unread(scenes: Iterable[Path], log: logging.Logger) -> None:
+    """Log what `name_unread_in` names."""
+    for line in name_unread_in(scenes):
+        log.info("note: %s", line)
 
 
 def find_frames(folder: str | Path) -> tuple[list[tuple[Path, Path]], list[str]]:

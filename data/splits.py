@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from data.sidd import find_scenes, parse_scene
+from data.sidd import find_scenes, log_unread, parse_scene
 from utils.files import atomic_path, web_page
 
 PUBLISHED_SCENES = Path(__file__).parent.parent / "data_preparation" / "published_scenes.csv"
@@ -73,7 +73,12 @@ def _list_paths(lists_dir: str | Path, camera: str) -> list[Path]:
 
 
 def select_scenes(
-    data_dir: str | Path, camera: str, lists_dir: str | Path, split: str, listed: list[str] | None = None
+    data_dir: str | Path,
+    camera: str,
+    lists_dir: str | Path,
+    split: str,
+    listed: list[str] | None = None,
+    log: logging.Logger | None = None,
 ) -> tuple[dict[str, Path], list[str], list[str]]:
     """Select the scenes of a camera to judge on.
 
@@ -91,6 +96,7 @@ def select_scenes(
     if missing:
         count = f"{len(missing)} of {len(selected)} are missing"
         raise ValueError(f"{data_dir}: has no scene {missing[0]} of camera {camera} ({count})")
+    log_unread((folders[name] for name in selected), log or logging.getLogger(__name__))
     return folders, selected, [name for name in train if name in folders and name not in selected]
 
 

@@ -19,7 +19,7 @@ from data.batches import (
 )
 from data.cache import open_pairs
 from data.pairs import FileReader, ImagePair, Reader
-from data.sidd import find_scenes, name_unread_in
+from data.sidd import find_scenes, log_unread
 from data.splits import choose_scenes
 from utils.randomness import evenly_spaced
 
@@ -71,8 +71,7 @@ def split_scenes(
         halves = [scene for scene in halves[0] if scene.name not in validation], [folders[name] for name in validation]
         if not halves[0]:
             raise ValueError(f"all scenes of {', '.join(cameras)} that train are validated on; leave some to train")
-    for line in name_unread_in(chain(*halves)):
-        log.info("note: %s", line)
+    log_unread(chain(*halves), log)
     return halves
 
 

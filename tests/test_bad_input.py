@@ -157,7 +157,8 @@ def test_folder_whose_name_is_no_text_is_trained_on_and_logged(root, capsys):
     output = capsys.readouterr()
     assert "Traceback" not in output.err
     log = (place / "saves" / CAMERA / "logs" / "train.log").read_text(encoding="utf-8")
-    assert "\\udcfe.heic" in log
+    assert "\\udcff/saves" in log
+    assert ".heic is not read: \\udcfe.heic" in output.out
     words = command(place, "--epochs", "1", "--use_tb", save="others")
     assert "its name is not UTF-8, as TensorBoard's files need it" in refused(capsys, main_train_jointly.main, words)
 

@@ -93,8 +93,6 @@ def test_blocks_of_a_renamed_file_are_its_only_variable(tmp_path, write, name):
         np.testing.assert_array_equal(read, expected)
     with pytest.raises(ValueError, match=one_line("b.mat: has ValidationGtBlocksSrgb, expected a variable b")):
         read_validation(tmp_path / "b.mat", tmp_path / name)
-    with pytest.raises(ValueError, match=one_line("has ValidationNoisyBlocksSrgb, expected a variable Benchmark")):
-        read_benchmark(tmp_path / name)
 
 
 def test_file_of_blocks_that_is_a_web_page_is_called_one(tmp_path):

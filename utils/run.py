@@ -51,7 +51,9 @@ def terminal_log() -> logging.Logger:
 class _TqdmHandler(logging.StreamHandler):
     def emit(self, record: logging.LogRecord) -> None:
         try:
-            tqdm.write(self.format(record), file=sys.stdout)
+            encoding = getattr(sys.stdout, "encoding", None) or "utf-8"  # whose letters may not be all
+            line = self.format(record).encode(encoding, "backslashreplace").decode(encoding)
+            tqdm.write(line, file=sys.stdout)
             sys.stdout.flush()
         except Exception:  # as logging's own handlers do
             self.handleError(record)

@@ -78,7 +78,7 @@ def read_matlab(
             f"{path}: has {printable(', '.join(names))[:200] or 'no variables'}, expected a variable {key}"
         )
     if kind not in kinds:
-        raise ValueError(f"{path}: {key} is of type {kind}, expected {' or '.join(kinds)}")
+        raise ValueError(f"{path}: {printable(key)} is of type {kind}, expected {' or '.join(kinds)}")
     return found
 
 
@@ -114,8 +114,8 @@ def read_blocks(
         ValueError: the file is missing, damaged or no MATLAB file, or the key, type or shape is another one.
     """
     path = Path(path)
+    blocks = read_matlab(path, key or path.stem, ["uint8"], others if key is None else None)
     key = key or path.stem
-    blocks = read_matlab(path, key, ["uint8"], others)
     if blocks.shape == (math.prod(BENCHMARK_SHAPE[:2]), *BENCHMARK_SHAPE[2:]):
         blocks = blocks.reshape(BENCHMARK_SHAPE)
     if blocks.ndim != 5 or blocks.shape[4] != 3 or blocks.size == 0:
@@ -129,7 +129,7 @@ def read_blocks(
 
 def read_benchmark(path: str | Path) -> np.ndarray:
     """Read the published noisy blocks of the benchmark: -> (40, 32, 256, 256, 3) uint8. Raise ValueError for others."""
-    return read_blocks(path, BENCHMARK_KEY, BENCHMARK_SHAPE, VALIDATION_KEYS)
+    return read_blocks(path, BENCHMARK_KEY, BENCHMARK_SHAPE)
 
 
 def read_validation(noisy_path: str | Path, clean_path: str | Path) -> tuple[np.ndarray, np.ndarray]:
