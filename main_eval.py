@@ -10,7 +10,7 @@ from data.mosaic import find_origins, with_origins
 from data.pairs import find_pairs
 from data.splits import read_list, select_scenes
 from evaluation import denoising_report
-from evaluation.c2st import large_enough, two_sample_tests
+from evaluation.c2st import large_enough
 from evaluation.denoisers import make_denoiser
 from evaluation.denoising import (
     VALIDATION,
@@ -22,7 +22,7 @@ from evaluation.denoising import (
     make_runs,
     sort_by_camera,
 )
-from evaluation.noise import evaluate
+from evaluation.noise import add_two_sample_tests, evaluate
 from evaluation.noise_models import ModelChoice, find_fakes, judged_models, make_noise_models, split_name
 from evaluation.noise_report import remarks_on, write_report
 from evaluation.report import check_apart, provenance
@@ -88,14 +88,9 @@ def judge_noise(args: argparse.Namespace) -> None:
     # Evaluate.
     with blame("--models"):
         results = evaluate(pairs, candidates.models, args.draws, args.seed, args.num_workers)
-    failure: BaseException | None = None
+    failure = None
     if args.c2st:
-        try:
-            results.c2st = two_sample_tests(pairs, candidates.models, args.seed, args.num_workers, device)
-            results.failures += results.c2st.failures
-        except (Exception, KeyboardInterrupt) as error:  # the report is written all the same
-            results.failures.append(f"two-sample tests ({str(error) or type(error).__name__})")
-            failure = error
+        failure = add_two_sample_tests(results, pairs, candidates.models, args.seed, args.num_workers, device)
         if unfit:
             remarks.append(f"Two-sample tests without {unfit} of {len(pairs)} images, which are too small for patches.")
 

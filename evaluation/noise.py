@@ -9,7 +9,7 @@ import torch
 from tqdm import tqdm
 
 from data.pairs import ImagePair, Sample, by_file, read_samples
-from evaluation.c2st import TwoSampleTests
+from evaluation.c2st import TwoSampleTests, two_sample_tests
 from evaluation.noise_metrics import METRICS, Comparison, Reference, measure
 from evaluation.noise_models import fake_noise
 from evaluation.noise_pictures import REAL, Evidence
@@ -81,6 +81,24 @@ def evaluate(pairs: list[ImagePair], models: list[NoiseModel], draws: int, seed:
     if not results.rows:
         raise ValueError(f"{', '.join(model.name for model in models)}: no noise for any of the images")
     return results
+
+
+def add_two_sample_tests(
+    results: Results,
+    pairs: list[ImagePair],
+    models: list[NoiseModel],
+    seed: int,
+    num_workers: int,
+    device: torch.device,
+) -> BaseException | None:
+    """Add two-sample tests to results; what they failed by is noted and returned, for the report is written anyway."""
+    try:
+        results.c2st = two_sample_tests(pairs, models, seed, num_workers, device)
+        results.failures += results.c2st.failures
+    except (Exception, KeyboardInterrupt) as error:
+        results.failures.append(f"two-sample tests ({str(error) or type(error).__name__})")
+        return error
+    return None
 
 
 def _fakes(

@@ -1,5 +1,5 @@
 #!/bin/bash
-# The fits of pretrain/: runs/phones.sh ../shared/real DEMO OUT
+# "Fits" of pretrain/README.md: runs/phones.sh ../shared/real DEMO OUT
 # Native crops and reduced frames of five phones (../shared/real: SIDD_Srgb_Parts, SIDD_Small_256), scenes of the demo
 # camera (DEMO and DEMO/lists: main_make_demo.py --output_dir DEMO --data_prep_dir DEMO/lists). The published test scenes
 # are held out, but for the iPhone, whose only native crops are test scenes: 0090 is fitted to, the others test. A fit

@@ -200,7 +200,7 @@ def test_a_report_is_written_whatever_happens_to_the_tests(tmp_path, monkeypatch
     def fail(*args):
         raise error
 
-    monkeypatch.setattr("main_eval.two_sample_tests", fail)
+    monkeypatch.setattr("evaluation.noise.two_sample_tests", fail)
     with pytest.raises(type(error)):
         evaluate(tmp_path, "--models", "AWGN-image", "--c2st")
     assert len(read_csv(tmp_path / "out" / "results.csv")) == 2

@@ -48,7 +48,7 @@ def test_export_without_a_run_names_the_option(tmp_path):
 
 
 def export_demo_camera(folder, *more):
-    main_export.main(["--pretrain_dir", str(ROOT / "pretrain"), "--output_dir", str(folder), *more])
+    main_export.main(["--pretrain_dir", str(ROOT / "pretrain"), "--cam_name", "DC", "--output_dir", str(folder), *more])
 
 
 def test_safetensors_make_the_same_noise_as_the_files_that_they_came_from(tmp_path):
@@ -74,6 +74,7 @@ def test_a_safetensors_file_is_what_the_format_says(tmp_path):
 def test_two_formats_side_by_side_are_refused(tmp_path, capsys):
     export_demo_camera(tmp_path)
     words = ["--pretrain_dir", str(ROOT / "pretrain"), "--output_dir", str(tmp_path), "--format", "safetensors"]
+    words += ["--cam_name", "DC"]
     assert "checkpoint_E.pth: there already, in another format" in refused(capsys, main_export.main, words)
 
 

@@ -169,9 +169,9 @@ def test_noise_of_weights_alone_is_necas(root):
     [
         (lambda path: path.write_text("{"), "damaged or no fit"),
         (lambda path: path.write_text("[]"), "damaged or no fit"),
-        (lambda path: path.write_text(json.dumps({"format": "camera noise", "version": 9})), "version 9, expected 1"),
+        (lambda path: path.write_text(json.dumps({"format": "neca-noise", "version": 9})), "version 9, expected 1"),
         (
-            lambda path: path.write_text(json.dumps({"format": "camera noise", "version": 1, "model": "dream"})),
+            lambda path: path.write_text(json.dumps({"format": "neca-noise", "version": 1, "model": "dream"})),
             "a fit of a dream, expected one of copula, pipeline",
         ),
     ],
