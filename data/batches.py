@@ -242,7 +242,7 @@ def _in_shared_memory(batch: Any) -> Any:
 
 def _without_workers(what: str, error: Exception) -> ValueError:
     reason = getattr(error, "strerror", None) or str(error).strip().splitlines()[0]
-    way_out = "use num_workers 0, or give more shared memory (/dev/shm, docker run --shm-size), memory or files"
+    way_out = "use num_workers 0, or give more shared memory (/dev/shm; in Docker shm-size), memory or files"
     return ValueError(f"{what} ({reason}); {way_out}")
 
 
