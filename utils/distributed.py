@@ -20,7 +20,7 @@ import torch.distributed as dist
 TIMEOUT = timedelta(
     hours=2
 )  # ranks wait while the main one decodes a data set, or tests; a dead one is noticed at once
-JOIN_SECONDS = 180  # that ranks wait for each other at the start, which the slowest one's imports take
+JOIN_SECONDS = 300  # that ranks wait for each other at the start, which the slowest one's imports take
 SAY_AFTER = 10  # seconds of waiting before it is said what for
 POLL = 0.1  # seconds between looks at who has come
 SERVER_ANSWERS = timedelta(seconds=10)  # at most, once it listens
