@@ -21,6 +21,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, get_worker_info
 
 from data.pairs import Reader
+from utils.command import WITHOUT_WORKERS
 
 Sampler = Iterable[tuple[int, np.ndarray]]  # (step, indices of the pairs) of batch after batch
 Batches = AbstractContextManager[Iterator[dict[str, Any]]]  # whose workers end with the `with` block
@@ -242,8 +243,7 @@ def _in_shared_memory(batch: Any) -> Any:
 
 def _without_workers(what: str, error: Exception) -> ValueError:
     reason = getattr(error, "strerror", None) or str(error).strip().splitlines()[0]
-    way_out = "use num_workers 0, or give more shared memory (/dev/shm; in Docker shm-size), memory or files"
-    return ValueError(f"{what} ({reason}); {way_out}")
+    return ValueError(f"{what} ({reason}); {WITHOUT_WORKERS}")
 
 
 def _begin_worker(worker: int) -> None:

@@ -186,7 +186,7 @@ def load(reader, num_workers: int = 2) -> list[dict]:
         return list(batches)
 
 
-WAY_OUT = "use num_workers 0, or give more shared memory (/dev/shm; in Docker shm-size)"
+WAY_OUT = "use --num_workers 0, or give more shared memory (/dev/shm, docker run --shm-size)"
 
 
 def test_shared_memory_that_is_full_ends_in_one_line(reader, monkeypatch):

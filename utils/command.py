@@ -8,6 +8,9 @@ import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
+# The way out of what a machine refuses to loader processes.
+WITHOUT_WORKERS = "use --num_workers 0, or give more shared memory (/dev/shm, docker run --shm-size), memory or files"
+
 
 def run_command(main: Callable[[], int | None]) -> None:
     """Run a command's `main` and exit with what it returns (nothing: 0).
