@@ -9,11 +9,11 @@ from data.mosaic import find_origins, with_origins
 from data.pairs import ImagePair, by_file, find_pairs, pairs_by_iso
 from data.sidd import find_scenes
 from data.splits import split_to_fit
-from evaluation.fit_report import draw_examples, draw_pipeline, stacked, table_by_iso
+from evaluation.fit_report import draw_examples, draw_pipeline, stacked, table_by_iso, table_of_reduced
 from evaluation.noise import evaluate
 from noise.fitting import fit_copula, read_windows
 from noise.kinds import FILES, PipelineNoise, load_fit
-from noise.pipeline_fit import fit_pipeline, read_reduced, sample_windows
+from noise.pipeline_fit import Reduced, fit_pipeline, read_reduced, sample_windows
 from options.fit import IMAGES_PER_ISO, fit_options
 from utils.command import blame, run_command
 from utils.files import claim_folder
@@ -36,10 +36,11 @@ def main(arguments: list[str] | None = None) -> int:
         pairs = find_pairs([scenes[name] for name in training])
         there = [name for name in testing if name in scenes]
         tested = evenly_spaced(find_pairs([scenes[name] for name in there or training]), args.test_images)
-    reduced = []
+    reduced: list[Reduced] = []
+    held_out: list[Reduced] = []
     if args.reduced_dir:
         with blame("--reduced_dir, --frame_size or --cam_name"):
-            reduced = read_reduced(args.reduced_dir, args.cam_name, args.frame_size, set(testing))
+            reduced, held_out = read_reduced(args.reduced_dir, args.cam_name, args.frame_size, set(testing))
     with blame("--output_dir"):
         claim_folder(folder)
 
@@ -67,6 +68,8 @@ def main(arguments: list[str] | None = None) -> int:
         if not there:
             log.info("note: tested on the images that it is fitted to, for no other scene is there")
         report(args, path, tested, log)
+    if held_out and path.name == FILES[0]:
+        log.info("\n%s", to_terminal(table_of_reduced(pipeline, held_out, args.seed)))
     return 0
 
 

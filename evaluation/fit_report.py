@@ -10,6 +10,7 @@ from data.pairs import ImagePair, Sample, read_pair
 from evaluation.noise_models import fake_noise
 from noise.interface import NoiseModel
 from noise.pipeline import Pipeline
+from noise.pipeline_fit import Reduced
 from utils.charts import CHANNELS, make_panels, to_pixels
 from utils.panels import Tile, magnified_noise, panel
 from utils.report import Table
@@ -29,6 +30,16 @@ def table_by_iso(rows: Sequence[dict]) -> Table:
     ]
     caption = "Medians. score: 0 the truth, 1 white noise; std: fake over real; bias in grey levels."
     return Table.from_rows(["ISO", "images", "score", "std", "bias"], lines, caption)
+
+
+def table_of_reduced(pipeline: Pipeline, reduced: Sequence[Reduced], seed: int) -> Table:
+    """Tabulate the std of the noise by ISO alone over that of real reduced frames: medians over the scenes."""
+    ratios = np.array([one.std_ratios(pipeline, seed) for one in reduced])
+    rows = [[str(len(reduced)), *(f"{value:.2f}" for value in np.median(ratios, 0))]]
+    names = ["scenes", "std", *(f"std {channel}" for channel in CHANNELS[3])]
+    return Table.from_rows(
+        names, rows, "Held-out reduced frames, noise by their ISO alone: medians of the std, fake over real."
+    )
 
 
 def draw_pipeline(pipeline: Pipeline) -> np.ndarray:

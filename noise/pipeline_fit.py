@@ -15,7 +15,14 @@ from data.pairs import ImagePair, Sample, by_file, find_pairs, read_pair, read_s
 from data.sidd import FRAMES, find_scenes, parse_scene
 from noise.identify import Identification, NoisyImage, find_balance, find_rendering, patch_of
 from noise.pipeline import SNR_KNOTS, Phase, Pipeline, Rendering, SceneNoise
-from noise.raw_noise import Pair, estimate_noise, estimate_noise_blindly, estimate_noise_of_reduced, fit_shape
+from noise.raw_noise import (
+    Pair,
+    ReducedPixels,
+    estimate_noise,
+    estimate_noise_blindly,
+    estimate_noise_of_reduced,
+    fit_shape,
+)
 from utils.randomness import evenly_spaced
 from utils.workers import in_threads
 
@@ -49,6 +56,17 @@ class Reduced:
     noisy: Tensor
     frame: tuple[int, int]
 
+    def pixels(self, seed: int) -> ReducedPixels:
+        """Take the pixels that the noise is measured on."""
+        return ReducedPixels(self.clean / 255, self.noisy / 255, self.frame, seed)
+
+    def std_ratios(self, pipeline: Pipeline, seed: int = 0) -> list[float]:
+        """Return the std of noise by the scene's ISO over that of the real noise: of all values, then by channel."""
+        pixels = self.pixels(seed)
+        fake = pixels.simulate(pipeline.rendering, pipeline.numbers(parse_scene(self.scene).iso), pipeline.shape)
+        made, real = fake - pixels.clean, pixels.noisy - pixels.clean
+        return [float(made.std() / real.std()), *(made.std(0) / real.std(0)).tolist()]
+
 
 def sample_windows(pairs: Sequence[ImagePair], num_workers: int) -> list[Window]:
     """Read parts of image pairs, evenly spaced over the scenes, and over the files of each."""
@@ -79,9 +97,9 @@ def sample_windows(pairs: Sequence[ImagePair], num_workers: int) -> list[Window]
 
 
 def read_reduced(
-    folder: str | Path, camera: str, frame: Sequence[int] | None, left_out: Container[str]
-) -> list[Reduced]:
-    """Read a camera's reduced frames, one pair of each scene but those left out.
+    folder: str | Path, camera: str, frame: Sequence[int] | None, held_out: Container[str]
+) -> tuple[list[Reduced], list[Reduced]]:
+    """Read a camera's reduced frames, one pair of each scene: those to fit to, and those held out.
 
     frame: height and width of the frames before; None: those of SIDD's phones. Raises ValueError for a camera whose
     frames' size is not known, and for images that cannot be read.
@@ -89,12 +107,11 @@ def read_reduced(
     size = tuple(frame) if frame else FRAMES.get(camera)
     if size is None:
         raise ValueError(f"camera {camera}: the size of its frames is not known, expected one of {', '.join(FRAMES)}")
-    scenes = [scene for scene in find_scenes(folder, camera) if scene.name not in left_out]
-    pairs = {pair.folder: pair for pair in reversed(find_pairs(scenes))}
-    found = []
-    for scene, pair in pairs.items():
+    pairs = {pair.folder: pair for pair in reversed(find_pairs(find_scenes(folder, camera)))}
+    found: tuple[list[Reduced], list[Reduced]] = ([], [])
+    for scene, pair in sorted(pairs.items()):
         clean, noisy = read_pair(pair)
-        found.append(Reduced(scene.name, _planes(clean), _planes(noisy), (size[0], size[1])))
+        found[scene.name in held_out].append(Reduced(scene.name, _planes(clean), _planes(noisy), (size[0], size[1])))
     return found
 
 
@@ -140,7 +157,7 @@ def fit_pipeline(
         return estimate_noise(of_scene[scene], [pair for pair, own in zip(pairs, scenes) if own == scene], shape, seed)
 
     def measure_reduced(one: Reduced) -> Tensor:
-        return estimate_noise_of_reduced(rendering, one.clean / 255, one.noisy / 255, one.frame, shape, seed)
+        return estimate_noise_of_reduced(rendering, one.pixels(seed), shape)
 
     if found.is_identified:
         numbers = torch.stack(list(in_threads(measure, range(len(names)), num_workers)))

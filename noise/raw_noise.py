@@ -115,48 +115,54 @@ def _gradient(planes: Tensor) -> Tensor:
     return down.abs() + right.abs()
 
 
-def estimate_noise_of_reduced(
-    rendering: Rendering, clean: Tensor, noisy: Tensor, frame: tuple[int, int], shape: Tensor, seed: int = 0
-) -> Tensor:
-    """Estimate shot and read noise from a pair of frames that were reduced without antialiasing: -> (3, 2).
+class ReducedPixels:
+    """Pixels of a pair of frames that were reduced without antialiasing, and their simulation.
 
-    clean, noisy: (3, h, w) in [0, 1]; frame: height and width before. Each reduced pixel is the mean of 2x2 native ones
-    about ((i + .5) H / h - .5, (j + .5) W / w - .5), weighted bilinearly, as `cv2.resize` makes it; so far apart that
-    their noises do not depend on each other. Native surroundings are simulated with the pixel's own colour.
+    Each is the mean of 2x2 native ones about ((i + .5) H / h - .5, (j + .5) W / w - .5), weighted bilinearly, as
+    `cv2.resize` makes it; so far apart that their noises do not depend on each other. Native surroundings are simulated
+    with the pixel's own colour. At most `SAMPLED` pixels are taken, none of them overexposed.
+
+    clean, noisy: of the frames (3, h, w) in [0, 1], of the pixels taken (P, 3). frame: height and width before.
     """
-    generator = torch.Generator().manual_seed(seed)
-    places = [((torch.arange(n) + 0.5) * of / n - 0.5).clamp(0, of - 2) for n, of in zip(clean.shape[1:], frame)]
-    kept = (clean * 255 < 254.5).all(0).flatten().nonzero()[:, 0]
-    kept = kept[torch.randperm(len(kept), generator=generator)[:SAMPLED]]
-    rows, columns = kept // clean.shape[2], kept % clean.shape[2]
-    below, right = places[0][rows] % 1, places[1][columns] % 1
-    weights = torch.stack(
-        [
-            torch.stack([(1 - below) * (1 - right), (1 - below) * right]),
-            torch.stack([below * (1 - right), below * right]),
-        ]
-    )
-    first = TILE // 2 - 1  # of the four in the tile
-    parity = (places[0][rows].long() - first) % 2 * 2 + (places[1][columns].long() - first) % 2
-    colours, fakes = clean.flatten(1)[:, kept].T, torch.empty(len(kept), 3)
+
+    def __init__(self, clean: Tensor, noisy: Tensor, frame: tuple[int, int], seed: int = 0):
+        self.generator = torch.Generator().manual_seed(seed)
+        places = [((torch.arange(n) + 0.5) * of / n - 0.5).clamp(0, of - 2) for n, of in zip(clean.shape[1:], frame)]
+        kept = (clean * 255 < 254.5).all(0).flatten().nonzero()[:, 0]
+        kept = kept[torch.randperm(len(kept), generator=self.generator)[:SAMPLED]]
+        rows, columns = places[0][kept // clean.shape[2]], places[1][kept % clean.shape[2]]
+        below, right = rows % 1, columns % 1
+        vertical, horizontal = torch.stack([1 - below, below]), torch.stack([1 - right, right])
+        self.weights = vertical[:, None] * horizontal[None]  # (2, 2, P)
+        self.first = TILE // 2 - 1  # of the four in a tile
+        self.parity = (rows.long() - self.first) % 2 * 2 + (columns.long() - self.first) % 2
+        self.clean, self.noisy = clean.flatten(1)[:, kept].T, noisy.flatten(1)[:, kept].T
+
+    def simulate(self, rendering: Rendering, numbers: Tensor, shape: Tensor) -> Tensor:
+        """Make noisy pixels, rounded to 8 bit: shot and read noise (3, 2) -> (P, 3)."""
+        lookup, fakes = raw_lookup(numbers[None], shape, rendering.white), torch.empty_like(self.clean)
+        inside = slice(self.first, self.first + 2)
+        for origin in self.parity.unique().tolist():
+            here = self.parity == origin
+            tiles = self.clean[here][:, :, None, None].expand(-1, -1, TILE, TILE)
+            white = torch.randn(len(tiles), 1, TILE, TILE, generator=self.generator)
+            made = render_noise(rendering, tiles, lookup, white, rendering.phase((origin // 2, origin % 2)))
+            four = made[..., inside, inside].permute(2, 3, 1, 0)  # (2, 2, 3, P)
+            fakes[here] = (four * self.weights[:, :, None, here]).sum((0, 1)).T
+        return (fakes * 255).round() / 255
+
+
+def estimate_noise_of_reduced(rendering: Rendering, pixels: ReducedPixels, shape: Tensor) -> Tensor:
+    """Estimate shot and read noise from a pair of frames that were reduced without antialiasing: -> (3, 2)."""
 
     def read_off(values: Tensor, is_clean: bool = False) -> Tensor:
-        return rendering.camera(values.T[None, :, None], is_clean)[0, :, 0]  # (3, P)
+        return rendering.camera(values.T[None, :, None], is_clean)[0, :, 0].flatten()  # (3 P,)
 
     def simulate(numbers: Tensor) -> Tensor:
-        lookup = raw_lookup(numbers[None], shape, rendering.white)
-        for origin in range(4):
-            here = parity == origin
-            tiles = colours[here][:, :, None, None].expand(-1, -1, TILE, TILE)
-            white = torch.randn(len(tiles), 1, TILE, TILE, generator=generator)
-            made = render_noise(rendering, tiles, lookup, white, rendering.phase((origin // 2, origin % 2)))
-            four = made[..., first : first + 2, first : first + 2].permute(2, 3, 1, 0)  # (2, 2, 3, P)
-            fakes[here] = (four * weights[:, :, None, here]).sum((0, 1)).T
-        return read_off((fakes * 255).round() / 255).flatten()
+        return read_off(pixels.simulate(rendering, numbers, shape))
 
-    real = read_off(noisy.flatten(1)[:, kept].T)
-    colour = torch.arange(3).repeat_interleave(len(kept))
-    return _law_by_simulation(read_off(colours, True).flatten(), real.flatten(), colour, simulate)
+    colour = torch.arange(3).repeat_interleave(len(pixels.clean))
+    return _law_by_simulation(read_off(pixels.clean, True), read_off(pixels.noisy), colour, simulate)
 
 
 def _law_by_simulation(raw: Tensor, real: Tensor, colour: Tensor, simulate: Callable[[Tensor], Tensor]) -> Tensor:

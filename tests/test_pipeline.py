@@ -9,7 +9,8 @@ import torch
 
 from noise.identify import Identification, NoisyImage, find_rendering
 from noise.pipeline import DEMOSAICKING, SNR_KNOTS, Pipeline, Rendering, SceneNoise, colour_index
-from noise.raw_noise import Pair, estimate_noise, estimate_noise_blindly
+from noise.pipeline_fit import Reduced
+from noise.raw_noise import Pair, estimate_noise, estimate_noise_blindly, estimate_noise_of_reduced
 
 MATRIX = torch.tensor([[0.72, 0.22, -0.06], [0.13, 0.75, 0.12], [0.02, 0.28, 0.74]])
 NOISE = torch.tensor([[0.008, 1e-4], [0.004, 5e-5], [0.009, 2e-4]])
@@ -74,6 +75,20 @@ def test_shot_and_read_noise_are_found_from_pairs_and_from_noisy_images_alone():
     assert (by_pairs / std(NOISE) - 1).abs().max() < 0.025  # 5 % of the variance
     blindly = std(estimate_noise_blindly(truth, [(pair.noisy, pair.phase) for pair in pairs], FLAT_SHAPE))
     assert (blindly / std(NOISE) - 1).abs().max() < 0.1
+
+
+def test_shot_and_read_noise_are_found_from_frames_that_were_reduced():
+    truth, side, small = camera(), 1024, 64
+    pair = photograph(truth, side, 0)
+    images = [image[0].permute(1, 2, 0).mul(255).round().byte().numpy() for image in (pair.clean, pair.noisy)]
+    clean, noisy = (torch.from_numpy(cv2.resize(image, (small, small))).permute(2, 0, 1) for image in images)
+    reduced = Reduced("0001_001_XY_00800_00100_4400_N", clean, noisy, (side, side))
+    raw = torch.tensor([0.1, 0.3, 0.6])
+    found = estimate_noise_of_reduced(truth, reduced.pixels(0), FLAT_SHAPE)
+    ratio = ((found[:, :1] * raw + found[:, 1:]) / (NOISE[:, :1] * raw + NOISE[:, 1:])).sqrt()
+    assert (ratio - 1).abs().max() < 0.15  # 4096 pixels
+    stds = torch.tensor(reduced.std_ratios(make_pipeline()))
+    assert (stds - 1).abs().max() < 0.1
 
 
 def test_a_rendered_image_rendered_again_is_itself_but_for_rounding():
