@@ -13,6 +13,7 @@ from evaluation.fit_report import draw_examples, draw_pipeline, stacked, table_b
 from evaluation.noise import evaluate
 from noise.fitting import fit_copula, read_windows
 from noise.kinds import FILES, PipelineNoise, load_fit
+from noise.pipeline import LINEAR
 from noise.pipeline_fit import Reduced, fit_pipeline, read_reduced, sample_windows
 from options.fit import IMAGES_PER_ISO, fit_options
 from utils.command import blame, run_command
@@ -53,9 +54,14 @@ def main(arguments: list[str] | None = None) -> int:
         log.info("%s", found)
         if not found.is_identified and args.model == "pipeline":
             return 1
-        if found.is_identified:
+        is_linear = found.rendering.demosaicking in LINEAR
+        if found.is_identified and (is_linear or args.model == "pipeline"):
             path = folder / FILES[0]
             pipeline.save(path)
+        elif found.is_identified:  # .205 was measured where the truth scores .083
+            log.info(
+                "note: fits with this demosaicking are not as good; --model pipeline takes it all the same"
+            )
     if path is None:
         path = folder / FILES[1]
         with blame("--train_img_dir"):
