@@ -3,6 +3,7 @@
 import argparse
 
 from options.common import (
+    CAMERA,
     Parser,
     add_path_option,
     add_seed_option,
@@ -36,7 +37,7 @@ def fit_parser() -> Parser:
         "is tested on the test scenes and written as <output_dir>/<cam_name>/noise.json or noise.safetensors, beside "
         "which noise.png shows it. Then main_synthesize.py --pretrain_dir <output_dir> puts the noise on images."
     )
-    parser.add_argument("--cam_name", default="DC", help="camera to fit, by the code in its scenes' names")
+    parser.add_argument("--cam_name", default=CAMERA, help="camera to fit, by the code in its scenes' names")
     parser.add_argument(
         "--model",
         choices=MODELS,
