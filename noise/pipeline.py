@@ -304,7 +304,7 @@ class Pipeline:
     rendering: Rendering
     scenes: tuple[SceneNoise, ...]
     shape: Tensor = field(default_factory=lambda: torch.zeros(4, 3, len(SNR_KNOTS)))
-    error: tuple[float, ...] = ()
+    error: tuple[float, ...] = (0.0, 0.0, 0.0)
     remark: str = ""
 
     @property

@@ -143,6 +143,8 @@ def test_bands_make_the_same_noise_as_whole_images(monkeypatch):
 
 
 def test_a_file_gives_back_the_pipeline(tmp_path):
+    make_pipeline().save(tmp_path / "plain.json")
+    assert Pipeline.load(tmp_path / "plain.json").isos == [400, 800, 3200]
     pipeline = make_pipeline(shape=torch.full((4, 3, len(SNR_KNOTS)), 0.125), error=(0.3, 0.2, 0.4), remark="a test")
     pipeline.save(tmp_path / "noise.json")
     again, clean = Pipeline.load(tmp_path / "noise.json"), content(64, 1)
