@@ -17,6 +17,7 @@ from typing import Any
 import torch
 import torch.distributed as dist
 
+INTERRUPTED = 130  # exit code of a process that Ctrl-C has ended
 TIMEOUT = timedelta(
     hours=2
 )  # ranks wait while the main one decodes a data set, or tests; a dead one is noticed at once
@@ -114,8 +115,9 @@ def start_processes(count: int, command: list[str]) -> int:
     )
     try:
         elastic_launch(config, sys.executable)(*command)
-    except ChildFailedError:
-        return 1
+    except ChildFailedError as error:  # after Ctrl-C before the first step one is interrupted, and the others miss it
+        codes = [failure.exitcode for failure in error.failures.values()]
+        return INTERRUPTED if INTERRUPTED in codes else 1
     except SignalException:  # the processes have saved and ended
         pass
     return 0
