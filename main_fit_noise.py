@@ -59,9 +59,7 @@ def main(arguments: list[str] | None = None) -> int:
             path = folder / FILES[0]
             pipeline.save(path)
         elif found.is_identified:  # .205 was measured where the truth scores .083
-            log.info(
-                "note: fits with this demosaicking are not as good; --model pipeline takes it all the same"
-            )
+            log.info("note: fits with this demosaicking are not as good; --model pipeline takes it all the same")
     if path is None:
         path = folder / FILES[1]
         with blame("--train_img_dir"):
