@@ -11,7 +11,8 @@ from data.sidd import find_scenes
 from data.splits import split_to_fit
 from evaluation.fit_report import draw_examples, draw_pipeline, stacked, table_by_iso, table_of_reduced
 from evaluation.noise import evaluate
-from noise.fitting import fit_copula, read_windows
+from noise.copula_fit import fit_copula
+from noise.fitting import read_windows
 from noise.kinds import FILES, PipelineNoise, load_fit
 from noise.pipeline import LINEAR
 from noise.pipeline_fit import Reduced, fit_pipeline, read_reduced, sample_windows

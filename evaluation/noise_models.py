@@ -20,7 +20,8 @@ from evaluation.noise_pictures import REAL
 from inference.pretrained import MissingWeightsError
 from noise.camera import AbsentError
 from noise.copula import CopulaFit
-from noise.fitting import Fit, fit_copula, fit_noise, read_windows
+from noise.copula_fit import fit_copula
+from noise.fitting import Fit, fit_noise, read_windows
 from noise.interface import Images, NoiseModel, constant
 from noise.kinds import KINDS, Sources
 from utils.command import printable

@@ -16,7 +16,8 @@ from data.pairs import Reader, pairs_fingerprint
 from data.sidd import Scene, parse_scene
 from noise.camera import CameraNoise, GivenNoise, ScaledNoise
 from noise.copula import CopulaFit
-from noise.fitting import Fit, fingerprint, fit_copula, fit_noise, load_fits, read_from, save_fits
+from noise.copula_fit import fit_copula
+from noise.fitting import Fit, fingerprint, fit_noise, load_fits, read_from, save_fits
 from noise.gains import bank_note, bank_path, read_bank
 from noise.gaussian import Gaussian
 from noise.interface import Images, NoiseModel, PerCamera, RealPair, Strength, by_iso, interval, noise_by_group

@@ -7,7 +7,7 @@ import torch
 from metrics import autocorrelation
 from noise import copula
 from noise.copula import Copula, CopulaFit
-from noise.fitting import fit_copula
+from noise.copula_fit import fit_copula
 from noise.interface import Images, constant
 from tests.test_fitting import true_field
 

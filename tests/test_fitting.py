@@ -9,7 +9,8 @@ import torch
 from data.pairs import read_files
 from metrics import autocorrelation, channel_correlation, noise_of
 from noise import fitting
-from noise.fitting import fingerprint, fit_copula, fit_noise, load_fits, save_fits
+from noise.copula_fit import fit_copula
+from noise.fitting import fingerprint, fit_noise, load_fits, save_fits
 from noise.interface import Images
 from noise.kinds import FITTED, fitted_model
 from noise.statistics import MAX_LAG, correlation, filter_noise, lagged_sums, level_moments, noise_levels, over_phases
