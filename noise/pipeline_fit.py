@@ -133,16 +133,25 @@ def _planes(image: np.ndarray) -> Tensor:
     return torch.from_numpy(np.ascontiguousarray(image.transpose(2, 0, 1)))
 
 
-def fit_pipeline(
-    camera: str, windows: Sequence[Window], reduced: Sequence[Reduced] = (), num_workers: int = 2, seed: int = 0
-) -> tuple[Pipeline, Identification]:
-    """Fit a camera's pipeline; whether it may be used, `Identification.is_identified` tells.
+def identify(windows: Sequence[Window], num_workers: int) -> Identification:
+    """Identify the rendering of windows. Raises ValueError as `noise.identify.find_rendering`."""
+    images = [NoisyImage(window.noisy, window.pair.folder.name, window.frame) for window in windows]
+    return find_rendering(images, num_workers)
 
-    windows: native parts of image pairs, of one or several scenes. reduced: further scenes, which add the noise of
-    their ISO and illuminant. Raises ValueError as `noise.identify.find_rendering`.
+
+def fit_pipeline(
+    camera: str,
+    windows: Sequence[Window],
+    found: Identification,
+    reduced: Sequence[Reduced] = (),
+    num_workers: int = 2,
+    seed: int = 0,
+) -> Pipeline:
+    """Fit a camera's pipeline.
+
+    windows: native parts of image pairs, of one or several scenes; found: their rendering, by `identify`. reduced:
+    further scenes, which add the noise of their ISO and illuminant.
     """
-    noisy = [NoisyImage(window.noisy, window.pair.folder.name, window.frame) for window in windows]
-    found = find_rendering(noisy, num_workers)
     rendering = replace(found.rendering, red=max(found.phases, key=found.phases.count))
     rendering = with_white(rendering, [window.noisy for window in windows] + [one.noisy for one in reduced])
     names = list(dict.fromkeys(window.pair.folder.name for window in windows))
@@ -150,27 +159,29 @@ def fit_pipeline(
         Pair(window.clean[None] / 255, window.noisy[None] / 255, phase) for window, phase in zip(windows, found.phases)
     ]
     scenes = [names.index(window.pair.folder.name) for window in windows]
-    of_scene = [rendering.balanced(found.balances.get(name, torch.ones(2))) for name in names]
-    shape = torch.zeros(4, 3, len(SNR_KNOTS))
+    balances = [found.balances.get(name, torch.ones(2)) for name in names]
 
-    def measure(scene: int) -> Tensor:
-        return estimate_noise(of_scene[scene], [pair for pair, own in zip(pairs, scenes) if own == scene], shape, seed)
+    def measure(shape: Tensor, overexposed: Tensor) -> list[Tensor]:
+        def of_scene(scene: int) -> Tensor:
+            own = replace(rendering, overexposed=overexposed).balanced(balances[scene])
+            return estimate_noise(own, [pair for pair, number in zip(pairs, scenes) if number == scene], shape, seed)
+
+        return list(in_threads(of_scene, range(len(names)), num_workers))
+
+    # The shape is fitted at numbers without one; then the numbers are measured with it.
+    numbers = torch.stack(measure(torch.zeros(4, 3, len(SNR_KNOTS)), rendering.overexposed))
+    shape, overexposed = fit_shape([rendering.balanced(of) for of in balances], pairs, scenes, numbers, seed)
+    known = [_scene_noise(*of) for of in zip(names, balances, measure(shape, overexposed))]
+    rendering = replace(rendering, overexposed=overexposed)
 
     def measure_reduced(one: Reduced) -> Tensor:
         return estimate_noise_of_reduced(rendering, one.pixels(seed), shape)
 
-    if found.is_identified:
-        numbers = torch.stack(list(in_threads(measure, range(len(names)), num_workers)))
-        shape, overexposed = fit_shape(of_scene, pairs, scenes, numbers, seed)
-        rendering = replace(rendering, overexposed=overexposed)
-        of_scene = [replace(one, overexposed=overexposed) for one in of_scene]
-    measured = list(in_threads(measure, range(len(names)), num_workers))
-    known = [_scene_noise(name, found.balances.get(name, torch.ones(2)), of) for name, of in zip(names, measured)]
     work = in_threads(measure_reduced, reduced, num_workers)
     bar = tqdm(work, total=len(reduced), desc="reduced", unit="scene", leave=False, disable=None if reduced else True)
     known += [_scene_noise(one.scene, torch.ones(2), of) for one, of in zip(reduced, bar)]
     remark = f"{len(names)} scenes, {len(windows)} windows" + (f", {len(reduced)} reduced frames" if reduced else "")
-    return Pipeline(camera, rendering, tuple(known), shape, tuple(found.error.tolist()), remark), found
+    return Pipeline(camera, rendering, tuple(known), shape, tuple(found.error.tolist()), remark)
 
 
 class Seen(NamedTuple):

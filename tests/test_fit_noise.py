@@ -39,13 +39,13 @@ def quick(monkeypatch):
     monkeypatch.setattr("noise.raw_noise.SHAPE_STEPS", 2)
 
 
-def fit(folder, output, *more) -> int:
+def fit(folder, output, *more) -> None:
     words = ["--cam_name", "XY", "--train_img_dir", str(folder), "--output_dir", str(output), "--num_workers", "0"]
-    return main_fit_noise.main([*words, *map(str, more)])
+    main_fit_noise.main([*words, *map(str, more)])
 
 
 def test_a_rendered_camera_gets_a_pipeline_that_other_code_loads(scenes, tmp_path, quick, caplog):
-    assert fit(scenes, tmp_path) == 0
+    fit(scenes, tmp_path)
     pipeline = Pipeline.load(tmp_path / "XY" / "noise.json")
     assert pipeline.isos == [ISO] and len(pipeline.scenes) == 2  # the third is tested on
     assert (tmp_path / "XY" / "noise.png").is_file()
@@ -64,11 +64,20 @@ def test_an_image_without_a_mosaic_gets_a_copula_and_a_pipeline_is_refused_by_na
         pair = photograph(camera(), SIDE, number)
         noisy = pair.clean + 0.04 * torch.from_numpy(rng.standard_normal(pair.clean.shape)).float()
         write_scene(folder, number, pair._replace(noisy=noisy.clamp(0, 1)))
-    assert fit(folder, tmp_path / "out", "--model", "pipeline") == 1
+    with pytest.raises(ValueError, match="a rendering that is not identified has no pipeline; change --model"):
+        fit(folder, tmp_path / "out", "--model", "pipeline")
     assert not (tmp_path / "out" / "XY" / "noise.json").exists()
-    assert fit(folder, tmp_path / "out") == 0
+    fit(folder, tmp_path / "out")
     assert (tmp_path / "out" / "XY" / "noise.safetensors").is_file()
     assert load_noise(tmp_path / "out", "XY").synthesize(np.full((64, 64, 3), 90, np.uint8), iso=ISO).std() > 3
+
+
+def test_without_test_images_nothing_is_tested(scenes, tmp_path, quick, monkeypatch):
+    monkeypatch.setattr(main_fit_noise, "report", lambda *given: pytest.fail("tested"))
+    (tmp_path / "XY").mkdir()
+    (tmp_path / "XY" / "noise.safetensors").touch()  # a fit of another kind, which goes
+    fit(scenes, tmp_path, "--test_images", 0)
+    assert sorted(path.name for path in (tmp_path / "XY").iterdir()) == ["noise.json"]
 
 
 def test_one_pair_is_fitted_and_tested_alike(scenes, tmp_path, quick):
@@ -76,7 +85,7 @@ def test_one_pair_is_fitted_and_tested_alike(scenes, tmp_path, quick):
     single.mkdir()
     source = find_scenes(scenes)[0]
     (single / source.name).symlink_to(source)
-    assert fit(single, tmp_path / "out") == 0
+    fit(single, tmp_path / "out")
     assert len(json.loads((tmp_path / "out" / "XY" / "noise.json").read_text())["scenes"]) == 1
 
 
