@@ -63,7 +63,8 @@ def main(arguments: list[str] | None = None) -> None:
             log.info("note: fits with this demosaicking are not as good; --model pipeline takes it all the same")
     path = folder / FILES[0 if pipeline else 1]
     if pipeline:
-        pipeline.save(path)
+        with blame("--output_dir"):
+            pipeline.save(path)
     else:
         with blame("--train_img_dir"):
             write_copula(args, path, [scenes[name] for name in training])

@@ -11,6 +11,7 @@ noisy = pipeline.synthesize(clean, pipeline.numbers(iso=800))  # (N, 3, H, W) in
 sRGB-Noise-Synthesis, MIT License.
 """
 
+import contextlib
 import json
 import math
 import os
@@ -388,7 +389,7 @@ class Pipeline:
         return out
 
     def save(self, path: str | os.PathLike) -> None:
-        """Write the fit as JSON, by a temporary file."""
+        """Write the fit as JSON, by a temporary file. Raises ValueError if it cannot be written."""
         rendering = self.rendering
         content = {
             "format": FORMAT,
@@ -408,10 +409,15 @@ class Pipeline:
             "scenes": [vars(scene) for scene in self.scenes],
         }
         temporary = f"{os.fspath(path)}.part"
-        with open(temporary, "w", encoding="utf-8") as file:
-            json.dump(_rounded(content), file)
-            file.write("\n")
-        os.replace(temporary, path)
+        try:
+            with open(temporary, "w", encoding="utf-8") as file:
+                json.dump(_rounded(content), file)
+                file.write("\n")
+            os.replace(temporary, path)
+        except OSError as error:
+            with contextlib.suppress(OSError):
+                os.unlink(temporary)
+            raise ValueError(f"{os.fspath(path)}: cannot be written ({error.strerror})") from None
 
     @classmethod
     def load(cls, path: str | os.PathLike) -> "Pipeline":

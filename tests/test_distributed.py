@@ -45,6 +45,13 @@ def run(*words: str, own: bool = False) -> tuple[int, str]:
     return process.returncode, output
 
 
+@pytest.mark.parametrize(("codes", "expected"), [((130, 1), 130), ((1, 1), 1), ((0, 0), 0)])
+def test_a_run_that_ctrl_c_has_ended_in_one_process_ends_so_though_others_miss_it(tmp_path, codes, expected):
+    script = tmp_path / "ends.py"  # the second process ends as the first one leaves it
+    script.write_text(f"import os, sys, time\nrank = int(os.environ['RANK'])\nsys.exit({codes}[rank])\n")
+    assert run(script, own=True)[0] == expected
+
+
 def test_two_processes_with_half_the_batch_each_give_the_weights_of_one_with_the_whole(tmp_path):
     code, output = run("tests/shared_batch.py", tmp_path / "weights.pt", own=True)
     assert code == 0, output

@@ -1,7 +1,7 @@
 """The table of noise models: a new row works everywhere; a camera's noise from its folder; strengths of all kinds."""
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -12,14 +12,14 @@ import main_eval
 import main_synthesize
 import main_train_denoiser
 from noise import AddCameraNoise, load_noise
-from noise.camera import CopulaNoise, GivenNoise, PipelineNoise
+from noise.camera import CopulaNoise, GivenNoise, PipelineNoise, RenderedNoise
 from noise.copula import LEVELS, SCORES, CopulaFit
 from noise.interface import Images, NoiseModel, constant
 from noise.kinds import KINDS, Kind
 from noise.strengths import ByIso, Interval, Measured, Multiple, OneOf
 from tests.conftest import read_csv
 from tests.noisy_set import CAMERA, make_set, make_weights, scene, with_noise
-from tests.test_pipeline import make_pipeline
+from tests.test_pipeline import make_pipeline, photograph
 from utils.image import read_image, write_image
 
 ISOS = (800, 3200)
@@ -162,6 +162,21 @@ def test_noise_of_weights_alone_is_necas(root):
     clean = scene(32, 32)
     made = load_noise(root / "pretrain" / CAMERA).synthesize(clean, strength=0.05, seed=1, key="x")
     assert np.abs(made.astype(float) - clean).max() > 0
+
+
+def test_a_real_image_tells_where_it_begins_in_the_mosaic_and_its_scene_the_light():
+    pipeline = make_pipeline()
+    scenes = [replace(pipeline.scenes[0], illuminant=light, balance=(light / 4000, 1.0)) for light in (3200, 5500)]
+    pipeline = replace(pipeline, scenes=tuple(scenes))
+    pair, clean = photograph(pipeline.rendering, 160, 0), torch.full((1, 3, 128, 128), 0.4)
+    moved = pair.noisy[..., 1:129, :128]  # a crop that begins a row further
+    strength = PipelineNoise(3, pipeline=pipeline).of_iso()
+    images = Images(clean, isos=[400], noisy=moved, origins=[(0, 0)], illuminants=[5500])
+    model = RenderedNoise(pipeline, strength)
+    white = model.white_noise(128, 128, 0, "a")
+    phase, balance = pipeline.rendering.phase((1, 0)), torch.tensor([[5500 / 4000, 1.0]])
+    expected = pipeline.synthesize(clean, pipeline.numbers(400), white[:, :1], [phase], balance) - clean
+    assert torch.equal(model.noise(images, white), expected)
 
 
 @pytest.mark.parametrize(

@@ -153,6 +153,13 @@ def test_a_file_gives_back_the_pipeline(tmp_path):
     assert again.isos == [400, 800, 3200] and again.error == pytest.approx(pipeline.error)
 
 
+def test_a_file_that_cannot_be_written_is_named_and_leaves_nothing(tmp_path):
+    (tmp_path / "noise.json").mkdir()
+    with pytest.raises(ValueError, match=r"noise\.json: cannot be written \(Is a directory\)"):
+        make_pipeline().save(tmp_path / "noise.json")
+    assert [path.name for path in tmp_path.iterdir()] == ["noise.json"]
+
+
 @pytest.mark.parametrize(
     ("old", "new", "reason"),
     [
