@@ -5,6 +5,7 @@ import sys
 from pathlib import Path
 
 from data.folders import FoundImages, ImageJob, find_images, plan_plain, plan_scenes, require_apart, with_partners
+from noise.blind_fit import noise_like
 from noise.camera import CameraNoise
 from noise.gains import bank_note
 from noise.interface import Strength, constant
@@ -36,8 +37,9 @@ def main(arguments: list[str] | None = None) -> int:
     jobs, failures = plan_outputs(args, found)
 
     # The noise model, and where its strength comes from.
-    with blame("--cam_name, --pretrain_dir or --model"):
-        noise = KINDS[args.model].make(Sources(device=device, **options.source_settings(args)))
+    with blame("--like" if args.like else "--cam_name, --pretrain_dir or --model"):
+        sources = Sources(device=device, **options.source_settings(args))
+        noise = noise_like(args.like, args.num_workers) if args.like else KINDS[args.model].make(sources)
     strength = choose_strength(args, noise)
     for line in found.notes(args.noisy_dir, args.gain_from):
         log.info("note: %s", printable(line))
@@ -51,8 +53,8 @@ def main(arguments: list[str] | None = None) -> int:
     with folder:
         pending = folder.to_do()
         total, left = (sum(len(job.targets) for job in some) for some in (jobs, pending))
-        made_of = f" with the {'weights' if options.is_neca(args) else 'fit'} of {noise.folder}" if noise.files else ""
-        log.info("%s%s on %s: %d of %d images", KINDS[args.model].name, made_of, device, left, total)
+        files = " with " + ", ".join(map(str, noise.files.values())) if noise.files else ""
+        log.info("%s%s on %s: %d of %d images", KINDS[args.model].name, files, device, left, total)
         if pending and isinstance(strength, OneOfImages):
             with blame("--gain_from"):
                 strength.measure(noise, args.max_megapixels, noise.channels or 3)
@@ -106,6 +108,8 @@ def choose_strength(args: argparse.Namespace, noise: CameraNoise) -> Strength:
             return OneOfImages(args.gain_from)
     if args.noisy_dir is not None:
         return constant(0.0)  # of no image
+    if args.like is not None:
+        return noise.of_iso()
     with blame("--iso" if args.iso is not None else "or give --noisy_dir, --gain_from or --gain"):
         return noise.of_iso(args.iso)
 

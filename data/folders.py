@@ -11,14 +11,16 @@ from typing import NamedTuple
 import numpy as np
 
 from data.likeness import OTHER_CONTENT, shows_other_content
-from data.sidd import SCENE_FORM
+from data.sidd import SCENE_FORM, parse_scene
 from utils.files import require_folder
-from utils.image import PHOTO_SUFFIXES, name_unread, read_image
+from utils.image import PHOTO_SUFFIXES, name_unread, read_exposure, read_image
 
 FIRST_FRAME = 10  # SIDD-Medium's frames are 010 and 011
 SCENES = 999  # three digits; more images share numbers from 001 on
 NAMED_FORM = re.compile(r"(?:(.+)_)?(clean|noisy)")
 NAMED_PAIRS = "clean.png and noisy.png, or <name>_clean.png and <name>_noisy.png"
+CLEAN_FORM = re.compile(r"(?:\d{4}_)?GT_SRGB_\d+(?:_\d+)?|(?:.+_)?clean", re.ASCII | re.IGNORECASE)
+ISO_FORM = re.compile(r"iso[ _-]?(\d{2,7})(?!\d)", re.ASCII | re.IGNORECASE)
 SMALLEST_SIDE = 8  # pixels: NCNet halves three times
 
 
@@ -107,6 +109,45 @@ def find_images(root: str | Path, output: str | Path | None = None) -> FoundImag
         there = f" but {counts}" if counts else ""
         raise ValueError(problems[0] if problems else f"{root}: no images{there}, expected {' '.join(PHOTO_SUFFIXES)}")
     return FoundImages(sorted(names), counts, problems, name_unread(others))
+
+
+class NoisyFile(NamedTuple):
+    """A noisy image. Those of a scene have one illuminant, in kelvin, 0 if unknown; those of a frame one mosaic."""
+
+    path: Path
+    scene: str
+    frame: str
+    iso: int
+    illuminant: int = 0
+
+
+def find_noisy(source: str | Path, camera: str, iso: int | None) -> list[NoisyFile]:
+    """List the noisy images of a file or folder: of SIDD's scenes those of the camera, else all but clean images.
+
+    iso: of the images whose folder, name (such as ISO800) and EXIF data say none. Raises ValueError for an image
+    without an ISO, and for a folder without noisy images.
+    """
+    source = Path(source)
+    root = source.parent if source.is_file() else source
+    names = [source.name] if source.is_file() else find_images(source).names
+    found = []
+    for name in names:
+        path = root / name
+        scene = next((part for part in reversed(path.absolute().parts[:-1]) if SCENE_FORM.fullmatch(part)), None)
+        if CLEAN_FORM.fullmatch(path.stem) or path.parent.name == "clean" or (scene and f"_{camera}_" not in scene):
+            continue
+        if scene:
+            is_crop, of = path.parent.name != scene, parse_scene(scene)
+            found.append(NoisyFile(path, scene, name if is_crop else scene, of.iso, of.illuminant))
+            continue
+        told = ISO_FORM.search(path.stem) or ISO_FORM.search(path.parent.name)
+        level = read_exposure(path)[0] or (int(told[1]) if told else iso)
+        if not level:
+            raise ValueError(f"{path}: no ISO in its EXIF data or name (such as ISO800), and no other one given")
+        found.append(NoisyFile(path, name, name, level))
+    if not found:
+        raise ValueError(f"{source}: no noisy images of camera {camera}")
+    return found
 
 
 def require_apart(output: str | Path, other: str | Path) -> None:

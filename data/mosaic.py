@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
-from data.pairs import ImagePair, find_pairs, read_pair
+from data.pairs import ImagePair, by_file, find_pairs, pairs_by_iso, read_pair
 from metrics import align_phases, noise_of, phase_profile
 from utils.files import read_record, write_json
 from utils.workers import in_threads
@@ -45,6 +45,14 @@ def find_origins(folders: Sequence[Path], num_workers: int) -> dict[str, tuple[i
 def with_origins(pairs: list[ImagePair], origins: Origins) -> list[ImagePair]:
     """Give pairs the origins of `find_origins`; those cut from frames keep theirs."""
     return [replace(pair, origin=origins.get(pair.label, pair.origin)) for pair in pairs]
+
+
+def files_by_iso(
+    folders: Sequence[Path], most: int, origins: Origins, channels: int = 3
+) -> dict[int, list[list[ImagePair]]]:
+    """Find the pairs of scenes by ISO, those of a file together; `most` of each ISO, evenly spaced, 0: all."""
+    found = pairs_by_iso(folders, most, channels)
+    return {iso: by_file(with_origins(of, origins)) for iso, of in found.items()}
 
 
 def store_origins(folder: Path, scenes: Sequence[Path], num_workers: int) -> int:

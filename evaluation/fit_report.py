@@ -1,23 +1,42 @@
 """What a camera's fit looks like and scores: a picture, and a table by ISO."""
 
 from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import torch
 
 from data.pairs import ImagePair, Sample, read_pair
+from evaluation.noise import evaluate
 from evaluation.noise_models import fake_noise
+from noise.blind_fit import Level
 from noise.interface import NoiseModel
+from noise.kinds import PipelineNoise, load_fit
 from noise.pipeline import Pipeline
 from noise.pipeline_fit import Reduced
 from utils.charts import CHANNELS, make_panels, to_pixels
 from utils.panels import Tile, magnified_noise, panel
+from utils.randomness import evenly_spaced
 from utils.report import Table
 
 INKS = ("#d55e00", "#009e73", "#0072b2")  # red, green, blue: Okabe, Ito 2008
 SIDE, SHOWN = 192, 3  # pixels of the pictures' sides, and images
 NOISE_STD = 40  # grey levels to which the noise shown is magnified
+
+
+def report_of_fit(
+    path: Path, pairs: Sequence[ImagePair], seed: int, num_workers: int
+) -> tuple[Table | None, np.ndarray | None]:
+    """Test a fit on image pairs: -> a table by ISO and a picture of the fit, None where there is nothing to show."""
+    noise, table, pictures = load_fit(path), None, []
+    if isinstance(noise, PipelineNoise):
+        pictures.append(draw_pipeline(noise.pipeline))
+    if pairs:
+        model = noise.model(noise.of_iso())
+        table = table_by_iso(evaluate(list(pairs), [model], 1, seed, num_workers).rows)
+        pictures.append(draw_examples(evenly_spaced(pairs, SHOWN), model, seed))
+    return table, stacked(pictures) if pictures else None
 
 
 def table_by_iso(rows: Sequence[dict]) -> Table:
@@ -40,6 +59,15 @@ def table_of_reduced(pipeline: Pipeline, reduced: Sequence[Reduced], seed: int) 
     return Table.from_rows(
         names, rows, "Held-out reduced frames, noise by their ISO alone: medians of the std, fake over real."
     )
+
+
+def table_of_levels(levels: Sequence[Level]) -> Table:
+    """Tabulate how strong the noise of each ISO was found to be, with intervals of 90 %."""
+    rows = [
+        [str(one.iso), str(one.images), f"{one.std:.2f}", "{:.2f} to {:.2f}".format(*one.interval)] for one in levels
+    ]
+    caption = f"std: of the noise on grey level {levels[0].grey}, in grey levels, with an interval of 90 %."
+    return Table.from_rows(["ISO", "scenes", "std", "interval"], rows, caption)
 
 
 def draw_pipeline(pipeline: Pipeline) -> np.ndarray:

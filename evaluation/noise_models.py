@@ -13,8 +13,8 @@ import torch
 from torch import Tensor
 
 from data.boxes import Box
-from data.mosaic import Origins, with_origins
-from data.pairs import ImagePair, Sample, by_file, pairs_by_iso
+from data.mosaic import Origins, files_by_iso
+from data.pairs import ImagePair, Sample, by_file
 from data.sidd import parse_scene
 from evaluation.noise_pictures import REAL
 from inference.pretrained import MissingWeightsError
@@ -98,7 +98,11 @@ class _Training:
         if not self.choice.training:
             camera = self.choice.camera
             raise AbsentError(f"there are no scenes of {camera} in the training list that are not evaluated on")
-        return _training_pairs(self.choice.training, self.choice.fit_images, self.choice.origins, self.channels)
+        folders = self.choice.training
+        found = files_by_iso(folders, self.choice.fit_images, self.choice.origins, self.channels)
+        scenes = Counter(parse_scene(folder.name).iso for folder in folders)
+        counts = [f"{sum(map(len, of))} of ISO {iso} ({scenes[iso]} scenes)" for iso, of in found.items()]
+        return found, ", ".join(counts)
 
     def fits(self) -> Mapping[int, Fit]:
         """Fit Gaussian noise."""
@@ -109,16 +113,6 @@ class _Training:
         """Fit a copula."""
         found, _ = self.pairs
         return fit_copula(found, read_windows, self.choice.num_workers, self.choice.camera)
-
-
-def _training_pairs(
-    folders: Sequence[Path], images_per_iso: int, origins: Origins, channels: int
-) -> tuple[dict[int, list[list[ImagePair]]], str]:
-    found = pairs_by_iso(folders, images_per_iso, channels)
-    pairs = {iso: with_origins(of, origins) for iso, of in found.items()}
-    scenes = Counter(parse_scene(folder.name).iso for folder in folders)
-    counts = ", ".join(f"{len(of)} of ISO {iso} ({scenes[iso]} scenes)" for iso, of in pairs.items())
-    return {iso: by_file(of) for iso, of in pairs.items()}, counts
 
 
 class JudgedModel(NamedTuple):

@@ -11,6 +11,7 @@ from typing import Any
 # Public names by module, imported when they are asked for.
 _NAMES = {
     "augmentation": ["AddCameraNoise"],
+    "blind_fit": ["noise_like"],
     "camera": ["CameraNoise"],
     "kinds": ["KINDS", "load_noise"],
 }

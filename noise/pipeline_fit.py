@@ -74,7 +74,7 @@ def sample_windows(pairs: Sequence[ImagePair], num_workers: int) -> list[Window]
     for of_file in by_file(pairs):
         scenes.setdefault(of_file[0].folder, []).append(of_file)
     files = max(1, FILES // len(scenes))
-    windows = max(1, WINDOWS // len(scenes))
+    most = max(1, WINDOWS // len(scenes))
     chosen = [one for of_scene in scenes.values() for one in evenly_spaced(of_scene, files)]
 
     def varied(samples: list[Sample]) -> list[Sample]:
@@ -83,7 +83,7 @@ def sample_windows(pairs: Sequence[ImagePair], num_workers: int) -> list[Window]
         return [sample for sample in samples if not is_blank(sample.noisy)]
 
     def read(of_file: list[ImagePair]) -> list[Window]:
-        share = -(-windows // min(files, len(scenes[of_file[0].folder])))
+        share = -(-most // min(files, len(scenes[of_file[0].folder])))
         return [
             window
             for sample in varied(read_samples(evenly_spaced(of_file, share)))
@@ -97,39 +97,44 @@ def sample_windows(pairs: Sequence[ImagePair], num_workers: int) -> list[Window]
 
 
 def read_reduced(
-    folder: str | Path, camera: str, frame: Sequence[int] | None, held_out: Container[str]
+    folder: str | Path | None, camera: str, frame: Sequence[int] | None, held_out: Container[str]
 ) -> tuple[list[Reduced], list[Reduced]]:
     """Read a camera's reduced frames, one pair of each scene: those to fit to, and those held out.
 
-    frame: height and width of the frames before; None: those of SIDD's phones. Raises ValueError for a camera whose
-    frames' size is not known, and for images that cannot be read.
+    folder: None: there are none. frame: height and width of the frames before; None: those of SIDD's phones. Raises
+    ValueError for a camera whose frames' size is not known, and for images that cannot be read.
     """
+    found: tuple[list[Reduced], list[Reduced]] = ([], [])
+    if folder is None:
+        return found
     size = tuple(frame) if frame else FRAMES.get(camera)
     if size is None:
         raise ValueError(f"camera {camera}: the size of its frames is not known, expected one of {', '.join(FRAMES)}")
     pairs = {pair.folder: pair for pair in reversed(find_pairs(find_scenes(folder, camera)))}
-    found: tuple[list[Reduced], list[Reduced]] = ([], [])
     for scene, pair in sorted(pairs.items()):
         clean, noisy = read_pair(pair)
-        found[scene.name in held_out].append(Reduced(scene.name, _planes(clean), _planes(noisy), (size[0], size[1])))
+        found[scene.name in held_out].append(Reduced(scene.name, planes(clean), planes(noisy), (size[0], size[1])))
     return found
 
 
 def _cut(pair: ImagePair, clean: np.ndarray, noisy: np.ndarray, most: int) -> list[Window]:
     """Cut windows out of an image, evenly spaced."""
-    height, width = (min(side, WINDOW) for side in clean.shape[:2])
+    return [Window(pair, planes(clean[inside]), planes(noisy[inside])) for inside in window_places(clean.shape, most)]
+
+
+def window_places(shape: Sequence[int], most: int) -> list[tuple[slice, slice]]:
+    """Choose windows of an image (H, W, ...), evenly spaced, that begin at even rows and columns."""
+    height, width = (min(side, WINDOW) for side in shape[:2])
     corners = [
-        (top // 2 * 2, left // 2 * 2)
-        for top in range(0, clean.shape[0] - height + 1, WINDOW)
-        for left in range(0, clean.shape[1] - width + 1, WINDOW)
+        (top, left)
+        for top in range(0, shape[0] - height + 1, WINDOW)
+        for left in range(0, shape[1] - width + 1, WINDOW)
     ]
-    return [
-        Window(pair, *(_planes(image[top : top + height, left : left + width]) for image in (clean, noisy)))
-        for top, left in evenly_spaced(corners, most)
-    ]
+    return [(slice(top, top + height), slice(left, left + width)) for top, left in evenly_spaced(corners, most)]
 
 
-def _planes(image: np.ndarray) -> Tensor:
+def planes(image: np.ndarray) -> Tensor:
+    """Turn an image into a tensor: (H, W, C) -> (C, H, W)."""
     return torch.from_numpy(np.ascontiguousarray(image.transpose(2, 0, 1)))
 
 

@@ -1,5 +1,6 @@
 """The sensor's noise behind an sRGB image: shot and read noise of each colour, and its shape, fitted to image pairs."""
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import NamedTuple
@@ -25,7 +26,13 @@ SHAPE_STEPS, SHAPE_RATE = 200, 0.02
 LEVEL, LEVELS = 20, 14  # grey levels of a group, and number of the groups
 RATIOS = 10  # groups of raw values of a colour, by the ratio of signal to noise
 LEAST_ABOVE = 0.02  # linear light that overexposed pixels begin with above 1
+READ_NOISE, READ_NOISE_FACTOR = 3.0, 2.0  # photoelectrons^2: five phones have 1 to 13, at high ISO 1.5 to 5
+SEEN_ERROR = 0.15  # of a logarithm of variance, that content leaves without a clean image
+GAUSS_NEWTON = 30  # steps
 RIDGE = 1e-3  # weight of the shape's mean square: knots that no pixel reaches stay 0
+LEAST_RATIO = 0.1  # of signal to noise, at which the shape at 0 is computed
+MOST_SKEW = 0.4  # which single photoelectrons would exceed
+SKEWNESS = 1.7  # of sinh(asinh z + skew), over skew, for small ones
 
 
 class Pair(NamedTuple):
@@ -59,11 +66,12 @@ def estimate_noise(rendering: Rendering, pairs: Sequence[Pair], shape: Tensor, s
 
 
 def estimate_noise_blindly(
-    rendering: Rendering, noisy: Sequence[tuple[Tensor, Phase]], shape: Tensor, seed: int = 0
+    rendering: Rendering, noisy: Sequence[tuple[Tensor, Phase]], shape: Tensor | None = None, seed: int = 0
 ) -> Tensor:
     """Estimate shot and read noise from noisy images of one scene alone: -> (3, 2).
 
-    noisy: (1, 3, H, W) in [0, 1], and the first red pixel. On the lattice of one colour noise is white and content
+    noisy: (1, 3, H, W) in [0, 1], and the first red pixel. shape: of raw noise, None: the physical one of the numbers
+    that are found (`physical_shape`). On the lattice of one colour noise is white and content
     smooth, so noise is measured by second differences in both directions, in the flatter half of the image. Simulations
     are measured alike. They begin from the smoothed image, which is corrected until they, smoothed, equal it: clipping
     has changed its mean.
@@ -82,7 +90,8 @@ def estimate_noise_blindly(
     clean, generator = [planes.clone() for planes in smooth], torch.Generator().manual_seed(seed)
 
     def simulate(numbers: Tensor) -> Tensor:
-        lookup, found = raw_lookup(numbers[None], shape, rendering.white), []
+        own = physical_shape(numbers) if shape is None else shape
+        lookup, found = raw_lookup(numbers[None], own, rendering.white), []
         for index, (_, phase) in enumerate(noisy):
             image = rendering.develop(rendering.demosaick(F.pixel_shuffle(clean[index], 2), phase), rounded=False)
             white = torch.randn(1, 1, *image.shape[-2:], generator=generator)
@@ -92,7 +101,7 @@ def estimate_noise_blindly(
         return mean + torch.cat(found)[flat]
 
     differences = [F.conv2d(planes, SECOND_DIFFERENCE, groups=4).flatten() for planes in real]
-    return _law_by_simulation(mean, mean + torch.cat(differences)[flat], colour[flat], simulate)
+    return _law_by_simulation(mean, mean + torch.cat(differences)[flat], colour[flat], simulate, has_prior=True)
 
 
 def _planes(raw: Tensor) -> Tensor:
@@ -165,11 +174,13 @@ def estimate_noise_of_reduced(rendering: Rendering, pixels: ReducedPixels, shape
     return _law_by_simulation(read_off(pixels.clean, True), read_off(pixels.noisy), colour, simulate)
 
 
-def _law_by_simulation(raw: Tensor, real: Tensor, colour: Tensor, simulate: Callable[[Tensor], Tensor]) -> Tensor:
+def _law_by_simulation(
+    raw: Tensor, real: Tensor, colour: Tensor, simulate: Callable[[Tensor], Tensor], has_prior: bool = False
+) -> Tensor:
     """Find the shot and read noise whose simulation has the variances of the real read-off values: -> (3, 2).
 
     raw, real, colour: (P,) clean raw value, read-off noisy one and number of the colour; simulate: turns (3, 2) into
-    simulated read-off values, (P,).
+    simulated read-off values, (P,). has_prior: as `_law_with_prior`.
     """
     group = torch.empty_like(colour)
     for c in range(3):
@@ -188,13 +199,34 @@ def _law_by_simulation(raw: Tensor, real: Tensor, colour: Tensor, simulate: Call
     for number in range(ROUNDS):
         for c in range(3):
             here = slice(c * BINS, (c + 1) * BINS)
-            numbers[c] = _law(middle[here], target[here], count[here])
+            seen = middle[here], target[here]
+            numbers[c] = _law_with_prior(*seen) if has_prior else _law(*seen, count[here])
         if number < ROUNDS - 1:
             fake = simulate(numbers) - raw
             made = (means(fake**2) - means(fake) ** 2).clamp(min=LEAST)
             law = (numbers[:, :1] * middle.view(3, BINS) + numbers[:, 1:]).flatten()
             target = law * (wanted / made).clamp(0.2, 5)
     return numbers
+
+
+def _law_with_prior(raw: Tensor, variance: Tensor) -> Tensor:
+    """Fit variance = shot * raw + read where little is seen, by its logarithm, with a prior: two (B,) -> (2,).
+
+    In photoelectrons read noise is read / shot^2: `READ_NOISE`, up to a factor of about `READ_NOISE_FACTOR`. Found by
+    Gauss-Newton steps in log shot and log (read / shot^2).
+    """
+    wanted = variance.clamp(min=LEAST).log()
+    shot, electrons = (wanted.exp() / (raw + LEAST)).median().log(), torch.tensor(READ_NOISE).double().log()
+    prior = electrons.clone()
+    for _ in range(GAUSS_NEWTON):
+        read = (electrons + 2 * shot).exp()
+        made = shot.exp() * raw + read
+        slopes = torch.stack([(made + read) / made, read / made], 1) / SEEN_ERROR
+        slopes = torch.cat([slopes, torch.tensor([[0.0, 1 / math.log(READ_NOISE_FACTOR)]]).double()])
+        off = torch.cat([(wanted - made.log()) / SEEN_ERROR, (prior - electrons)[None] / math.log(READ_NOISE_FACTOR)])
+        step = torch.linalg.lstsq(slopes, off[:, None]).solution[:, 0].clamp(-1, 1)
+        shot, electrons = shot + step[0], electrons + step[1]
+    return torch.stack([shot.exp(), (electrons + 2 * shot).exp()]).clamp(min=LEAST).float()
 
 
 def _law(raw: Tensor, variance: Tensor, weight: Tensor) -> Tensor:
@@ -209,6 +241,27 @@ def _law(raw: Tensor, variance: Tensor, weight: Tensor) -> Tensor:
         alone = [(shot @ wanted) / (shot @ shot), (read @ wanted) / (read @ read)]
         found = torch.stack([alone[0], 0 * alone[0]]) if found[1] < 0 else torch.stack([0 * alone[1], alone[1]])
     return found.clamp(min=LEAST).float()
+
+
+def physical_shape(numbers: Tensor) -> Tensor:
+    """Compute the shape that raw noise has by physics: (..., 3, 2) shot and read noise -> (4, 3, K).
+
+    Shot noise is Poisson distributed: where it makes a share f of the variance, the skewness is f^2 / ratio, of signal
+    to noise. Raw values below 0 are cut, and clean images are means of many frames, which the cut has raised: the noise
+    of a pixel begins at an m below its clean value, where E max(m + z, 0) = m Phi(m) + phi(m) = ratio, z N(0, 1).
+    """
+    ratio, normal = torch.tensor(SNR_KNOTS).clamp(min=LEAST_RATIO), torch.distributions.Normal(0.0, 1.0)
+    low, high = torch.full_like(ratio, -9), ratio.clone()
+    for _ in range(40):  # bisection
+        middle = (low + high) / 2
+        is_below = middle * normal.cdf(middle) + normal.log_prob(middle).exp() < ratio
+        low, high = torch.where(is_below, middle, low), torch.where(is_below, high, middle)
+    shape = torch.zeros(4, 3, len(ratio))
+    shape[1] = low - ratio
+    shot, read = numbers.reshape(-1, 3, 2).clamp(min=LEAST).log().mean(0).exp().T[..., None]
+    std = (shot * ratio + (shot * ratio).square().add(4 * read).sqrt()) / 2  # of a pixel whose value is ratio * std
+    shape[2] = ((shot * ratio / std).square() / ratio / SKEWNESS).clamp(max=MOST_SKEW)
+    return shape
 
 
 class _Prepared(NamedTuple):

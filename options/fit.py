@@ -25,6 +25,12 @@ def fit_options(arguments: list[str] | None = None) -> argparse.Namespace:
         parser.error("--frame_size: only with --reduced_dir, whose frames had this size")
     if args.reduced_dir and args.model == "copula":
         parser.error("--reduced_dir: not with --model copula, which cannot use reduced frames")
+    if args.noisy_only and args.model == "copula":
+        parser.error("--noisy_only: not with --model copula, which needs clean images")
+    if args.noisy_only and args.reduced_dir:
+        parser.error("--noisy_only: not with --reduced_dir, whose frames are pairs")
+    if args.iso and not args.noisy_only:
+        parser.error("--iso: only with --noisy_only; scenes of pairs have it in their names")
     return args
 
 
@@ -35,7 +41,8 @@ def fit_parser() -> Parser:
         "camera's rendering (tone curve, colour matrix, demosaicking) from the noisy images and fits the sensor's "
         "noise behind it. Cameras whose rendering cannot be identified, such as in-camera JPEGs, get a copula. The fit "
         "is tested on the test scenes and written as <output_dir>/<cam_name>/noise.json or noise.safetensors, beside "
-        "which noise.png shows it. Then main_synthesize.py --pretrain_dir <output_dir> puts the noise on images."
+        "which noise.png shows it. Without clean images: --noisy_only. Then main_synthesize.py --pretrain_dir "
+        "<output_dir> puts the noise on images."
     )
     parser.add_argument("--cam_name", default=CAMERA, help="camera to fit, by the code in its scenes' names")
     parser.add_argument(
@@ -71,6 +78,13 @@ def fit_parser() -> Parser:
         metavar=("H", "W"),
         help="height and width of the reduced frames before (default: those of SIDD's phones)",
     )
+    add_path_option(
+        data,
+        "--noisy_only",
+        "FILE_OR_DIR",
+        "fit to noisy images alone, as the camera made them: no JPEG, not resized, from 256x256 pixels; one is enough",
+    )
+    data.add_argument("--iso", type=positive_int, help="of noisy images whose EXIF data and names say none")
     data.add_argument("--test_images", type=natural_int, default=24, help="images to test on, evenly spaced; 0: none")
     parser.add_argument(
         "--output_dir", type=given_path, default="./saves/fits/", help="the fit goes to <output_dir>/<cam_name>/"

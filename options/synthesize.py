@@ -45,6 +45,8 @@ def synthesize_options(arguments: list[str] | None = None) -> argparse.Namespace
     parser = synthesize_parser()
     args = parser.parse_args(arguments)
     _choose_model(args, parser)
+    if args.like is not None and args.model != "pipeline":
+        parser.error(f"--like: not with --model {args.model}; the noise of one photograph is a pipeline")
     others = [name for name in ("noisy_dir", "gain_from", "gain") if getattr(args, name) is not None]
     if args.model == "neca-s":
         args.noise_level = args.noise_level or (DEFAULT_NOISE_LEVEL, DEFAULT_NOISE_LEVEL)
@@ -67,6 +69,10 @@ def synthesize_options(arguments: list[str] | None = None) -> argparse.Namespace
         parser.error("--camera_code: only with --layout sidd, whose names have it")
     if args.iso is not None and args.layout != "sidd" and not uses_bank(args) and is_neca(args):
         parser.error("--iso: only with the gain bank, of which it chooses gains, or with --layout sidd")
+    if args.like is not None and args.iso is not None and args.layout != "sidd":
+        parser.error("--iso: not with --like, whose strength is the photograph's; only in the names of --layout sidd")
+    if args.like is not None and args.layout == "sidd" and args.camera_code is None:
+        parser.error("--camera_code: missing; the names of --layout sidd hold one, and --like names no camera")
     if args.layout == "sidd" and args.camera_code is None:
         args.camera_code = args.cam_name
     return args
@@ -75,7 +81,9 @@ def synthesize_options(arguments: list[str] | None = None) -> argparse.Namespace
 def _choose_model(args: argparse.Namespace, parser: Parser) -> None:
     """Set --model and --NeCA_type, each of which may follow from the other options, or from the camera's folder."""
     of_type = {"W": "neca-w", "S": "neca-s"}
-    if args.model is None and (args.NeCA_type or args.gain or args.noise_level):
+    if args.model is None and args.like is not None and not args.NeCA_type:
+        args.model = "pipeline"
+    elif args.model is None and (args.NeCA_type or args.gain or args.noise_level):
         args.model = of_type[args.NeCA_type or "W"]
     elif args.model is None:
         try:
@@ -113,7 +121,8 @@ def source_settings(args: argparse.Namespace) -> dict[str, Any]:
 def synthesis_settings(args: argparse.Namespace) -> dict[str, Any]:
     """Take what `synthesis.run.SynthesisSettings` holds, but the device, out of the parsed options."""
     names = ("seed", "keep_16bit", "max_megapixels", "num_workers", "model", "iso", "times")
-    return {"camera": args.cam_name} | {name: getattr(args, name) for name in names}
+    settings = {"camera": args.cam_name} | {name: getattr(args, name) for name in names}
+    return settings if args.like is None else settings | {"camera": f"like {Path(args.like).name}", "iso": None}
 
 
 def fixed_settings(args: argparse.Namespace) -> dict[str, Any]:
@@ -128,6 +137,8 @@ def fixed_settings(args: argparse.Namespace) -> dict[str, Any]:
         settings = settings | {"NeCA_type": None, "model": args.model}
     if args.times is not None:
         settings["times"] = args.times
+    if args.like is not None:  # its content counts
+        settings |= {"like": Path(args.like).name, "cam_name": None}
     return settings
 
 
@@ -184,6 +195,13 @@ def _add_strength_options(group: Group) -> None:
         type=natural_int,
         help="ISO of the noise: of a fit, or of the gains that are drawn from gains.json (default: any); the ISO in "
         "the names of --layout sidd (default: 00000)",
+    )
+    gain.add_argument(
+        "--like",
+        type=given_path,
+        metavar="FILE",
+        help="this noisy photograph's noise, its strength included, in place of a camera's: the pipeline is fitted to "
+        "it without a clean image, in seconds. As the camera made it: no JPEG, not resized, from 256x256 pixels",
     )
     group.add_argument(
         "--times",

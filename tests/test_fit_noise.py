@@ -1,6 +1,7 @@
 """The command that fits a camera's noise: which model it chooses, what it writes, and what it refuses."""
 
 import json
+import re
 
 import numpy as np
 import pytest
@@ -35,8 +36,9 @@ def scenes(tmp_path_factory):
 
 @pytest.fixture
 def quick(monkeypatch):
-    """Few steps, for what comes out need not be good here."""
+    """Few steps and candidates, for what comes out need not be good here."""
     monkeypatch.setattr("noise.raw_noise.SHAPE_STEPS", 2)
+    monkeypatch.setattr("noise.identify.PHASES", ((1, 0),))
 
 
 def fit(folder, output, *more) -> None:
@@ -57,7 +59,9 @@ def test_a_rendered_camera_gets_a_pipeline_that_other_code_loads(scenes, tmp_pat
     assert noisy.shape == clean.shape and 3 < noisy.std() < 60
 
 
-def test_an_image_without_a_mosaic_gets_a_copula_and_a_pipeline_is_refused_by_name(tmp_path, quick, caplog):
+def test_an_image_without_a_mosaic_gets_a_copula_and_a_pipeline_is_refused_by_name(tmp_path, quick, monkeypatch):
+    for name in ("STEPS", "REFINED", "LAST"):
+        monkeypatch.setattr(f"noise.identify.{name}", 2)
     rng = np.random.default_rng(0)
     folder = tmp_path / "scenes"
     for number in (1, 2, 3):
@@ -72,12 +76,53 @@ def test_an_image_without_a_mosaic_gets_a_copula_and_a_pipeline_is_refused_by_na
     assert load_noise(tmp_path / "out", "XY").synthesize(np.full((64, 64, 3), 90, np.uint8), iso=ISO).std() > 3
 
 
+def made_by(pipeline: Pipeline, pair) -> torch.Tensor:
+    return pipeline.synthesize(pair.clean, pipeline.numbers(ISO), phases=[pair.phase]) - pair.clean
+
+
+def test_noisy_images_alone_are_enough(scenes, tmp_path, quick, capsys):
+    main_fit_noise.main(["--noisy_only", str(scenes), "--cam_name", "XY", "--output_dir", str(tmp_path)])
+    pipeline = Pipeline.load(tmp_path / "XY" / "noise.json")
+    assert len(pipeline.scenes) == 3 and pipeline.isos == [ISO]
+    pairs = [photograph(camera(), SIDE, number) for number in range(1, 4)]
+    torch.manual_seed(0)
+    fake = torch.cat([made_by(pipeline, pair) for pair in pairs])
+    real = torch.cat([pair.noisy - pair.clean for pair in pairs])
+    assert (fake.std((0, 2, 3)) / real.std((0, 2, 3)) - 1).abs().max() < 0.1
+    assert (tmp_path / "XY" / "noise.png").is_file()
+    told = re.search(r"^800 +3 +([\d.]+) +([\d.]+) to ([\d.]+)$", "".join(capsys.readouterr()), re.MULTILINE)
+    std, low, high = map(float, told.groups())
+    assert low < std < high < 1.3 * low
+
+
+def test_a_noisy_image_tells_its_iso_by_its_name_or_an_option_does(scenes, tmp_path, quick, capsys):
+    noisy = next(scenes.rglob("*NOISY*"))
+    words = ["--cam_name", "XY", "--output_dir", str(tmp_path / "out"), "--num_workers", "0", "--noisy_only"]
+    (tmp_path / "photos").mkdir()
+    for name in ("plain.png", "wall_ISO1600.png"):
+        (tmp_path / "photos" / name).write_bytes(noisy.read_bytes())
+    expected = "plain.png: no ISO in its EXIF data or name (such as ISO800), and no other one given"
+    assert expected in refused(capsys, main_fit_noise.main, [*words, str(tmp_path / "photos")])
+    assert not list((tmp_path / "out").rglob("noise.*"))
+    main_fit_noise.main([*words, str(tmp_path / "photos"), "--iso", "400"])
+    assert Pipeline.load(tmp_path / "out" / "XY" / "noise.json").isos == [400, 1600]
+
+
+def test_noisy_images_that_were_not_rendered_so_are_refused_with_the_way_out(tmp_path, quick, capsys):
+    pixels = np.random.default_rng(0).normal(120, 20, (64, 64, 3)).clip(0, 255).astype(np.uint8)
+    write_image(tmp_path / "ISO800.png", pixels)
+    words = ["--noisy_only", str(tmp_path / "ISO800.png"), "--cam_name", "XY", "--output_dir", str(tmp_path / "out")]
+    line = refused(capsys, main_fit_noise.main, words)
+    assert "rendering not identified" in line and "such images need clean ones, or bursts" in line
+    assert not list((tmp_path / "out").rglob("noise.*"))
+
+
 def test_without_test_images_nothing_is_tested(scenes, tmp_path, quick, monkeypatch):
-    monkeypatch.setattr(main_fit_noise, "report", lambda *given: pytest.fail("tested"))
+    monkeypatch.setattr("evaluation.fit_report.evaluate", lambda *given: pytest.fail("tested"))
     (tmp_path / "XY").mkdir()
     (tmp_path / "XY" / "noise.safetensors").touch()  # a fit of another kind, which goes
     fit(scenes, tmp_path, "--test_images", 0)
-    assert sorted(path.name for path in (tmp_path / "XY").iterdir()) == ["noise.json"]
+    assert sorted(path.name for path in (tmp_path / "XY").iterdir()) == ["noise.json", "noise.png"]
 
 
 def test_one_pair_is_fitted_and_tested_alike(scenes, tmp_path, quick):
@@ -96,6 +141,10 @@ def test_one_pair_is_fitted_and_tested_alike(scenes, tmp_path, quick):
         (("--frame_size", "10", "10"), "--frame_size: only with --reduced_dir"),
         (("--reduced_dir", "x"), "the size of its frames is not known"),
         (("--reduced_dir", "x", "--model", "copula"), "--reduced_dir: not with --model copula"),
+        (("--noisy_only", "x", "--model", "copula"), "--noisy_only: not with --model copula"),
+        (("--noisy_only", "x", "--reduced_dir", "x"), "--noisy_only: not with --reduced_dir"),
+        (("--noisy_only", "x"), "x: no such folder"),
+        (("--iso", "800"), "--iso: only with --noisy_only"),
     ],
 )
 def test_options_that_do_not_fit_end_in_one_line(scenes, tmp_path, capsys, words, expected):

@@ -10,7 +10,13 @@ import torch
 from noise.identify import Identification, NoisyImage, find_rendering
 from noise.pipeline import DEMOSAICKING, SNR_KNOTS, Pipeline, Rendering, SceneNoise, colour_index
 from noise.pipeline_fit import Reduced
-from noise.raw_noise import Pair, estimate_noise, estimate_noise_blindly, estimate_noise_of_reduced
+from noise.raw_noise import (
+    Pair,
+    estimate_noise,
+    estimate_noise_blindly,
+    estimate_noise_of_reduced,
+    physical_shape,
+)
 
 MATRIX = torch.tensor([[0.72, 0.22, -0.06], [0.13, 0.75, 0.12], [0.02, 0.28, 0.74]])
 NOISE = torch.tensor([[0.008, 1e-4], [0.004, 5e-5], [0.009, 2e-4]])
@@ -75,6 +81,22 @@ def test_shot_and_read_noise_are_found_from_pairs_and_from_noisy_images_alone():
     assert (by_pairs / std(NOISE) - 1).abs().max() < 0.025  # 5 % of the variance
     blindly = std(estimate_noise_blindly(truth, [(pair.noisy, pair.phase) for pair in pairs], FLAT_SHAPE))
     assert (blindly / std(NOISE) - 1).abs().max() < 0.1
+
+
+def test_the_physical_shape_has_the_mean_of_a_cut_and_the_skewness_of_shot_noise():
+    generator = torch.Generator().manual_seed(0)
+    shot = 0.01
+    shape = physical_shape(torch.tensor([[[shot, 1e-9]] * 3]))
+    for knot, ratio in enumerate(SNR_KNOTS[1:5], start=1):  # .5, 1, 2, 4
+        begins = ratio + shape[1, 0, knot]
+        cut = (begins + torch.randn(400_000, generator=generator)).clamp(min=0)
+        assert float(cut.mean()) == pytest.approx(ratio, abs=0.005)
+    light = torch.full((400_000,), 4.0**2)  # photoelectrons, whose signal to noise is 4
+    counts = torch.poisson(light, generator=generator)
+    photons = (counts - counts.mean()) / counts.std()
+    made = torch.sinh(torch.asinh(torch.randn(400_000, generator=generator)) + shape[2, 0, 4])
+    made = (made - made.mean()) / made.std()
+    assert float((made**3).mean()) == pytest.approx(float((photons**3).mean()), abs=0.03)
 
 
 def test_shot_and_read_noise_are_found_from_frames_that_were_reduced():

@@ -27,6 +27,7 @@ from synthesis.strengths import strengths_of
 from tests.conftest import ROOT, contents, read_csv, wait_until
 from tests.noisy_set import CAMERA, make_weights, scene, with_noise
 from tests.refusal import refused
+from tests.test_pipeline import camera, photograph
 from utils.command import run_command
 from utils.image import encode_image, read_image, read_photo, write_image
 
@@ -239,6 +240,23 @@ def test_gain_is_drawn_from_those_of_a_folder_of_noisy_images(root):
         assert gain == pytest.approx(genet(root, Path(path)), rel=1e-5)
     run(root, "--gain_from", root / "shots" / "1.png", out="one")
     assert {row["gain"] for row in rows(root, "one")} == {repr(seen[str(root / "shots" / "1.png")])}
+
+
+def test_noise_is_like_that_of_one_photograph(root, capsys):
+    made = photograph(camera(), 128, 1)
+    clean, noisy = ((image[0] * 255).round().byte().permute(1, 2, 0).numpy() for image in (made.clean, made.noisy))
+    write_image(root / "photo.png", noisy)
+    shutil.rmtree(root / "in")
+    write_image(root / "in" / "a.png", clean)
+    run(root, "--like", str(root / "photo.png"))
+    fake = read_image(root / "out" / "a.png")
+    difference = {name: image.astype(float) - clean for name, image in {"fake": fake, "real": noisy}.items()}
+    ratio = difference["fake"].std((0, 1)) / difference["real"].std((0, 1))
+    assert abs(ratio - 1).max() < 0.1
+    assert rows(root)[0]["camera"] == "like photo.png"
+    assert "--camera_code: missing" in refuse(root, capsys, "--like", "x.png", "--layout", "sidd")
+    assert "x.png: no such file; change --like" in refuse(root, capsys, "--like", "x.png")
+    assert "--like: not with --model neca-w" in refuse(root, capsys, "--like", "x.png", "--model", "neca-w")
 
 
 def test_gains_of_one_iso_are_chosen(root):
@@ -701,7 +719,7 @@ def test_bad_noisy_image_to_draw_from_is_named(root, capsys):
     with pytest.raises(SystemExit):
         run_command(lambda: main_synthesize.main(arguments(root, "--gain_from", root / "shots")))
     error = [line for line in capsys.readouterr().err.splitlines() if line.startswith("error")]
-    assert "x.png: not a readable image" in error[0]
+    assert "x.png: no such file; change --like" in error[0]
     assert "--gain_from" in error[0]
     run(root, "--gain", "0.05")  # nothing was done with the other options, so they do not bind
 
