@@ -9,7 +9,7 @@ import torch
 from tqdm import tqdm
 
 from data.pairs import ImagePair, Sample, by_file, read_samples
-from evaluation.c2st import TwoSampleTests, two_sample_tests
+from evaluation.c2st import TwoSampleTests, large_enough, two_sample_tests
 from evaluation.noise_metrics import METRICS, Comparison, Reference, measure
 from evaluation.noise_models import fake_noise
 from evaluation.noise_pictures import REAL, Evidence
@@ -24,12 +24,22 @@ class Results:
     """A row per image, model and draw, with `COLUMNS`, nlf_mean and score; the plots' evidence by (ISO, noise).
 
     c2st: of all models, if it was asked for. failures: a line for each image or model that failed and was left out.
+    remarks: for the report. cause: what has ended the two-sample tests.
     """
 
     rows: list[dict] = field(default_factory=list)
     evidence: dict[tuple[int, str], Evidence] = field(default_factory=dict)
     c2st: TwoSampleTests | None = None
     failures: list[str] = field(default_factory=list)
+    remarks: list[str] = field(default_factory=list)
+    cause: BaseException | None = None
+
+    def require_whole(self) -> None:
+        """Raise what has ended the two-sample tests, and ValueError if anything else failed."""
+        if self.cause:
+            raise self.cause
+        if self.failures:
+            raise ValueError("; ".join(self.failures))
 
 
 class Fake(NamedTuple):
@@ -90,15 +100,17 @@ def add_two_sample_tests(
     seed: int,
     num_workers: int,
     device: torch.device,
-) -> BaseException | None:
-    """Add two-sample tests to results; what they failed by is noted and returned, for the report is written anyway."""
+) -> None:
+    """Add two-sample tests to results; what they failed by is noted there, for the report is written anyway."""
+    if unfit := len(pairs) - len(large_enough(pairs)):
+        few = f"{unfit} of {len(pairs)} images, which are too small for patches"
+        results.remarks.append(f"Two-sample tests without {few}.")
     try:
         results.c2st = two_sample_tests(pairs, models, seed, num_workers, device)
         results.failures += results.c2st.failures
     except (Exception, KeyboardInterrupt) as error:
         results.failures.append(f"two-sample tests ({str(error) or type(error).__name__})")
-        return error
-    return None
+        results.cause = error
 
 
 def _fakes(

@@ -105,6 +105,7 @@ def provenance(options: dict[str, Any], weights: dict[str, str]) -> dict[str, An
         except PackageNotFoundError:
             continue
     command = shlex.join(["python", *sys.argv])
+    options = {name: value for name, value in options.items() if name != "command"}
     return {"command": command, "options": options, "weights (SHA-256)": weights, "versions": versions}
 
 
