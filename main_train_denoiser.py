@@ -20,9 +20,10 @@ from models.networks import describe
 from options import train_denoiser as options
 from options.training import batch_settings, precision_of, schedule_of
 from synthesis.training_noise import MixedNoise, fits_of_run, make_training_noise
+from utils.checkpoints import has_state
 from utils.command import blame, keep_freed_memory, run_command
 from utils.distributed import launch, main_first, rank, share_of, world_size
-from utils.run import Best, Run, has_state, terminal_log
+from utils.run import Best, Run, terminal_log
 from utils.runtime import allow_tf32, choose_devices
 from utils.trainer import test_only, train
 

@@ -20,9 +20,10 @@ from noise.gains import write_run_banks
 from noise.measured import FIT_ONLY, measured_start
 from options.train_jointly import MEASURED, joint_options, network_configs, train_jointly_parser
 from options.training import batch_settings, fixed_options, precision_of, schedule_of
+from utils.checkpoints import has_state
 from utils.command import blame, keep_freed_memory, run_command
 from utils.distributed import is_main, launch, main_first, rank, share_of, world_size
-from utils.run import Best, Run, has_state, terminal_log
+from utils.run import Best, Run, terminal_log
 from utils.runtime import allow_tf32, choose_devices
 from utils.trainer import test_only, train
 

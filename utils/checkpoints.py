@@ -20,6 +20,7 @@ from utils.files import atomic_path, web_page
 SAFETENSORS = ".safetensors"
 SUFFIXES = (".pth", SAFETENSORS)  # of checkpoints, in the order in which they are looked for
 METADATA = "neca"
+STATE_PREFIX = "training_state_"  # of the files that a run is resumed from
 # NumPy's scalars are plain values; their pickles name these functions and types.
 _SCALAR = np.float64(0).__reduce__()[0]
 _SCALARS: list[Any] = [
@@ -136,3 +137,8 @@ def numbered_files(folder: Path, prefix: str) -> list[Path]:
     pattern = re.compile(re.escape(prefix) + r"(\d+)\.pth")
     found = [(int(match[1]), path) for path in folder.glob(f"{prefix}*") if (match := pattern.fullmatch(path.name))]
     return [path for _, path in sorted(found)]
+
+
+def has_state(folder: Path) -> bool:
+    """Tell if a run has a training state to resume from."""
+    return bool(numbered_files(folder / "models", STATE_PREFIX))

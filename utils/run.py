@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
-from utils.checkpoints import load_checkpoint, numbered_files, save_checkpoint
+from utils.checkpoints import STATE_PREFIX, has_state, load_checkpoint, numbered_files, save_checkpoint
 from utils.distributed import is_main
 from utils.files import (
     claim_folder,
@@ -27,15 +27,9 @@ from utils.files import (
 )
 from utils.image import write_image
 
-STATE_PREFIX = "training_state_"
 KEPT_STATES = 2  # the newest training state and the one before it, in case the disk damages a file
 
 Files = dict[str, dict[str, Any]]  # contents of the networks' files, by their names below models/ without epoch, suffix
-
-
-def has_state(folder: Path) -> bool:
-    """Tell if a run has a training state to resume from."""
-    return bool(numbered_files(folder / "models", STATE_PREFIX))
 
 
 def terminal_log() -> logging.Logger:

@@ -23,9 +23,8 @@ from data.pairs import find_pairs
 from noise.gains import GainBank, bank_path, write_bank
 from tests.camera import CAMERA, command, make_camera
 from tests.noisy_set import make_weights
-from utils.checkpoints import load_checkpoint, numbered_files
+from utils.checkpoints import STATE_PREFIX, load_checkpoint, numbered_files
 from utils.image import write_image
-from utils.run import STATE_PREFIX
 
 OUT = "out"  # the folder of results, in that in which a command runs
 TRAINING = "--log_step 1 --test_epoch 1 --epochs 3 --ema .9 --keep_checkpoints 2 --keep_best --cache_dir out/cache"

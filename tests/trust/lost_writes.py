@@ -20,7 +20,7 @@ from typing import Any, NamedTuple
 from tests.trust import Result, some
 from tests.trust.commands import OUT, Case, contents, differences, make_inputs, new_folder
 from tests.trust.processes import Command, run
-from utils.run import STATE_PREFIX
+from utils.checkpoints import STATE_PREFIX
 
 STATES = 200  # distinct states of a command that are continued from; those of all cuts, where there are fewer
 CHOICES = 32  # states of one cut that are looked at; all, where there are fewer
