@@ -1,7 +1,6 @@
 """Images against images: (H, W, C) uint8 arrays in, numbers out."""
 
 import numpy as np
-import skimage.metrics
 
 SSIM_SIDE = 11  # pixels of its Gaussian window, cut at 3.5 sigma
 
@@ -31,10 +30,10 @@ def ssim(image_uint8: np.ndarray, reference_uint8: np.ndarray) -> float:
     Its Gaussian window has 11 pixels and sigma 1.5; the data range is 255. Raises as `noise_of`, and for images that
     are not (H, W, C) or smaller than the window.
     """
+    from skimage.metrics import structural_similarity  # here, for its import takes longer than the rest
+
     noise_of(image_uint8, reference_uint8)
     if image_uint8.ndim != 3 or min(image_uint8.shape[:2]) < SSIM_SIDE:
         raise ValueError(f"image of shape {image_uint8.shape}, expected (H, W, C) with sides from {SSIM_SIDE} pixels")
     options = {"gaussian_weights": True, "sigma": 1.5, "use_sample_covariance": False}
-    return float(
-        skimage.metrics.structural_similarity(image_uint8, reference_uint8, data_range=255, channel_axis=2, **options)
-    )
+    return float(structural_similarity(image_uint8, reference_uint8, data_range=255, channel_axis=2, **options))

@@ -17,7 +17,6 @@ from noise.gains import GainBank, bank_path, gain_or_fail, read_bank, rounded_ga
 from noise.gaussian import Gaussian
 from noise.interface import Images, NecaS, NecaW, NoiseModel, Strength, TimesStd, estimated_gain, needed
 from noise.pipeline import Pipeline
-from noise.pipeline_fit import look_at
 from noise.strengths import (
     Constant,
     Drawn,
@@ -250,6 +249,8 @@ class PipelineNoise(MeasuredByIso):
 
     def estimate(self, noisy: Tensor, clean: Tensor | None = None) -> Tensor:
         """Look at each image: (N, 3, H, W) -> (N, 8)."""
+        from noise.pipeline_fit import look_at  # here, for noise by the ISO needs none of what fits use
+
         cleans = [None] * len(noisy) if clean is None else list(clean.cpu())
         seen = [look_at(self.pipeline, *pair) for pair in zip(noisy.cpu(), cleans)]
         return torch.stack([torch.cat([one.numbers.flatten(), one.balance.flatten()]) for one in seen]).double()

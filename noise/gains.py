@@ -9,10 +9,7 @@ from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 import torch
-from tqdm import tqdm
 
-from data.likeness import is_blank, name_left_out
-from data.pairs import by_file, pairs_by_iso, read_samples
 from inference import load_neca
 from inference.pretrained import find_checkpoints, hash_weights
 from models.networks import GENERATORS
@@ -91,6 +88,12 @@ def measure_scenes(
     Images of one colour are left out and named. Raises ValueError that names an image that is damaged or that GENet
     gives no possible gain.
     """
+    # Here, for reading a bank needs no images, nor what reads them.
+    from tqdm import tqdm
+
+    from data.likeness import is_blank, name_left_out
+    from data.pairs import by_file, pairs_by_iso, read_samples
+
     pairs = list(chain.from_iterable(pairs_by_iso(folders, images_per_iso, estimator.channels).values()))
     if not pairs:
         raise ValueError("no images to measure gains of")

@@ -5,7 +5,6 @@ from itertools import combinations_with_replacement
 from typing import NamedTuple
 
 import numpy as np
-import scipy.fft
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -145,6 +144,8 @@ def _by_phase(planes: np.ndarray, origin: tuple[int, int]) -> np.ndarray:
 
 def _lag_products(planes: np.ndarray) -> np.ndarray:
     """Sum planes[i, y, x] planes[j, y + dy, x + dx] over y and x: (P, h, w) float32 -> (P, P, 9, 9) float64."""
+    import scipy.fft  # here, for models that are fitted need none
+
     size = [scipy.fft.next_fast_len(side + CELL_LAG, real=True) for side in planes.shape[1:]]  # zeros: no wrap
     spectra = scipy.fft.rfft2(planes, size)
     lags = np.arange(-CELL_LAG, CELL_LAG + 1)
