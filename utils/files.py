@@ -1,5 +1,7 @@
 """Files that are whole or absent, and folders that remember what they were begun with."""
 
+from __future__ import annotations
+
 import errno
 import hashlib
 import json
@@ -13,9 +15,10 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from itertools import takewhile
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from filelock import FileLock, Timeout
+if TYPE_CHECKING:
+    from filelock import FileLock
 
 try:
     import resource
@@ -274,6 +277,8 @@ def lock_folder(
     Where the file system has no locks, a note says so and nobody is kept out. When another process has the lock, call
     `wait` and wait; without it raise ValueError with the folder and `message`.
     """
+    from filelock import FileLock, Timeout  # here, for the library neca locks nothing
+
     path = Path(folder) / ".lock"
     lock = FileLock(path, thread_local=False, fallback_to_soft=False)
     try:
