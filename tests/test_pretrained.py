@@ -2,6 +2,8 @@
 
 import csv
 import logging
+import os
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -40,6 +42,65 @@ def save_tiny(folder: Path, *files: str) -> dict:
         letter, _, epoch = name.partition("_")
         save_checkpoint(folder / f"checkpoint_{name}.pth", network_checkpoint(networks[letter], int(epoch or 1)))
     return networks
+
+
+# --- files of others, with PyTorch before 2.10 ---
+
+
+@pytest.fixture
+def old_torch(monkeypatch):
+    monkeypatch.setattr(torch, "__version__", "2.9.1+cpu")
+    monkeypatch.delenv("NECA_TRUSTED", raising=False)
+
+
+def test_pth_of_others_is_refused_by_an_old_pytorch_in_one_line_with_the_ways_out(tmp_path, old_torch, monkeypatch):
+    network = tiny_networks(dtype=torch.float32)["G2"].eval()
+    path = tmp_path / "checkpoint_G2.pth"
+    save_checkpoint(path, network_checkpoint(network, 1))
+    with pytest.raises(
+        ValueError, match=r"PyTorch 2\.9\.1.*CVE-2026-24747.*2\.10.*main_export\.py.*NECA_TRUSTED"
+    ) as refusal:
+        load_network("G2", path)
+    assert str(refusal.value).startswith(f"{path}: ") and "\n" not in str(refusal.value)
+    save_checkpoint(path.with_suffix(".safetensors"), network_checkpoint(network, 1))
+    assert torch.equal(load_network("G2", path.with_suffix(".safetensors"))(IMAGE), network(IMAGE))
+    for version in ("2.10.0", "2.10.0a0+git1", "3.0"):
+        monkeypatch.setattr(torch, "__version__", version)
+        assert torch.equal(load_network("G2", path)(IMAGE), network(IMAGE))
+
+
+def test_an_old_pytorch_reads_what_ships_wherever_it_lies_and_nothing_else_there(tmp_path, old_torch):
+    for source in sorted((ROOT / "pretrain").glob("*/checkpoint_*.pth")):
+        load_network(source.stem.rpartition("_")[2], source)
+    copy = tmp_path / "other_name.pth"
+    shutil.copy(source, copy)
+    load_network("G2", copy)
+    content = bytearray(copy.read_bytes())
+    content[len(content) // 2] ^= 1
+    copy.write_bytes(content)
+    with pytest.raises(ValueError, match="refused"):
+        load_network("G2", copy)
+
+
+@pytest.mark.parametrize(
+    ("place", "is_read"),
+    [
+        ("XY/models/checkpoint_G2_00000001.pth", True),
+        ("XY/models/best/checkpoint_G2.pth", True),
+        ("XY/logs/checkpoint_G2.pth", False),
+        ("XY/checkpoint_G2.pth", False),
+        ("XY/models/best/other/checkpoint_G2.pth", False),
+    ],
+)
+def test_an_old_pytorch_reads_what_a_run_has_written(place, is_read, tmp_path, old_torch, monkeypatch):
+    (tmp_path / "XY").mkdir()
+    (tmp_path / "XY" / "options.json").write_text("{}")
+    save_checkpoint(tmp_path / place, network_checkpoint(tiny_networks(dtype=torch.float32)["G2"], 1))
+    if not is_read:
+        with pytest.raises(ValueError, match="refused"):
+            load_network("G2", tmp_path / place)
+        monkeypatch.setenv("NECA_TRUSTED", f"{tmp_path / 'elsewhere'}{os.pathsep}{tmp_path / 'XY'}")
+    load_network("G2", tmp_path / place)
 
 
 # --- one file ---

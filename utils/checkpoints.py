@@ -6,6 +6,7 @@ else we know: the key `neca` is JSON of the checkpoint's plain values.
 
 import _codecs
 import json
+import os
 import pickle
 import re
 import threading
@@ -15,11 +16,13 @@ from typing import Any
 import numpy as np
 import torch
 
-from utils.files import atomic_path, web_page
+from utils.files import atomic_path, sha256_of, web_page
 
 SAFETENSORS = ".safetensors"
 SUFFIXES = (".pth", SAFETENSORS)  # of checkpoints, in the order in which they are looked for
 METADATA = "neca"
+SHIPPED = Path(__file__).resolve().parent.parent / "pretrain"  # fits and weights, in the clone as in the package neca
+SAFE_SINCE = (2, 10)  # PyTorch; before, a crafted .pth file corrupts memory although it is read with weights_only=True
 STATE_PREFIX = "training_state_"  # of the files that a run is resumed from
 # NumPy's scalars are plain values; their pickles name these functions and types.
 _SCALAR = np.float64(0).__reduce__()[0]
@@ -58,6 +61,8 @@ def load_checkpoint(path: str | Path) -> dict[str, Any]:
     Only tensors and plain values are accepted (`weights_only=True`): a file that would run code when unpickled is
     refused. NumPy's scalars become Python's. A .safetensors file of other programs gives its tensors by their names, as
     their .pth files do. Raise ValueError that names the file if it is missing, truncated, refused or not a dict.
+
+    With PyTorch before 2.10, whose `weights_only=True` is not safe, only .pth files that are known as ours are read.
     """
     path = Path(path)
     if not path.is_file():
@@ -66,6 +71,7 @@ def load_checkpoint(path: str | Path) -> dict[str, Any]:
         raise ValueError(f"{path}: {page}")
     if path.suffix == SAFETENSORS:
         return _load_safetensors(path)
+    _require_known(path)
     try:
         content = _load_plain(path)
     except pickle.UnpicklingError:
@@ -79,6 +85,30 @@ def load_checkpoint(path: str | Path) -> dict[str, Any]:
         raise ValueError(f"{path}: holds a {type(content).__name__}, expected a dict")
     _require_plain(content, path)
     return _without_numpy(content)
+
+
+def _require_known(path: Path) -> None:
+    """Raise ValueError for a .pth file of others where PyTorch does not protect from it.
+
+    Ours are those that ship, by their checksums, and those in the folder of a run. A folder named in the environment
+    variable NECA_TRUSTED, or several as in PATH, counts as ours, too.
+    """
+    if tuple(map(int, torch.__version__.split(".")[:2])) >= SAFE_SINCE:
+        return
+    place = path.resolve()
+    trusted = [Path(folder).resolve() for folder in os.environ.get("NECA_TRUSTED", "").split(os.pathsep) if folder]
+    in_run = any(
+        place.relative_to(run).parts[0] == "models" and (run / "options.json").is_file() for run in place.parents[1:3]
+    )
+    if in_run or any(folder in place.parents for folder in trusted):
+        return
+    sums = SHIPPED / "SHA256SUMS"
+    if not sums.is_file() or sha256_of([path]) not in sums.read_text(encoding="utf-8").split():
+        raise ValueError(
+            f"{path}: refused with PyTorch {torch.__version__}, whose memory a .pth file of others can corrupt "
+            "(CVE-2026-24747); use PyTorch 2.10, or there let main_export.py make a .safetensors file of it; read are "
+            "files that ship, those in a run's folder, and those in folders that the variable NECA_TRUSTED names"
+        )
 
 
 def _load_plain(path: Path) -> Any:
