@@ -13,24 +13,25 @@ _NAMES = {
     "pretrained": ["MissingWeightsError", "load_generators", "load_network"],
     "tiled": ["TiledDenoiser"],
 }
-_MODULES = {name: f"inference.{module}" for module, names in _NAMES.items() for name in names}
+_MODULES = {name: f"{__name__}.{module}" for module, names in _NAMES.items() for name in names}
 __all__ = list(_MODULES)
 
 
 def require_own(*names: str) -> None:
     """Raise ImportError, with the way round, where another project's package or module hides one of ours."""
-    root = Path(__file__).resolve().parent.parent
+    root, above = Path(__file__).resolve().parent.parent, __name__.removesuffix("inference")  # "neca." where installed
     for name in names:
-        loaded = sys.modules.get(name)
-        spec = loaded.__spec__ if loaded else find_spec(name)
+        loaded = sys.modules.get(above + name)
+        spec = loaded.__spec__ if loaded else find_spec(above + name)
         places = (
             [spec.origin, *(spec.submodule_search_locations or ())] if spec else [getattr(loaded, "__file__", None)]
         )
         found = next((place for place in places if place), "another place")
         if Path(found).resolve() != root / name / "__init__.py":
             raise ImportError(
-                f"{found} hides the package {name} of {root}, which has the same name: start a command there, such as "
-                "main_synthesize.py, as a process of its own, or import ours where that directory is not on sys.path",
+                f"{found} hides the package {name} of {root}, which has the same name: install ours as neca, pip "
+                f"install {root}; or start a command there, such as main_synthesize.py, as a process of its own; or "
+                "import ours where that directory is not on sys.path",
                 name=name,
             )
 

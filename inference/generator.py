@@ -1,7 +1,7 @@
 """The noise generator as a library: load a camera, put its noise on images of any size.
 
-from inference import load_neca
-model = load_neca("pretrain/DC")
+from neca import load_neca
+model = load_neca("DC")
 noisy = model.synthesize(clean, gain=0.05, seed=1)
 """
 
@@ -21,6 +21,7 @@ from inference.pretrained import (
     find_checkpoints,
     hash_weights,
     load_generators,
+    shipped_folder,
 )
 from inference.tiled import Window, correlated_tiles, estimate_gain, noise_levels
 from models.blocks import exact_convolutions
@@ -225,7 +226,8 @@ def load_neca(
     """Load a camera's noise generator from a folder of checkpoints, released or of a training run.
 
     Args:
-        folder: The checkpoints' folder or, with `camera`, one of cameras such as `pretrain` or `saves`.
+        folder: The checkpoints' folder or, with `camera`, one of cameras such as `pretrain` or `saves`; or the name of
+            a camera that ships, such as "S6".
         camera: The camera's name within the folder.
         device: Where to compute.
         tile: As in NoiseGenerator.
@@ -242,6 +244,7 @@ def load_neca(
         MissingWeightsError: A network has no file; names where it looked, and which other cameras are there.
         ValueError: A file is damaged or does not fit, or is for other channels, or the tile or dtype is none.
     """
+    folder = shipped_folder(folder)
     choices = [tuple(networks)] if networks else [("E", "G1", "G2"), ("G1", "G2"), ("G2",)]
     for letters in choices:
         try:

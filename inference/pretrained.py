@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from models.architectures import ARCH, ARCHITECTURES, DEFAULT_ARCH, DENOISER, count_layers, split_config
 from models.network_dncnn import dncnn_config
 from models.networks import GENERATORS, HALVINGS, NETWORK_CLASSES, PAPER_NAMES, config_of
-from utils.checkpoints import STATE_PREFIX, SUFFIXES, has_state, load_checkpoint, numbered_files
+from utils.checkpoints import SHIPPED, STATE_PREFIX, SUFFIXES, has_state, load_checkpoint, numbered_files
 from utils.files import sha256_of
 
 # Sizes that the constructors have no default for; a released file, which has no `config`, has the paper's.
@@ -51,6 +51,16 @@ PARTS = ("module", "_orig_mod")  # that DataParallel, AveragedModel and torch.co
 
 class MissingWeightsError(ValueError):
     """Weights are not there at all; those that are there and damaged raise a plain ValueError."""
+
+
+def shipped_folder(folder: str | Path) -> Path:
+    """Return the folder of a camera that ships for its name, such as "S6"; of any other name, and what exists, itself.
+
+    An empty name is the folder where the program runs, as ever.
+    """
+    path = Path(folder)
+    is_name = str(folder) == path.name and not path.exists()
+    return SHIPPED / path if is_name and (SHIPPED / path).is_dir() else path
 
 
 def load_network(letter: str, path: str | Path) -> nn.Module:
@@ -290,7 +300,10 @@ def find_checkpoint_folder(folder: str | Path, camera: str | None, letters: tupl
         if find_checkpoints(place, letters):
             return place
     if camera is None:
-        raise MissingWeightsError(f"{root}: has no checkpoints of {', '.join(letters)} that belong together")
+        ships = ", ".join(sorted(place.name for place in SHIPPED.glob("*") if place.is_dir())) or "none"
+        raise MissingWeightsError(
+            f"{root}: has no checkpoints of {', '.join(letters)} that belong together; in {SHIPPED} ship {ships}"
+        )
     cameras = {
         place.name
         for place in root.glob("*")

@@ -15,7 +15,7 @@ _NAMES = {
     "nlf_mean_distance noise_level_function noise_level_sums psd psd_distance spectrum spectrum_frequencies std "
     "structure_score xcorr xcorr_distance",
 }
-_MODULES = {name: f"metrics.{module}" for module, names in _NAMES.items() for name in names.split()}
+_MODULES = {name: f"{__name__}.{module}" for module, names in _NAMES.items() for name in names.split()}
 __all__ = list(_MODULES)
 
 

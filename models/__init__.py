@@ -19,7 +19,7 @@ _NAMES = {
     "networks": ["GENERATORS", "LETTERS", "NETWORK_CLASSES", "build_networks", "generator_id", "network_checkpoint"],
     "optimise": ["Precision", "Update"],
 }
-_MODULES = {name: f"models.{module}" for module, names in _NAMES.items() for name in names}
+_MODULES = {name: f"{__name__}.{module}" for module, names in _NAMES.items() for name in names}
 __all__ = list(_MODULES)
 
 

@@ -1,7 +1,7 @@
 """Noise models: one interface, a file for each model, one table of all, and their fitting to image pairs.
 
-from noise import load_noise
-model = load_noise("pretrain/S6")
+from neca import load_noise
+model = load_noise("S6")
 noisy = model.synthesize(clean, iso=800, seed=1, key="name")
 """
 
@@ -15,7 +15,7 @@ _NAMES = {
     "camera": ["CameraNoise"],
     "kinds": ["KINDS", "load_noise"],
 }
-_MODULES = {name: f"noise.{module}" for module, names in _NAMES.items() for name in names}
+_MODULES = {name: f"{__name__}.{module}" for module, names in _NAMES.items() for name in names}
 __all__ = list(_MODULES)
 
 

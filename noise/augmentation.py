@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from PIL import Image
 from torch import Tensor, nn
 from torch.utils._pytree import tree_flatten, tree_unflatten
 
@@ -39,7 +38,7 @@ class AddCameraNoise(nn.Module):
 
     Args:
         generator: A NoiseGenerator; a camera's noise of `load_noise`; or a folder, of checkpoints for a gain or a noise
-            level, else of a camera's noise.
+            level, else of a camera's noise; or the name of a camera that ships, such as "S6".
         gain: The gain of NeCA-W: a number; a pair, a tuple (low, high), to draw from uniformly; or a list of numbers
             to choose from. Each sample of a batch draws its own.
         noise_level: The level of NeCA-S in grey levels, in the same forms.
@@ -102,8 +101,9 @@ class AddCameraNoise(nn.Module):
 
     def _find_images(self, leaves: list[Any]) -> list[int]:
         """Return the places of a sample's images. Raise ValueError if there are none, or PIL images."""
-        tv = sys.modules.get("torchvision.tv_tensors")  # where nobody has imported it there are none of them
-        if any(isinstance(leaf, Image.Image) for leaf in leaves):
+        # Where nobody has imported these there are none of them.
+        tv, pillow = sys.modules.get("torchvision.tv_tensors"), sys.modules.get("PIL.Image")
+        if pillow and any(isinstance(leaf, pillow.Image) for leaf in leaves):
             raise ValueError("AddCameraNoise: a PIL image, expected a tensor; put v2.ToImage or v2.PILToTensor before")
         typed = [place for place, leaf in enumerate(leaves) if tv and isinstance(leaf, tv.Image | tv.Video)]
         plain = [

@@ -3,16 +3,19 @@
 A new model is a file with its class, and a row here.
 """
 
+from __future__ import annotations
+
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import torch
 
 from inference.generator import SYNTHESIS_TILE, NoiseGenerator, load_neca
+from inference.pretrained import shipped_folder
 from noise.camera import (
     AbsentError,
     CameraNoise,
@@ -25,13 +28,15 @@ from noise.camera import (
     WhiteNoise,
 )
 from noise.copula import CopulaFit
-from noise.fitting import Fit
 from noise.gaussian import Coloured, ColouredByPhase, Gaussian, Heteroscedastic
 from noise.interface import NoiseModel, PerIso
 from noise.pipeline import FORMAT, VERSION, Pipeline
 from noise.strengths import Estimator, Measured, Strength, channel_std, constant, noise_std
 from utils.checkpoints import SAFETENSORS, load_checkpoint
 from utils.files import sha256_of
+
+if TYPE_CHECKING:
+    from noise.fitting import Fit
 
 FILES = ("noise.json", "noise.safetensors")  # of a fit, in the order in which they are looked for
 
@@ -330,8 +335,10 @@ def default_kind(folder: str | Path, camera: str | None = None) -> str:
 def load_noise(folder: str | Path, camera: str | None = None, device: str | torch.device = "cpu") -> CameraNoise:
     """Load a camera's best noise model from its folder, such as pretrain/S6: its fit, else its NeCA weights.
 
-    Or from a folder of cameras, by the camera's name. Raises ValueError that says what is missing or damaged.
+    Or from a folder of cameras, by the camera's name; or one that ships, by its name alone, such as "S6". Raises
+    ValueError that says what is missing or damaged.
     """
+    folder = shipped_folder(folder)
     kind = default_kind(folder, camera)
     return KINDS[kind].make(Sources(folder, camera, torch.device(device), estimates=None))
 
