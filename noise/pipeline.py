@@ -269,9 +269,10 @@ class Rendering:
 
     def find_phase(self, image: Tensor) -> Phase:
         """Find the first red pixel of a noisy image: the one with the least re-render error; (N, 3, H, W) of one."""
+        rendering = self.to(image.device)
 
         def error(phase: Phase) -> float:
-            residual, counts = self.rerender(image, phase)
+            residual, counts = rendering.rerender(image, phase)
             counts = counts if counts.any() else unclipped(image, reach=0)
             return float((residual.square().sum(1, keepdim=True) * counts).sum())
 

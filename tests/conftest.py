@@ -11,10 +11,12 @@ from pathlib import Path
 
 import pytest
 
-os.environ["CUDA_VISIBLE_DEVICES"] = ""  # the suite is for the CPU; before torch looks
 os.environ["OMP_NUM_THREADS"] = "1"  # tiny networks gain nothing from more, and the suite runs in a process per core
 os.environ["NECA_TRUSTED"] = os.sep  # tests read what they have written, with any PyTorch
 import torch
+
+from tests.stand_in import DEVICE, SecondDevice
+from utils.runtime import allow_tf32
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
@@ -45,6 +47,49 @@ def wait_until(condition: Callable[[], bool], process: subprocess.Popen | None =
 
 def pytest_addoption(parser):
     parser.addoption("--golden", default=None, help="folder of golden vectors; default: ../shared/golden if there")
+    words = "cuda: the tests that depend on the device, and they alone, on the GPU; default: cpu"
+    parser.addoption("--device", choices=("cpu", "cuda"), default="cpu", help=words)
+
+
+def pytest_configure(config):
+    config.addinivalue_line("markers", "no_stand_in: of a test whose `device` is the CPU or a GPU")
+    config.addinivalue_line(
+        "markers", "beside_cpu: of a test that compares its `device`, a GPU or its stand-in, to the CPU"
+    )
+    if config.getoption("--device") == "cpu":
+        os.environ["CUDA_VISIBLE_DEVICES"] = ""  # PyTorch looks when it is first asked for GPUs
+    elif not torch.cuda.is_available():
+        raise pytest.UsageError("--device cuda: this machine or this build of PyTorch has no CUDA, expected cpu")
+
+
+def pytest_collection_modifyitems(config, items):
+    if config.getoption("--device") == "cuda":
+        others = [item for item in items if "device" not in item.fixturenames]
+        config.hook.pytest_deselected(items=others)
+        items[:] = [item for item in items if "device" in item.fixturenames]
+
+
+def pytest_generate_tests(metafunc):
+    """Run a test with a `device` on the GPU or, without one, on the CPU and on a stand-in for a GPU."""
+    if "device" in metafunc.fixturenames:
+        name = metafunc.config.getoption("--device")
+        left_out = {"no_stand_in": "stand-in", "beside_cpu": "cpu"}
+        without = [left_out[mark.name] for mark in metafunc.definition.iter_markers() if mark.name in left_out]
+        names = [name, "stand-in"] if name == "cpu" else [name]
+        metafunc.parametrize("device", [name for name in names if name not in without], indirect=True)
+
+
+@pytest.fixture
+def device(request):
+    """A device to compute on. A GPU computes as exactly as it can."""
+    if request.param == "stand-in":
+        with SecondDevice():
+            yield DEVICE
+        return
+    if request.param == "cuda":
+        torch.backends.cudnn.deterministic = True
+        allow_tf32(False)
+    yield torch.device(request.param)
 
 
 @pytest.fixture

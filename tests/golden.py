@@ -25,21 +25,21 @@ def formula(key: str, shape: tuple[int, ...]) -> np.ndarray:
     return normal * np.sqrt(1.5 / np.prod(shape[1:]))
 
 
-def fill(network: nn.Module, dtype: torch.dtype = torch.float64) -> nn.Module:
+def fill(network: nn.Module, dtype: torch.dtype = torch.float64, device: torch.device | str = "cpu") -> nn.Module:
     """Fill a network by the formula, in eval mode."""
     weights = {key: torch.as_tensor(formula(key, tuple(value.shape))) for key, value in network.state_dict().items()}
     network.to(dtype).load_state_dict(weights)
-    return network.eval()
+    return network.eval().to(device)
 
 
-def image(array: np.ndarray, dtype: torch.dtype = torch.float64) -> torch.Tensor:
+def image(array: np.ndarray, dtype: torch.dtype = torch.float64, device: torch.device | str = "cpu") -> torch.Tensor:
     """uint8 NCHW -> float in [0, 1]."""
-    return torch.as_tensor(array).to(dtype) / 255
+    return torch.as_tensor(array).to(device, dtype) / 255
 
 
 def fingerprint(tensor: torch.Tensor) -> np.ndarray:
     """Mean, sum of absolute values, first and last element."""
-    flat = tensor.double().flatten()
+    flat = tensor.cpu().double().flatten()
     return np.array([flat.mean(), flat.abs().sum(), flat[0], flat[-1]])
 
 

@@ -69,15 +69,16 @@ def test_every_call_gives_new_noise_and_the_same_seed_the_same(generator):
     assert not torch.allclose(first, second, atol=1e-3)
 
 
-def test_noise_is_the_generators(generator):
-    transform = AddCameraNoise(generator, gain=0.1, clip=False)
+def test_noise_is_the_generators(generator, device):
+    transform, images = AddCameraNoise(generator, gain=0.1, clip=False), GREY[None].repeat(3, 1, 1, 1)
     torch.manual_seed(0)
-    noisy = transform(GREY[None].repeat(3, 1, 1, 1))
+    noisy = transform.to(device)(images.to(device))
     torch.manual_seed(0)
     torch.rand(3)  # who gets noise
     torch.randint(1, (3,))  # which of one gain
-    z = torch.randn(3, 3, 16, 16)
-    assert torch.allclose(noisy, generator.synthesize(GREY[None].repeat(3, 1, 1, 1), gain=0.1, z=z), atol=1e-6)
+    z = torch.randn(3, 3, 16, 16, device=device)
+    expected = generator.to("cpu").synthesize(images, gain=0.1, z=z.cpu())
+    assert torch.allclose(noisy.cpu(), expected, atol=1e-6 if device.type == "cpu" else 1e-5)
 
 
 @pytest.mark.parametrize("given,allowed", [((5.0, 40.0), None), ([5.0, 40.0], {5.0, 40.0}), (20, {20.0})])

@@ -39,10 +39,10 @@ def images(change, size: int = SIDE, scenes: int = 4) -> list[tuple[str, c2st.Tw
     return found
 
 
-def auc_of(found: list[tuple[str, c2st.TwoImages]], side: int) -> float:
+def auc_of(found: list[tuple[str, c2st.TwoImages]], side: int, device: torch.device = CPU) -> float:
     training, testing, split_by = c2st.split(found)
     assert split_by == "scene" and len(training) == len(testing) == len(found) // 2
-    return c2st.classify("", training, testing, side, 0, CPU).auc
+    return c2st.classify("", training, testing, side, 0, device).auc
 
 
 @pytest.mark.parametrize(("side", "size", "scenes"), [(8, SIDE, 4), (32, 448, 6)])
@@ -78,8 +78,8 @@ FAKES = {
 
 
 @pytest.mark.parametrize("name", FAKES)
-def test_wrong_arrangement_channels_mean_and_phase_are_found(name):
-    assert auc_of(images(FAKES[name]), 32) > 0.95
+def test_wrong_arrangement_channels_mean_and_phase_are_found(name, device):
+    assert auc_of(images(FAKES[name]), 32, device) > 0.95
 
 
 def test_all_metrics_but_phase_pass_the_same_covariance_with_another_phase():

@@ -1,5 +1,7 @@
 """The copula fitted to noise whose truth is known: skewed, correlated, with gains of its channels in each image."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -95,13 +97,18 @@ def test_correlations_are_the_real_ones(pairs, fit):
 
 
 @pytest.mark.parametrize("origin", [(0, 0), (1, 1)])
-def test_bands_change_nothing(fit, monkeypatch, origin):
+def test_bands_and_the_device_change_nothing(fit, monkeypatch, origin, device):
     model, clean = Copula(fit), torch.rand(2, 3, 37, 24, generator=torch.Generator().manual_seed(0))
     images = Images(clean, isos=[400, 1600], origins=[origin] * 2)
     white = torch.randn(2, 3, 37 + model.margin, 24 + model.margin)
     whole = model.noise(images, white)
     monkeypatch.setattr(copula, "BAND", 2 * 24 * 6)
-    assert torch.allclose(model.noise(images, white), whole, atol=1e-6)
+    there = model.noise(replace(images, clean=clean.to(device)), white.to(device))
+    assert torch.allclose(there.cpu(), whole, atol=1e-6 if device.type == "cpu" else 1e-5)
+    noisy = (clean + whole).clamp(0, 1)
+    for known in (clean, None):
+        found = fit.estimate(noisy.to(device), None if known is None else known.to(device))
+        assert torch.allclose(found, fit.estimate(noisy, known), rtol=1e-3)
 
 
 def test_file_gives_the_fit_back(fit, tmp_path):

@@ -86,10 +86,10 @@ def test_the_eight_modes_are_the_eight_symmetries_of_the_square():
     np.testing.assert_array_equal(dihedral(square, 0), square)
 
 
-def test_whole_batches_are_turned_as_single_patches_are():
+def test_whole_batches_are_turned_as_single_patches_are(device):
     images = np.random.default_rng(0).integers(0, 256, (8, 5, 5, 6), dtype=np.uint8)
     modes = np.random.default_rng(1).permutation(8)
-    turned = dihedral_batch(torch.from_numpy(images), torch.from_numpy(modes)).numpy()
+    turned = dihedral_batch(torch.from_numpy(images).to(device), torch.from_numpy(modes)).cpu().numpy()
     for image, mode, found in zip(images, modes, turned):
         np.testing.assert_array_equal(found, dihedral(image, mode))
 

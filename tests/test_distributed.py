@@ -52,8 +52,9 @@ def test_a_run_that_ctrl_c_has_ended_in_one_process_ends_so_though_others_miss_i
     assert run(script, own=True)[0] == expected
 
 
-def test_two_processes_with_half_the_batch_each_give_the_weights_of_one_with_the_whole(tmp_path):
-    code, output = run("tests/shared_batch.py", tmp_path / "weights.pt", own=True)
+@pytest.mark.no_stand_in
+def test_two_processes_with_half_the_batch_each_give_the_weights_of_one_with_the_whole(tmp_path, device):
+    code, output = run("tests/shared_batch.py", tmp_path / "weights.pt", device, own=True)
     assert code == 0, output
     shared = torch.load(tmp_path / "weights.pt", weights_only=True)
     alone = train(slice(0, BATCH))
@@ -65,7 +66,7 @@ def test_two_processes_with_half_the_batch_each_give_the_weights_of_one_with_the
 
 def test_failure_of_one_process_ends_all_with_its_error(tmp_path):
     begun = time.monotonic()
-    code, output = run("tests/shared_batch.py", tmp_path / "weights.pt", "fail", own=True)
+    code, output = run("tests/shared_batch.py", tmp_path / "weights.pt", "cpu", "fail", own=True)
     assert code == 1
     assert "error: the second process has its reasons" in output
     assert "Traceback" not in output
@@ -134,7 +135,7 @@ def test_batch_that_cannot_be_shared_equally_is_named(monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("device", "gpu_ids", "cuda", "torchrun", "expected"),
+    ("name", "gpu_ids", "cuda", "torchrun", "expected"),
     [
         ("auto", [0, 1], True, False, ["cuda:0", "cuda:1"]),
         ("cuda", [2, 3, 5], True, False, ["cuda:2", "cuda:3", "cuda:5"]),
@@ -144,13 +145,13 @@ def test_batch_that_cannot_be_shared_equally_is_named(monkeypatch):
         ("auto", [0, 1], True, True, ["cuda:0"]),  # one of them
     ],
 )
-def test_several_gpus_start_a_process_each(monkeypatch, device, gpu_ids, cuda, torchrun, expected):
+def test_several_gpus_start_a_process_each(monkeypatch, name, gpu_ids, cuda, torchrun, expected):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: cuda)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 6)
     monkeypatch.setattr(torch.cuda, "set_device", lambda gpu: None)
-    for name in ("RANK", "WORLD_SIZE"):
-        monkeypatch.setenv(name, "1") if torchrun else monkeypatch.delenv(name, raising=False)
-    assert list(map(str, runtime.choose_devices(device, gpu_ids))) == expected
+    for variable in ("RANK", "WORLD_SIZE"):
+        monkeypatch.setenv(variable, "1") if torchrun else monkeypatch.delenv(variable, raising=False)
+    assert list(map(str, runtime.choose_devices(name, gpu_ids))) == expected
 
 
 @pytest.mark.parametrize(

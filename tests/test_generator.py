@@ -394,17 +394,17 @@ SETTINGS = {
 
 
 def all_results(model, networks, clean) -> list:
-    denoiser = TiledDenoiser(networks["G3"], tile=32)
+    denoiser = TiledDenoiser(networks["G3"], tile=32).to(model.device)
     noise = Coloured(*(torch.ones(*shape, device="cpu") for shape in ((3, 256), (3, 256), (3, 3, 3, 3))))
     height, width = (length + noise.margin for length in SIZE)
     white = torch.randn(1, 3, height, width, generator=torch.Generator().manual_seed(0), device="cpu")
     return [
         model.synthesize(clean, gain=0.1, seed=1),
         model.synthesize(clean, gain_of=clean.clamp(0.2, 0.8), seed=1),
-        torch.from_numpy(model.synthesize(clean.permute(1, 2, 0).contiguous().numpy(), noise_level=25)),
+        torch.from_numpy(model.synthesize(clean.cpu().permute(1, 2, 0).contiguous().numpy(), noise_level=25)),
         torch.tensor(model.estimate_gain(clean), dtype=torch.float64, device="cpu"),
         denoiser(clean[None]),
-        noise.noise(Images(clean[None]), white),
+        noise.noise(Images(clean[None]), white.to(clean.device)),
     ]
 
 
@@ -424,6 +424,15 @@ def test_autocast_of_the_caller_changes_nothing(model, networks, clean, kind):
         assert all(map(torch.equal, all_results(model, networks, clean), expected))
         assert torch.is_autocast_enabled("cpu") and torch.get_autocast_dtype("cpu") == kind
     assert not torch.is_autocast_enabled("cpu")
+
+
+@pytest.mark.beside_cpu
+def test_a_device_gives_the_cpus_results(model, networks, clean, device):
+    expected, moved = all_results(model, networks, clean), copy.deepcopy(model).to(device)
+    for image in (clean, clean.to(device)):
+        for found, there in zip(all_results(moved, networks, image), expected, strict=True):
+            torch.testing.assert_close(found.cpu(), there, rtol=1e-4, atol=1e-5)
+    assert moved.synthesize(clean.to(device), gain=0.1).device.type == device.type
 
 
 def test_default_device_of_the_caller_changes_nothing(model, networks, clean):

@@ -26,12 +26,14 @@ def batches(count: int, seed: int = 0) -> list[dict]:
 
 
 @pytest.mark.parametrize("loss", ["mse", "l1"])
-def test_steps_equal_a_plain_implementation_of_dncnn_and_adam(loss, monkeypatch):
-    monkeypatch.setattr("models.model_denoiser.to_float", lambda image_uint8, device: image_uint8.double() / 255)
+def test_steps_equal_a_plain_implementation_of_dncnn_and_adam(loss, monkeypatch, device):
+    monkeypatch.setattr(
+        "models.model_denoiser.to_float", lambda image_uint8, device: image_uint8.to(device).double() / 255
+    )
     lr, decayed_after, (beta1, beta2) = 1e-2, 2, (0.9, 0.99)
     plain = network().double()
     options = DenoiserOptions(loss, lr, (decayed_after,), (beta1, beta2))
-    model = DenoiserModel(copy.deepcopy(plain), options)
+    model = DenoiserModel(copy.deepcopy(plain), options, device)
     weights = dict(plain.named_parameters())
     first, second = ({name: torch.zeros_like(weight) for name, weight in weights.items()} for _ in range(2))
     for step, batch in enumerate(batches(4), start=1):
@@ -62,7 +64,7 @@ def test_steps_equal_a_plain_implementation_of_dncnn_and_adam(loss, monkeypatch)
         assert losses["rec"].item() == pytest.approx(value.item(), rel=1e-9)
     for name, weight in model.network.named_parameters():
         # Biases before a BatchNorm have no gradient but rounding, which Adam magnifies.
-        torch.testing.assert_close(weight, weights[name], rtol=1e-7, atol=1e-7)
+        torch.testing.assert_close(weight.cpu(), weights[name], rtol=1e-7, atol=1e-7)
 
 
 @pytest.mark.parametrize(("epoch", "expected"), [(1, 1e-3), (200, 1e-3), (201, 1e-4), (270, 1e-4), (271, 1e-5)])

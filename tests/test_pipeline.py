@@ -164,6 +164,21 @@ def test_bands_make_the_same_noise_as_whole_images(monkeypatch):
     assert torch.equal((whole * 255).round() / 255, whole)
 
 
+@pytest.mark.beside_cpu
+@pytest.mark.parametrize("demosaicking", DEMOSAICKING)
+def test_a_device_renders_the_cpus_noise(demosaicking, device):
+    pipeline = replace(make_pipeline(), rendering=camera(demosaicking))
+    clean, balances = torch.cat([content(96, seed) for seed in (0, 1)]), torch.tensor([[0.9, 1.1], [1.0, 1.0]])
+    white = torch.randn(2, 1, 96, 96, generator=torch.Generator().manual_seed(0))
+    expected = pipeline.synthesize(clean, NOISE, white, balances=balances)
+    found = pipeline.synthesize(clean.to(device), NOISE, white.to(device), balances=balances).cpu()
+    # Rounding turns a level in some thousand and, where it decides a direction, a few pixels around.
+    assert (found != expected).float().mean() < 2e-3 and (found - expected).square().mean().sqrt() < 0.1 / 255
+    noisy = photograph(pipeline.rendering, 96, 0).noisy
+    assert pipeline.rendering.find_phase(noisy.to(device)) == pipeline.rendering.find_phase(noisy)
+    assert pipeline.synthesize(clean.to(device), NOISE).device.type == device.type
+
+
 def test_a_file_gives_back_the_pipeline(tmp_path):
     make_pipeline().save(tmp_path / "plain.json")
     assert Pipeline.load(tmp_path / "plain.json").isos == [400, 800, 3200]

@@ -12,40 +12,58 @@ from utils import checkpoints, runtime
 FLAGS = [["--amp", "bf16"], ["--amp", "fp16"], ["--tf32"], ["--channels_last"], ["--fused_adam"], ["--ema", "0.9"]]
 
 
-def steps(precision: Precision, count: int = 6) -> tuple[JointModel, list[dict[str, float]]]:
+def steps(
+    precision: Precision, count: int = 6, device: torch.device | str = "cpu"
+) -> tuple[JointModel, list[dict[str, float]]]:
     """Train tiny float32 networks for some steps -> model, losses."""
     options = JointOptions(joint_start_epoch=1, adv_every=2)
-    model = JointModel(tiny_networks(dtype=torch.float32), options, precision=precision)
+    model = JointModel(tiny_networks(dtype=torch.float32), options, device=device, precision=precision)
     rows = []
     for step in range(1, count + 1):
-        clean, noisy, _ = tiny_batch(step, dtype=torch.float32)
-        drawn = draw_step(clean.shape, 3, 0, step, torch.device("cpu"))
+        clean, noisy = (images.to(device) for images in tiny_batch(step, dtype=torch.float32)[:2])
+        drawn = draw_step(clean.shape, 3, 0, step, model.device)
         rows.append({name: float(x) for name, x in model.training_step(clean, noisy, drawn, step, 1).items()})
     return model, rows
 
 
 @pytest.mark.parametrize("flags", [*FLAGS, [word for flags in FLAGS[2:] for word in flags] + FLAGS[0]])
-def test_run_with_other_precision_trains_and_resumes_bit_identically(root, flags):  # noqa: F811
+@pytest.mark.no_stand_in
+def test_run_with_other_precision_trains_and_resumes_bit_identically(root, flags, device):  # noqa: F811
+    flags = [*flags, "--device", device.type]
     train(root, "--epochs", "4", *flags, save="whole")
     train(root, "--epochs", "4", "--steps", "3", *flags)
     train(root, "--epochs", "4", *flags)
-    assert_same(weights(root), weights(root, "whole"))
-    assert rows(root, "train") == rows(root, "train", "whole")
+    assert_resumed(root, device)
     for name, value in flat(weights(root)).items():
         assert not isinstance(value, torch.Tensor) or value.dtype in (torch.float32, torch.int64, torch.bool), name
 
 
+def assert_resumed(root, device):  # noqa: F811
+    """Compare the runs `saves`, resumed, and `whole`: bit by bit on the CPU, on a GPU by the losses, to 1 %."""
+    resumed, whole = rows(root, "train"), rows(root, "train", "whole")
+    if device.type == "cpu":
+        assert_same(weights(root), weights(root, "whole"))
+        assert resumed == whole
+        return
+    assert [row["step"] for row in resumed] == [row["step"] for row in whole]
+    for name in ("reg", "std1", "std2"):
+        assert [row[name] for row in resumed] == pytest.approx([row[name] for row in whole], rel=0.01)
+
+
+@pytest.mark.no_stand_in
 @pytest.mark.parametrize(("amp", "digits"), [("bf16", 2**-8), ("fp16", 2**-11)])
-def test_amp_follows_float32_to_its_digits_and_not_closer(amp, digits):
-    exact, rounded = steps(Precision(), 1)[1][0], steps(Precision(amp=amp), 1)[1][0]  # of the same weights
+def test_amp_follows_float32_to_its_digits_and_not_closer(amp, digits, device):
+    # Of the same weights:
+    exact, rounded = (steps(precision, 1, device)[1][0] for precision in (Precision(), Precision(amp=amp)))
     for name in ("reg", "std1", "std2", "rec"):
         assert 0 < abs(exact[name] - rounded[name]) / exact[name] < 20 * digits, name
     assert exact["gp"] != rounded["gp"], "the fakes of the critics' batch are rounded"
 
 
 @pytest.mark.parametrize("precision", [Precision(channels_last=True), Precision(fused_adam=True)])
-def test_kernels_change_no_more_than_the_last_digits(precision):
-    for plain, other in zip(steps(Precision())[1], steps(precision)[1]):
+@pytest.mark.no_stand_in
+def test_kernels_change_no_more_than_the_last_digits(precision, device):
+    for plain, other in zip(steps(Precision())[1], steps(precision, device=device)[1]):
         for name in ("reg", "std1", "std2", "rec"):
             assert plain[name] == pytest.approx(other[name], rel=1e-4)
 
@@ -75,12 +93,13 @@ def test_networks_compute_in_the_chosen_format_and_the_gradient_penalty_in_float
     assert all(loss.dtype == torch.float32 for loss in found.values())
 
 
-def test_overflowing_gradients_of_fp16_skip_the_step_and_lower_the_scale():
-    model, _ = steps(Precision(amp="fp16"), 1)
+@pytest.mark.no_stand_in
+def test_overflowing_gradients_of_fp16_skip_the_step_and_lower_the_scale(device):
+    model, _ = steps(Precision(amp="fp16"), 1, device)
     update = model.generator_update
     before = {key: tensor.clone() for key, tensor in model.networks["E"].state_dict().items()}
     scale = update.scaler.get_scale()
-    update.backward_and_step(model.networks["E"](torch.rand(2, 3, 8, 8)).sum() * 1e38)
+    update.backward_and_step(model.networks["E"](torch.rand(2, 3, 8, 8, device=device)).sum() * 1e38)
     assert update.scaler.get_scale() == scale / 2
     assert_same(model.networks["E"].state_dict(), before)
 
@@ -133,21 +152,23 @@ def test_tf32_is_what_was_asked_for_whatever_the_program_has_set_for_all_backend
         runtime.allow_tf32(False)
 
 
-def test_compiled_networks_train_and_resume_bit_identically(root, monkeypatch):  # noqa: F811
+@pytest.mark.no_stand_in
+def test_compiled_networks_train_and_resume_bit_identically(root, monkeypatch, device):  # noqa: F811
     compiled = []
     compile_module = torch.nn.Module.compile
 
     def without_code_generation(module):  # what is captured and differentiated is the same, without a C++ compiler
         compiled.append(module)
-        compile_module(module, backend="aot_eager")
+        compile_module(module, backend="aot_eager" if device.type == "cpu" else "inductor")
 
     monkeypatch.setattr(torch.nn.Module, "compile", without_code_generation)
-    train(root, "--epochs", "4", save="plain")
+    place = ("--device", device.type)
+    train(root, "--epochs", "4", *place, save="plain")
     assert not compiled
-    train(root, "--epochs", "4", "--compile", save="whole")
+    train(root, "--epochs", "4", "--compile", *place, save="whole")
     assert len(compiled) == 6
-    train(root, "--epochs", "4", "--compile", "--steps", "3")
-    train(root, "--epochs", "4", "--compile")
-    assert_same(weights(root), weights(root, "whole"))
+    train(root, "--epochs", "4", "--compile", "--steps", "3", *place)
+    train(root, "--epochs", "4", "--compile", *place)
+    assert_resumed(root, device)
     plain, whole = rows(root, "train", "plain"), rows(root, "train", "whole")
     assert [row["std1"] for row in plain] == pytest.approx([row["std1"] for row in whole], rel=1e-3)

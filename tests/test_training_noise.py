@@ -125,13 +125,14 @@ def test_awgn_has_the_fitted_std_of_the_camera_and_the_iso():
 
 
 @pytest.mark.parametrize("kind", ["coloured-x-std", "coloured-phase-x-std", "coloured-x-channel-std"])
-def test_scaled_noise_has_the_std_of_each_real_noisy_patch(kind):
+def test_scaled_noise_has_the_std_of_each_real_noisy_patch(kind, device):
     given = batch([name()] * 3)
     real = torch.tensor([4.0, 9.0, 16.0])[:, None, None, None] * torch.randn(given["clean"].shape)
     given["noisy"] = (given["clean"] + real).round().clamp(0, 255).to(torch.uint8)
     choice = NoiseChoice([kind], [CAMERA], "")
-    [model], _ = make_training_noise(choice, lambda: {CAMERA: {800: fit_of()}}, torch.device("cpu"))
-    made = noise_of(only(model)(given, 0)).flatten(1).std(1)
+    [model], _ = make_training_noise(choice, lambda: {CAMERA: {800: fit_of()}}, device)
+    there = given | {half: given[half].to(device) for half in ("clean", "noisy")}
+    made = noise_of(only(model)(there, 0)).flatten(1).std(1).cpu()
     torch.testing.assert_close(made, noise_of(given).flatten(1).std(1), rtol=0.01, atol=0.02)
 
 

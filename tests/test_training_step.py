@@ -24,7 +24,14 @@ STEPS = 11  # two adversarial steps of wgangp, and updates on momentum alone aft
 
 
 def run_steps(model: JointModel, steps, epoch: int) -> list[dict]:
-    return [model.training_step(*inputs(step)[:2], drawn(step), step, epoch) for step in steps]
+    return [run_step(model, step, epoch) for step in steps]
+
+
+def run_step(model: JointModel, step: int, epoch: int, dtype: torch.dtype = torch.float64) -> dict:
+    place, random = {"device": model.device, "dtype": dtype}, drawn(step)
+    mixing = {letter: share.to(**place) for letter, share in random.mixing.items()}
+    there = StepRandomness(random.z.to(**place), random.phase, mixing)
+    return model.training_step(*(images.to(**place) for images in inputs(step)[:2]), there, step, epoch)
 
 
 def inputs(step: int):
@@ -39,9 +46,10 @@ def drawn(step: int) -> StepRandomness:
 
 @pytest.mark.parametrize("gan_mode", ["wgangp", "lsgan", "vanilla"])
 @pytest.mark.parametrize("joint, separate", [(False, False), (True, False), (True, True)])
-def test_step_equals_the_plain_implementation(gan_mode, joint, separate):
+@pytest.mark.no_stand_in
+def test_step_equals_the_plain_implementation(gan_mode, joint, separate, device):
     options = JointOptions(gan_mode=gan_mode, joint_start_epoch=3, separate_train=separate)
-    model = JointModel(tiny_networks(), options)
+    model = JointModel(tiny_networks(), options, device=device)
     plain = NaiveTraining(tiny_networks(), gan_mode=gan_mode, separate=separate)
     ours = run_steps(model, range(1, STEPS + 1), epoch=3 if joint else 2)
     for step, losses in enumerate(ours, start=1):
@@ -50,30 +58,29 @@ def test_step_equals_the_plain_implementation(gan_mode, joint, separate):
         expected = plain.step(clean, noisy, z, random.phase, random.mixing["D1"], random.mixing["D2"], step, joint)
         assert losses.keys() == expected.keys()
         for name, value in losses.items():
-            torch.testing.assert_close(value, expected[name], rtol=1e-7, atol=1e-12, msg=f"{name} of step {step}")
+            torch.testing.assert_close(value.cpu(), expected[name], rtol=1e-7, atol=1e-12, msg=f"{name} of step {step}")
     for letter in LETTERS:
         for key, tensor in model.networks[letter].state_dict().items():
-            torch.testing.assert_close(tensor, getattr(plain, letter).state_dict()[key], rtol=1e-5, atol=1e-7)
+            torch.testing.assert_close(tensor.cpu(), getattr(plain, letter).state_dict()[key], rtol=1e-5, atol=1e-7)
 
 
 @pytest.mark.parametrize("act_mode", ACT_MODES)
-def test_step_in_float32_differs_from_the_plain_one_in_float64_by_rounding(act_mode):
+def test_step_in_float32_differs_from_the_plain_one_in_float64_by_rounding(act_mode, device):
     networks, exact = ({**tiny_networks(), **critics(act_mode)} for _ in range(2))
-    model = JointModel({letter: network.float() for letter, network in networks.items()}, JointOptions())
+    model = JointModel({letter: network.float() for letter, network in networks.items()}, JointOptions(), device=device)
     plain = NaiveTraining(exact)
     clean, noisy, z = inputs(1)
     random = drawn(1)
     expected = plain.step(clean, noisy, z, random.phase, random.mixing["D1"], random.mixing["D2"], 1, False)
-    mixing = {letter: share.float() for letter, share in random.mixing.items()}
-    found = model.training_step(clean.float(), noisy.float(), StepRandomness(z.float(), random.phase, mixing), 1, 1)
+    found = run_step(model, 1, 1, torch.float32)
     assert found.keys() == expected.keys()
     for name, value in found.items():
-        torch.testing.assert_close(value.double(), expected[name], rtol=1e-4, atol=1e-6, msg=name)
+        torch.testing.assert_close(value.cpu().double(), expected[name], rtol=1e-4, atol=1e-6, msg=name)
     for letter in CRITICS:  # the gradients too, by which the critics have moved
         truths = [parameter.grad for parameter in exact[letter].parameters()]
         largest = max(truth.abs().max() for truth in truths)
         for parameter, truth in zip(networks[letter].parameters(), truths):
-            torch.testing.assert_close(parameter.grad.double(), truth, rtol=0, atol=1e-4 * largest)
+            torch.testing.assert_close(parameter.grad.cpu().double(), truth, rtol=0, atol=1e-4 * largest)
 
 
 def critics(act_mode: str) -> dict:
@@ -133,14 +140,14 @@ def test_learning_rate_of_the_epoch_reaches_the_optimiser():
     assert model.optimizers["G3"].param_groups[0]["lr"] == pytest.approx(1e-4)
 
 
-def test_moving_average_is_the_weighted_mean_of_all_weights_since_the_start():
-    model = JointModel(tiny_networks(), JointOptions(ema=0.5, joint_start_epoch=9))
+def test_moving_average_is_the_weighted_mean_of_all_weights_since_the_start(device):
+    model = JointModel(tiny_networks(), JointOptions(ema=0.5, joint_start_epoch=9), device=device)
     expected = model.networks["E"].state_dict()["model.0.0.weight"].clone()
     for step in range(1, 12):
         run_steps(model, [step], epoch=1)
         decay = min(0.5, (1 + step) / (10 + step))
         expected = decay * expected + (1 - decay) * model.networks["E"].state_dict()["model.0.0.weight"]
-    torch.testing.assert_close(model.averages["E"].state_dict()["model.0.0.weight"], expected)
+    torch.testing.assert_close(model.averages["E"].state_dict()["model.0.0.weight"].cpu(), expected.cpu())
 
 
 def test_adv_every_sets_the_steps_that_have_adversarial_terms():
