@@ -1,6 +1,7 @@
 """Train the noise generator of a camera jointly with its critics and a denoiser (NeCA)."""
 
 import argparse
+from contextlib import closing
 from functools import partial
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from data.mosaic import find_origins, with_origins
 from data.pairs import find_pairs, pairs_fingerprint
 from data.splits import read_list
 from data.training import TrainingData, split_scenes
+from evaluation.costs import describe_costs
 from evaluation.during_training import measure_joint
 from inference.pretrained import begin_from, require_unmixed
 from models.model_joint import JointModel
@@ -33,7 +35,7 @@ def main(arguments: list[str] | None = None) -> int | None:
     parser = train_jointly_parser()
     args = parser.parse_args(arguments)
     with blame("--device or --gpu_ids"):
-        devices = choose_devices(args.device, args.gpu_ids)
+        devices = [torch.device("cpu")] if args.dry_run else choose_devices(args.device, args.gpu_ids)
     return launch(partial(train_camera, args, fixed_options(parser)), devices)
 
 
@@ -41,8 +43,6 @@ def train_camera(args: argparse.Namespace, fixed: dict, device: torch.device) ->
     """Train, or only test, the networks of a camera on this rank."""
     log, folder = terminal_log(), Path(args.dir_save) / args.cam_name
     configs, options, settings = network_configs(args), joint_options(args), batch_settings(args)
-    with blame("--batch_size"):
-        share = share_of(args.batch_size)
     if not (args.train or args.use_pretrained or has_state(folder)):
         raise ValueError(f"--not_train: {folder} has no checkpoint to test; train first or use --use_pretrained")
     allow_tf32(args.tf32)
@@ -53,16 +53,20 @@ def train_camera(args: argparse.Namespace, fixed: dict, device: torch.device) ->
         validation = read_list(args.val_list) if args.val_list else []
     with main_first():
         with blame("--cam_name, --train_img_dir or --data_prep_dir, or use --generate_data_lists"):
-            lists = args.data_prep_dir, args.generate_data_lists, args.seed
+            lists = args.data_prep_dir, args.generate_data_lists and not args.dry_run, args.seed
             scenes = split_scenes(args.train_img_dir, [args.cam_name], *lists, log, validation)
         with blame("--train_img_dir or --patch_size"):
             train_pairs = find_pairs(scenes[0], settings.smallest, args.img_channels)
             test_pairs = find_pairs(scenes[1], UNET_STRIDE, args.img_channels)
-            if args.keep_phase:
+            if args.keep_phase and not args.dry_run:
                 train_pairs = with_origins(train_pairs, find_origins([*scenes[0], *scenes[1]], args.num_workers))
         with blame("--batch_size"):
-            drawn = 1 if args.steps == 0 else args.batch_size  # a start without steps takes any number of images
-            schedule = schedule_of(args, steps_per_epoch(len(train_pairs), drawn))
+            share, drawn = share_of(args.batch_size), 1 if args.steps == 0 else args.batch_size
+            schedule = schedule_of(args, steps_per_epoch(len(train_pairs), drawn))  # without steps any number will do
+    if args.dry_run:
+        with blame("--patch_size, --pd_stride or --E_nb"):
+            print(describe_costs(vars(args), configs, options, precision_of(args), schedule, train_pairs + test_pairs))
+        return
 
     # Model.
     is_measured = args.init_type == MEASURED
@@ -106,13 +110,11 @@ def train_camera(args: argparse.Namespace, fixed: dict, device: torch.device) ->
     batches_after = partial(data.batches_after, last_step=schedule.last_step, device=device, share=share)
     test = partial(measure_joint, model, data.test_images, args.seed, args.use_tb)
     best = Best("score", networks=GENERATORS) if args.keep_best else None
-    try:
+    with closing(run):
         if not args.train:
             test_only(model, test, schedule, run, begin)
         elif train(model, batches_after, test, schedule, run, best, begin, begin_with_test=is_measured) and is_main():
             write_run_banks(run.models, scenes[0], args.cam_name, device, args.num_workers, log)
-    finally:
-        run.close()
 
 
 if __name__ == "__main__":

@@ -27,7 +27,8 @@ from benchmark.data_path import BATCH, CROP, FRAME, PATCH, crop_speed, measure_c
 from benchmark.evaluation import time_evaluation
 from benchmark.naive import NaiveTraining, corners
 from benchmark.speed_report import BARS, Comparison, Found, processor, write
-from benchmark.timing import Gemm, Limits, count_flops, measure_limits, ratio, spread, take_turns
+from benchmark.timing import Gemm, Limits, measure_limits, ratio, spread, take_turns
+from evaluation.costs import count_flops
 from models.model_joint import CRITICS, JointModel, JointOptions, StepRandomness, draw_step
 from models.networks import LETTERS, build_networks
 from options.common import positive_int

@@ -11,8 +11,6 @@ import cv2
 import numpy as np
 import torch
 import torch.nn.functional as F
-from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils.flop_counter import flop_registry
 from tqdm import tqdm
 
 Work = Callable[[], Any]
@@ -149,28 +147,3 @@ def make_gemms(device: str, sizes: tuple[int, ...]) -> dict[str, Gemm]:
         flops = 2 * images.numel() * size
         gemms[f"1x1 convolution, {size}"] = Gemm(partial(F.conv2d, images, weight), flops)
     return gemms
-
-
-class FlopCount(TorchDispatchMode):
-    """Context manager that counts floating-point operations in `total`, backward and double backward included.
-
-    A multiplication and an addition are two. PyTorch's own FlopCounterMode has the same formulas, but its record of
-    modules cannot pass a gradient penalty (torch 2.15).
-    """
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.total = 0
-
-    def __torch_dispatch__(self, function: Any, types: Any, args: tuple = (), kwargs: dict | None = None) -> Any:
-        result = function(*args, **(kwargs or {}))
-        if count := flop_registry.get(function._overloadpacket):
-            self.total += count(*args, **(kwargs or {}), out_val=result)
-        return result
-
-
-def count_flops(work: Work) -> int:
-    """Count the floating-point operations of convolutions and matrix products as they are executed."""
-    with FlopCount() as counted:
-        work()
-    return counted.total

@@ -57,6 +57,8 @@ def _add_run_options(group: Group) -> None:
     words = "the run goes to <dir_save>/<cam_name>/"
     group.add_argument("--dir_save", default="./saves/noise_syn/", help=words)
     add_run_options(group, 5000, "the generators of the test with the lowest structure-aware score")
+    words = "print the options, steps, FLOPs, GPU memory and disk of the training, and end without a trace"
+    group.add_argument("--dry_run", action="store_true", help=words)
 
 
 def _add_checkpoint_options(group: Group) -> None:

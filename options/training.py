@@ -23,7 +23,7 @@ from utils.trainer import Schedule
 CHANGEABLE = {
     "help", "help_all", "epochs", "steps", "log_step", "test_epoch", "val_step", "keep_checkpoints", "keep_best",
     "num_workers", "verbose", "use_tb", "device", "gpu_ids", "train", "generate_data_lists", "dir_save",
-    "train_img_dir", "data_prep_dir", "cache_dir", "cache", "tf32", "channels_last", "compile", "fused_adam",
+    "train_img_dir", "data_prep_dir", "cache_dir", "cache", "dry_run", "tf32", "channels_last", "compile", "fused_adam",
 }  # fmt: skip
 
 

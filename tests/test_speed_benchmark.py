@@ -12,10 +12,11 @@ import metrics
 from benchmark import speed
 from benchmark.data_path import make_crops, make_frames, noisy_pair
 from benchmark.naive import crop_frames, published_test
-from benchmark.timing import count_flops, ratio, take_turns
+from benchmark.timing import ratio, take_turns
 from data.boxes import PUBLISHED_CROPS
 from data.crop import CropJob, crop_pair
 from data.sidd import find_crops, find_frames
+from evaluation.costs import count_flops
 from models.losses import gradient_penalty
 from utils.image import read_image
 
