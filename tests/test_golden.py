@@ -23,7 +23,7 @@ from models import (
 )
 from models.losses import global_noise_level, local_noise_level, pixel_shuffle_down
 from tests.conftest import SHARED
-from tests.golden import assert_close, fill, fingerprint, image
+from tests.golden import FIGURES, assert_close, compute_figures, fill, fingerprint, image
 
 
 def pytest_generate_tests(metafunc):
@@ -73,25 +73,9 @@ def compute(path, vectors, dtype, device="cpu"):
 
 def test_figures_that_the_tests_carry_are_reproduced():
     """One sample of networks.npz, metrics.npz and statistics.npz, so that a clone without ../shared is checked too."""
-    figures = dict(np.load(Path(__file__).parent / "golden_figures.npz"))
+    figures = dict(np.load(FIGURES))
     images = {name: figures[name] for name in ("clean", "noisy", "fake")}
-    networks = build_filled()
-    clean, noisy = image(images["clean"]), image(images["noisy"])
-    noise = noisy - clean
-    with torch.no_grad():
-        z = torch.as_tensor(figures["z"]).double()
-        made = synthesize_w(networks["G1"], networks["G2"], clean, networks["E"](noisy), z)
-        actual = {
-            "gain": networks["E"](noisy),
-            "noise_level": fingerprint(made.noise_level),
-            "sdnu": fingerprint(made.sdnu),
-            "sdnc": fingerprint(made.sdnc),
-            "d1": networks["D1"](noise),
-            "d2": networks["D2"](noise[:, :, 0:96:3, 1::3]),
-            "denoised": fingerprint(networks["G3"](noisy)),
-            "global_noise_level": global_noise_level(noise),
-            "local_noise_level": fingerprint(local_noise_level(noise)),
-        }
+    actual = compute_figures(figures, build_filled(), torch.float64, "cpu")
     assert set(actual) | {"kld", "psnr", "z", *images} == set(figures)
     for name, value in (actual | check_pair_metrics(images)).items():
         assert_close(value, figures[name], name)

@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 import metrics
-from benchmark import speed
+from benchmark import gpu, speed
 from benchmark.data_path import make_crops, make_frames, noisy_pair
 from benchmark.naive import crop_frames, published_test
 from benchmark.timing import ratio, take_turns
@@ -35,6 +35,28 @@ def test_the_quick_benchmark_writes_report_and_chart_and_ends_in_json(tmp_path, 
     assert "not to be quoted" in report and "(speed.png)" in report
     chart = cv2.imread(str(tmp_path / "results" / "speed.png"))
     assert chart.shape[1] > 800 and chart.std() > 10
+
+
+def test_the_benchmark_of_a_gpu_goes_on_after_a_row_that_fails_and_ends_in_a_table(monkeypatch, capsys):
+    def broken(device, sizes):
+        raise RuntimeError("no such kernel\nand its stack")
+
+    monkeypatch.setitem(gpu.ROWS, "products, float32", broken)
+    names = ["products, float32", "training step beside the CPU's, float32", "training, bf16", "denoising, DnCNN"]
+    names += ["AddCameraNoise, S6's pipeline", "synthesis, S6's pipeline", "synthesis, NeCA-W"]
+    gpu.main(["--device", "cpu", "--quick", "--rows", *names])
+    title, made, table, *_ = capsys.readouterr().out.split("\n\n")
+    rows = {line.split(" | ")[0].removeprefix("| "): line for line in table.splitlines()[2:]}
+    assert title == "# GPU" and f"PyTorch {torch.__version__}" in made.replace("\\", "") and "not to be quoted" in made
+    assert set(rows) == set(names)
+    assert "| failed | RuntimeError: no such kernel |" in rows[names[0]]
+    assert float(rows[names[1]].split(" | ")[1]) < 1e-3
+    assert all(float(rows[name].split(" | ")[1].replace(",", "")) > 0 for name in names[2:])
+
+
+def test_an_error_is_relative_to_the_largest_value_of_its_tensor():
+    one, other = torch.tensor([1.0, 100.0]), torch.tensor([2.0, 4.0])
+    assert gpu.relative_error([one, other], [torch.tensor([2.0, 100.0]), other]) == 0.01
 
 
 # 2 images of 3 channels, 8x8 pixels; 4 filters of 3x3 whose border is padded: 2 * 3 * 9 FLOPs for each of 2 * 4 * 64
