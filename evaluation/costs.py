@@ -147,9 +147,9 @@ def describe_costs(
     decoded = sum(math.prod(file.size) * 2 * file.channels for file in files) if settings["cache"] else 0
     rows = [
         ["steps", f"{schedule.last_step:,}", f"{schedule.steps_per_epoch:,} per epoch"],
-        ["FLOPs of a step", f"{step.flops[0] / 1e9:,.4g} G", f"before epoch {options.joint_start_epoch}"],
-        ["FLOPs of a step", f"{step.flops[1] / 1e9:,.4g} G", "with the denoiser"],
-        ["FLOPs of the training", f"{total / 1e18:,.4g} E", "without tests"],
+        ["operations of a step", f"{step.flops[0] / 1e9:,.4g} GFLOP", f"before epoch {options.joint_start_epoch}"],
+        ["operations of a step", f"{step.flops[1] / 1e9:,.4g} GFLOP", "with the denoiser"],
+        ["operations of the training", f"{total / 1e18:,.4g} EFLOP", "without tests"],
         ["memory of the GPU", f"{step.peak / 1e9:,.3g} GB", "tensors of a step in float32; kernels come on top"],
         ["images", f"{images / 1e9:,.3g} GB of disk", f"{2 * len(files):,} files that are there"],
         ["cache", f"{decoded / 1e9:,.3g} GB of disk", "decoded images"],
