@@ -66,6 +66,7 @@ class Sizes(NamedTuple):
 
 FULL = Sizes(None, 16, 64, 3464, 5, 8192, 2)  # 12 megapixels
 QUICK = Sizes(2, 1, 2, 64, 1, 64, 1)
+WHITE = "; white noise drawn on the CPU, as the same on every device"
 Found = tuple[str, str]  # value and what it is
 
 
@@ -180,12 +181,12 @@ def generator(device: torch.device, sizes: Sizes) -> NoiseGenerator:
 def render(device: torch.device, sizes: Sizes, camera: str) -> Found:
     """Time a fitted camera's noise on large images."""
     noise = load_noise(ROOT / "pretrain" / camera)
-    return large(device, sizes, lambda image: noise.synthesize(image, iso=800))
+    return large(device, sizes, lambda image: noise.synthesize(image, iso=800), WHITE)
 
 
 def synthesise(device: torch.device, sizes: Sizes) -> Found:
     """Time NeCA-W on large images."""
-    return large(device, sizes, partial(generator(device, sizes).synthesize, gain=0.05))
+    return large(device, sizes, partial(generator(device, sizes).synthesize, gain=0.05), WHITE)
 
 
 def denoise(device: torch.device, sizes: Sizes) -> Found:
@@ -195,13 +196,13 @@ def denoise(device: torch.device, sizes: Sizes) -> Found:
     return large(device, sizes, lambda image: denoiser(image[None].float() / 255))
 
 
-def large(device: torch.device, sizes: Sizes, work: Callable[[Tensor], Any]) -> Found:
+def large(device: torch.device, sizes: Sizes, work: Callable[[Tensor], Any], remark: str = "") -> Found:
     """Time a work on a large image, (3, side, side) uint8."""
     image = batch_of(1, sizes.side)["clean"][0].to(device)
     work(image)
     megapixels = sizes.side**2 / 1e6
     rate = megapixels / seconds(partial(work, image), sizes.repeats, str(device))
-    return f"{rate:.3g}", f"megapixels/s, images of {megapixels:.3g}"
+    return f"{rate:.3g}", f"megapixels/s, images of {megapixels:.3g}{remark}"
 
 
 ROWS: dict[str, Callable[[torch.device, Sizes], Found]] = {

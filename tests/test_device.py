@@ -5,10 +5,11 @@ import copy
 import numpy as np
 import pytest
 import torch
+from torch import nn
+from torch._subclasses import FakeTensorMode
 
 from data.batches import dihedral_batch
-from models import JointModel, JointOptions, draw_step
-from models.losses import gradient_penalty
+from models import JointModel, JointOptions, draw_step, losses
 from noise import pipeline
 from tests.conftest import ROOT
 from tests.stand_in import DEVICE, SecondDevice
@@ -51,11 +52,25 @@ def test_training_resuming_and_synthesis_are_the_cpus(device):
             torch.testing.assert_close(one, expected, rtol=1e-6, atol=1e-6)
 
 
+@pytest.mark.beside_cpu
+def test_losses_are_the_cpus(device):
+    noise, scores = torch.randn(2, 3, 24, 24), torch.randn(2, 4, 1)
+    values = []
+    for place in (device, torch.device("cpu")):
+        there, (real, fake) = noise.to(place), scores.to(place)
+        found = [losses.global_noise_level(there), losses.local_noise_level(there)]
+        for mode in losses.GAN_MODES:
+            found += [losses.generator_adversarial_loss(fake, mode), *losses.critic_losses(real, fake, mode)]
+        values.append([one.cpu() for one in found])
+    for one, expected in zip(*values, strict=True):
+        torch.testing.assert_close(one, expected)
+
+
 def test_gradient_penalty_on_the_second_device_is_that_of_a_linear_critic(second):
     """The gradient of sum(w x) by x is w: the penalty is (|w| - 1)^2, its gradient by w is 2 (|w| - 1) w / |w|."""
     weight = torch.tensor([3.0, 4.0], device=DEVICE, requires_grad=True)
     images = torch.ones(5, 2, device=DEVICE)
-    penalty = gradient_penalty(lambda x: x @ weight[:, None], images, images, torch.ones(5, 1, device=DEVICE))
+    penalty = losses.gradient_penalty(lambda x: x @ weight[:, None], images, images, torch.ones(5, 1, device=DEVICE))
     penalty.backward()
     assert penalty.tolist() == 16 and weight.grad.cpu().tolist() == pytest.approx([4.8, 6.4])
 
@@ -112,3 +127,17 @@ def test_a_planted_function_that_forgets_the_device_is_found(second, monkeypatch
     monkeypatch.setattr(pipeline, "colour_index", lambda shape, phase, device=None: index(shape, phase))
     with pytest.raises(RuntimeError, match=SAME_DEVICE):
         WORKS["pipeline"](torch.rand(1, 3, 24, 24).to(DEVICE))
+
+
+def test_several_gpus_get_layers_of_their_own_and_forward_passes_on_fake_cuda_tensors():
+    """What asks for "cuda" by its name; fake tensors have no values, and their backward passes want a GPU."""
+    networks = tiny_networks(dtype=torch.float32)
+    clean, noisy, z = (images.float() for images in tiny_batch(0))
+    with FakeTensorMode(allow_non_fake_inputs=True):
+        model = JointModel(networks, JointOptions(), device="cuda", world_size=2)
+        assert any(isinstance(layer, nn.SyncBatchNorm) for layer in model.networks["G3"].modules())
+        images = clean.to("cuda"), noisy.to("cuda")
+        made = [*model.synthesize(*images, z.to("cuda")), model.denoise(images[1])]
+        assert all(one.device.type == "cuda" and one.shape == clean.shape for one in made)
+        with pytest.raises(Exception, match="device"):
+            model.synthesize(*images, z)

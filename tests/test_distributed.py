@@ -59,7 +59,7 @@ def test_two_processes_with_half_the_batch_each_give_the_weights_of_one_with_the
     shared = torch.load(tmp_path / "weights.pt", weights_only=True)
     alone = train(slice(0, BATCH))
     largest = max(float((shared[name] - alone[name]).abs().max()) for name in alone)
-    assert largest < 1e-9
+    assert largest < (1e-9 if device.type == "cpu" else 1e-6)  # of float64
     half = train(slice(0, BATCH // 2))
     assert max(float((half[name] - alone[name]).abs().max()) for name in alone) > 1e-5, "the batch's size must matter"
 

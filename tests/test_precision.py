@@ -63,7 +63,7 @@ def test_amp_follows_float32_to_its_digits_and_not_closer(amp, digits, device):
 @pytest.mark.parametrize("precision", [Precision(channels_last=True), Precision(fused_adam=True)])
 @pytest.mark.no_stand_in
 def test_kernels_change_no_more_than_the_last_digits(precision, device):
-    for plain, other in zip(steps(Precision())[1], steps(precision, device=device)[1]):
+    for plain, other in zip(*(steps(each, device=device)[1] for each in (Precision(), precision))):
         for name in ("reg", "std1", "std2", "rec"):
             assert plain[name] == pytest.approx(other[name], rel=1e-4)
 
