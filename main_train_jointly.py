@@ -12,7 +12,7 @@ from data.mosaic import find_origins, with_origins
 from data.pairs import find_pairs, pairs_fingerprint
 from data.splits import read_list
 from data.training import TrainingData, split_scenes
-from evaluation.costs import describe_costs
+from evaluation.costs import costs_of
 from evaluation.during_training import measure_joint
 from inference.pretrained import begin_from, require_unmixed
 from models.model_joint import JointModel
@@ -65,8 +65,7 @@ def train_camera(args: argparse.Namespace, fixed: dict, device: torch.device) ->
             schedule = schedule_of(args, steps_per_epoch(len(train_pairs), drawn))  # without steps any number will do
     if args.dry_run:
         with blame("--patch_size, --pd_stride or --E_nb"):
-            print(describe_costs(vars(args), configs, options, precision_of(args), schedule, train_pairs + test_pairs))
-        return
+            return print(costs_of(vars(args), configs, options, precision_of(args), schedule, train_pairs + test_pairs))
 
     # Model.
     is_measured = args.init_type == MEASURED

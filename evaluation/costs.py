@@ -121,7 +121,7 @@ def saved_epochs(schedule: Schedule) -> int:
     return min(saved, schedule.keep_checkpoints or saved)
 
 
-def describe_costs(
+def costs_of(
     settings: dict[str, Any],
     configs: dict[str, dict[str, Any]],
     options: JointOptions,
