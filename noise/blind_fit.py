@@ -25,6 +25,7 @@ PARTS = 4  # of an image, whose noise is measured apart, too
 T90 = 2.35  # quantile .95 of Student's t with PARTS - 1 degrees of freedom: an interval of 90 %
 LEAST_SHARE = 0.1  # of what is usual at an ISO: where a scene's shot or read noise is found to be none
 LEAST_STD = 0.01  # grey levels
+CONTENT = 0.025  # of the logarithm of the std, that content leaves in nine of ten images, whatever their parts say
 PROBE = 128  # pixels a side of a grey image, whose noise tells the level
 
 
@@ -151,6 +152,6 @@ def _level(
 
     mean = sum(log_std(whole) for whole, _ in measured) / len(measured)
     variances = [torch.tensor([log_std(part) for part in parts]).var() / PARTS for _, parts in measured]
-    reach = T90 * float(torch.stack(variances).mean() / len(measured)) ** 0.5
+    reach = math.hypot(T90 * float(torch.stack(variances).mean() / len(measured)) ** 0.5, CONTENT)
     low, high = math.exp(mean - reach), math.exp(mean + reach)
     return Level(iso, len(measured), grey, math.exp(mean), (low, high))

@@ -19,6 +19,7 @@ TILE = 8  # pixels a side of the native surroundings of a reduced pixel
 SAMPLED = 4096  # reduced pixels of a scene
 SECOND_DIFFERENCE = torch.tensor([[[[1.0, -2, 1], [-2, 4, -2], [1, -2, 1]]]]).repeat(4, 1, 1, 1) / 6  # keeps variances
 SMOOTHED = 4  # pixels of a lattice to either side of a local mean
+LOW = 0.1  # quantile of the energies around pixels of one raw value: texture is in the higher ones
 FLAT = 0.5  # share of the pixels, the flattest, that noise is measured on without a clean image
 CORRECTION = 0.7  # share of a smoothed simulation's error that each round corrects
 CROP, CROPS = 96, 12  # pixels a side, and number of the crops of a step
@@ -97,11 +98,11 @@ def estimate_noise_blindly(
             white = torch.randn(1, 1, *image.shape[-2:], generator=generator)
             made = _planes(rendering.raw(render_noise(rendering, image, lookup, white, phase), phase))
             clean[index] = (clean[index] + CORRECTION * (smooth[index] - _smoothed(made))).clamp(0, rendering.white)
-            found.append(F.conv2d(made, SECOND_DIFFERENCE, groups=4).flatten())
-        return mean + torch.cat(found)[flat]
+            found.append(_energy(made).flatten())
+        return torch.cat(found)[flat]
 
-    differences = [F.conv2d(planes, SECOND_DIFFERENCE, groups=4).flatten() for planes in real]
-    return _law_by_simulation(mean, mean + torch.cat(differences)[flat], colour[flat], simulate, has_prior=True)
+    energies = torch.cat([_energy(planes).flatten() for planes in real])[flat]
+    return _law_by_simulation(mean, energies, colour[flat], simulate, is_blind=True)
 
 
 def _planes(raw: Tensor) -> Tensor:
@@ -117,6 +118,11 @@ def _smoothed(planes: Tensor) -> Tensor:
 def _inner(planes: Tensor) -> Tensor:
     """Leave out the border, which has no second difference."""
     return planes[..., 1:-1, 1:-1]
+
+
+def _energy(planes: Tensor) -> Tensor:
+    """Measure the mean square of second differences around each pixel that has one."""
+    return _smoothed(F.conv2d(planes, SECOND_DIFFERENCE, groups=4).square())
 
 
 def _gradient(planes: Tensor) -> Tensor:
@@ -175,12 +181,13 @@ def estimate_noise_of_reduced(rendering: Rendering, pixels: ReducedPixels, shape
 
 
 def _law_by_simulation(
-    raw: Tensor, real: Tensor, colour: Tensor, simulate: Callable[[Tensor], Tensor], has_prior: bool = False
+    raw: Tensor, real: Tensor, colour: Tensor, simulate: Callable[[Tensor], Tensor], is_blind: bool = False
 ) -> Tensor:
     """Find the shot and read noise whose simulation has the variances of the real read-off values: -> (3, 2).
 
     raw, real, colour: (P,) clean raw value, read-off noisy one and number of the colour; simulate: turns (3, 2) into
-    simulated read-off values, (P,). has_prior: as `_law_with_prior`.
+    simulated read-off values, (P,). is_blind: values are local energies, of which a low quantile is compared, and the
+    law has a prior.
     """
     group = torch.empty_like(colour)
     for c in range(3):
@@ -189,23 +196,30 @@ def _law_by_simulation(
         edges = torch.quantile(values[:: max(1, len(values) // 100_000)], shares)
         group[colour == c] = c * BINS + torch.bucketize(values, edges)
 
+    count = torch.bincount(group, minlength=3 * BINS).clamp(min=1).double()
+    rows = [(group == number).nonzero()[:, 0] for number in range(3 * BINS)] if is_blind else []
+
     def means(values: Tensor) -> Tensor:
         return torch.bincount(group, values.double(), 3 * BINS) / count
 
-    count = torch.bincount(group, minlength=3 * BINS).clamp(min=1).double()
-    middle = means(raw)
-    wanted = (means((real - raw) ** 2) - means(real - raw) ** 2).clamp(min=LEAST)
-    target, numbers = wanted, torch.empty(3, 2)
+    def levels(values: Tensor) -> Tensor:
+        if is_blind:
+            quantiles = [
+                _at_most(values[of], 100_000).quantile(LOW) if len(of) else values.new_zeros(()) for of in rows
+            ]
+            return torch.stack(quantiles).double().clamp(min=LEAST)
+        return (means((values - raw) ** 2) - means(values - raw) ** 2).clamp(min=LEAST)
+
+    middle, wanted, numbers = means(raw), levels(real), torch.empty(3, 2)
+    target = wanted
     for number in range(ROUNDS):
         for c in range(3):
             here = slice(c * BINS, (c + 1) * BINS)
             seen = middle[here], target[here]
-            numbers[c] = _law_with_prior(*seen) if has_prior else _law(*seen, count[here])
+            numbers[c] = _law_with_prior(*seen) if is_blind else _law(*seen, count[here])
         if number < ROUNDS - 1:
-            fake = simulate(numbers) - raw
-            made = (means(fake**2) - means(fake) ** 2).clamp(min=LEAST)
             law = (numbers[:, :1] * middle.view(3, BINS) + numbers[:, 1:]).flatten()
-            target = law * (wanted / made).clamp(0.2, 5)
+            target = law * (wanted / levels(simulate(numbers))).clamp(0.2, 5)
     return numbers
 
 
