@@ -1,11 +1,13 @@
 """Take a generator's networks out of a training run, or make its gain bank: what pretrain/<camera>/ holds.
 
 main_export.py [weights] copies E, G1 and G2, and the bank; main_export.py gains measures a bank on training images;
-main_export.py denoiser makes a file of a denoiser that other programs load.
+main_export.py denoiser makes a file of a denoiser that other programs load; main_export.py page makes a page that puts
+cameras' noise on pictures in the browser.
 """
 
 import argparse
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -17,12 +19,13 @@ from inference.pretrained import find_checkpoint_folder, find_checkpoints, hash_
 from models import GENERATORS, denoiser_checkpoint, generator_id, network_checkpoint
 from models.architectures import DENOISER
 from noise.gains import bank_path, copy_bank, measure_scenes, read_bank, write_bank
-from options.inference import denoiser_parser, export_parser, gains_options
+from options.inference import denoiser_parser, export_parser, gains_options, page_parser
 from synthesis.curves import measure_curves
+from synthesis.playground import REAL_NOISE, measure_real, read_camera, render_page
 from utils.charts import intensity_curves
 from utils.checkpoints import load_checkpoint, save_checkpoint
 from utils.command import blame, run_command
-from utils.files import claim_file
+from utils.files import claim_file, write_json, write_text
 from utils.image import write_image
 from utils.run import terminal_log
 from utils.runtime import choose_device
@@ -35,6 +38,8 @@ def main(arguments: list[str] | None = None) -> None:
         make_bank(gains_options(words[1:]))
     elif words[:1] == ["denoiser"]:
         export_denoiser(denoiser_parser().parse_args(words[1:]))
+    elif words[:1] == ["page"]:
+        export_page(page_parser().parse_args(words[1:]))
     else:
         export_weights(export_parser().parse_args(words[1:] if words[:1] == ["weights"] else words))
 
@@ -76,6 +81,23 @@ def export_denoiser(args: argparse.Namespace) -> None:
         claim_file(args.output)
     save_checkpoint(args.output, denoiser_checkpoint(network, load_checkpoint(path).get("epoch", 0)))
     print(f"{path} -> {args.output}")
+
+
+def export_page(args: argparse.Namespace) -> None:
+    """Write the page of some cameras, and before it, where asked for, the figures of their real noise."""
+    with blame("--output"):
+        claim_file(args.output)
+    names, cameras = list(dict.fromkeys(args.cam_name)), []
+    for name in names:
+        with blame("--cam_name or --pretrain_dir"):
+            cameras.append(read_camera(args.pretrain_dir, name))
+    for i, camera in enumerate(cameras if args.real_dir else []):
+        with blame("--real_dir, --cam_name or --data_prep_dir"):
+            scenes = measure_real(args.real_dir, names[i], args.data_prep_dir, terminal_log())
+        write_json(camera.folder / REAL_NOISE, {"camera": names[i], "scenes": scenes})
+        cameras[i] = replace(camera, real=scenes)
+    write_text(args.output, render_page(cameras))
+    print(f"{args.output}: {', '.join(names)}, {Path(args.output).stat().st_size / 2**20:.2f} MiB")
 
 
 def make_bank(args: argparse.Namespace) -> None:

@@ -7,16 +7,19 @@ from options.common import (
     Group,
     Parser,
     add_device_options,
+    add_path_option,
     add_pretrain_option,
     add_scene_options,
     add_seed_option,
     bounded,
+    given_path,
     non_negative_float,
     thread_count,
 )
 
 NECA_TYPES = ("W", "S")
 DEFAULT_NOISE_LEVEL = 25
+PHONES = ("S6", "GP", "G4", "N6", "IP")  # whose fits ship
 
 
 def add_neca_type_option(parser: Group, default: str | None = "W") -> None:
@@ -62,7 +65,8 @@ def export_parser() -> Parser:
     parser = Parser(
         "Copy the newest E, G1 and G2 of a training run to <output_dir>/<cam_name>/checkpoint_{E,G1,G2}.pth, where the "
         "quick test finds them, and its gain bank. To measure a bank anew: main_export.py gains --help. To use a "
-        "denoiser elsewhere: main_export.py denoiser --help."
+        "denoiser elsewhere: main_export.py denoiser --help. A page that noises pictures in the browser: "
+        "main_export.py page --help."
     )
     parser.add_argument("--cam_name", default=CAMERA, help="camera whose weights are taken")
     parser.add_argument(
@@ -85,6 +89,34 @@ def denoiser_parser() -> Parser:
     )
     parser.add_argument("--denoiser", required=True, help="folder of a denoiser's training, or its checkpoint")
     parser.add_argument("--output", type=_safetensors_path, required=True, help="file to write, NAME.safetensors")
+    return parser
+
+
+def page_parser() -> Parser:
+    """Build the parser of `main_export.py page`."""
+    parser = Parser(
+        "Write one HTML file that puts cameras' noise on pictures in the browser, without a server or network. It has "
+        "the cameras' fits (pipelines of main_fit_noise.py) and example pictures: open it, choose a picture, a camera "
+        "and an ISO.",
+        prog="main_export.py page",
+    )
+    parser.add_argument("--cam_name", nargs="+", default=list(PHONES), metavar="CAM", help="cameras of the page")
+    parser.add_argument(
+        "--pretrain_dir", type=given_path, default="./pretrain/", help="folder of the fits, <cam_name>/noise.json"
+    )
+    parser.add_argument("--output", type=_html_path, default="./page.html", help="file to write, NAME.html")
+    add_path_option(
+        parser,
+        "--real_dir",
+        "DIR",
+        "scenes in SIDD's layout: the real noise of each camera there is measured and put beside the page's; its "
+        "figures are kept as real_noise.json beside the fit, where the page finds them without this option",
+    )
+    parser.add_argument(
+        "--data_prep_dir",
+        default="./data_preparation/",
+        help="with --real_dir, folder of <CAM>_train.txt and <CAM>_test.txt, which tell what the fit has not seen",
+    )
     return parser
 
 
@@ -141,6 +173,13 @@ def _safetensors_path(text: str) -> str:
     """Parse the name of a .safetensors file."""
     if not text.endswith(".safetensors"):
         raise argparse.ArgumentTypeError(f"{text!r}, expected a name that ends in .safetensors")
+    return text
+
+
+def _html_path(text: str) -> str:
+    """Parse the name of a page."""
+    if not text.lower().endswith((".html", ".htm")):
+        raise argparse.ArgumentTypeError(f"{text!r}, expected a name that ends in .html")
     return text
 
 

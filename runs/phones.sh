@@ -14,5 +14,8 @@ for phone in S6 GP N6 G4 IP; do
   [ $phone = IP ] && lists=$out/lists
   $python main_fit_noise.py --cam_name $phone --train_img_dir "$root/SIDD_Srgb_Parts" --data_prep_dir "$lists" \
     --reduced_dir "$root/SIDD_Small_256" --output_dir "$out"
+  # real_noise.json beside the fit, and a page of the phone
+  $python main_export.py page --cam_name $phone --pretrain_dir "$out" --real_dir "$root/SIDD_Srgb_Parts" \
+    --data_prep_dir "$lists" --output "$out/$phone/page.html"
 done
 $python main_fit_noise.py --cam_name DC --train_img_dir "$demo" --data_prep_dir "$demo/lists" --output_dir "$out"
