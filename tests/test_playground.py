@@ -15,7 +15,7 @@ import main_export
 from metrics import autocorrelation, noise_level_function, noise_level_sums, noise_of
 from noise.copula import LEVELS, SCORES, CopulaFit
 from noise.pipeline import Pipeline
-from synthesis.playground import PHOTOGRAPH
+from synthesis.playground import PHOTOGRAPH, read_camera
 from tests.browser import NAMES, VARIABLE, find_browser, open_browser
 from tests.camera import CAMERA, make_camera
 from tests.conftest import ROOT, SHARED
@@ -106,6 +106,11 @@ def test_shipped_figures_are_those_of_real_noise():
     for channel, figures in enumerate(scene["channels"]):
         assert figures["std"] == pytest.approx(noise[..., channel].std(), rel=1e-4)
         assert figures["columns"][0] == pytest.approx(autocorrelation(noise)[channel, 5, 4], abs=1e-4)
+
+
+def test_lights_are_offered_where_they_make_a_difference():
+    lights = {name: read_camera(ROOT / "pretrain", name).lights for name in ("DC", "S6")}
+    assert lights == {"DC": [3200, 4400, 5500], "S6": []}
 
 
 def not_a_pipeline(folder):

@@ -16,6 +16,7 @@ from typing import Any
 import jinja2
 import numpy as np
 import skimage
+import torch
 
 from data.pairs import find_pairs, read_pair
 from data.sidd import find_scenes, parse_scene
@@ -40,13 +41,15 @@ CARD_TITLE = re.compile(r"# (.+?) \(\w+\)")
 class Camera:
     """What the page holds of a camera.
 
-    fit: the content of its file. title: what people call the camera. real: figures of its real noise by scene, see
-    `measure_real`. notice: source and licence of the fit, "" if it is not known.
+    fit: the content of its file. title: what people call the camera. lights: illuminants in kelvin, where the fit has
+    several. real: figures of its real noise by scene, see `measure_real`. notice: source and licence of the fit, "" if
+    they are not known.
     """
 
     folder: Path
     fit: dict[str, Any]
     title: str
+    lights: list[int]
     real: list[dict[str, Any]] = field(default_factory=list)
     notice: str = ""
 
@@ -75,9 +78,17 @@ def read_camera(folder: str | Path, name: str) -> Camera:
         path.parent,
         json.loads(path.read_text(encoding="utf-8")),
         title[1] if title else f"camera {name}",
+        _lights_of(pipeline),
         _scenes_of(figures) if figures.is_file() else [],
         notice.read_text(encoding="utf-8").strip() if NOTICE in text and notice.is_file() else "",
     )
+
+
+def _lights_of(pipeline: Pipeline) -> list[int]:
+    """List the known illuminants, if the balance of one of them differs from that of all scenes."""
+    lights = sorted({scene.illuminant for scene in pipeline.scenes} - {0})
+    differ = [not torch.allclose(pipeline.balance(light), pipeline.balance(), atol=1e-3) for light in lights]
+    return lights if any(differ) else []
 
 
 def _scenes_of(path: Path) -> list[dict[str, Any]]:
@@ -143,7 +154,10 @@ def render_page(cameras: list[Camera]) -> str:
             }
         )
     data = {
-        "cameras": [{"title": camera.title, "fit": camera.fit, "real": camera.real} for camera in cameras],
+        "cameras": [
+            {"title": camera.title, "fit": camera.fit, "lights": camera.lights, "real": camera.real}
+            for camera in cameras
+        ],
         "pictures": pictures,
     }
     pipeline, page = ((HERE / name).read_text(encoding="utf-8").strip() for name in ("pipeline.js", "page.js"))

@@ -108,7 +108,7 @@ const measured = () => [...new Set(chosen().fit.scenes.map((scene) => scene.iso)
 
 /** Offer the chosen camera's ISOs and lights, at the ISO that is nearest to the given one. */
 function offerCamera(nearTo) {
-  const isos = measured(), { scenes } = chosen().fit, nearest = (each) => Math.abs(Math.log(each / nearTo));
+  const isos = measured(), { lights } = chosen(), nearest = (each) => Math.abs(Math.log(each / nearTo));
   state.isos = isos.slice(0, 1);
   for (let i = 1; i < isos.length; i++) {
     const octaves = Math.log2(isos[i] / isos[i - 1]), steps = Math.max(1, Math.round(STOPS * octaves));
@@ -117,7 +117,7 @@ function offerCamera(nearTo) {
   element("iso").max = state.isos.length - 1;
   element("iso").value = state.isos.reduce((best, each, i) => (nearest(each) < nearest(state.isos[best]) ? i : best), 0);
   element("measured").textContent = `Measured at ISO ${isos.join(", ")}.`;
-  const lights = [...new Set(scenes.map((scene) => scene.illuminant).filter(Boolean))].sort((a, b) => a - b);
+  element("light").parentElement.hidden = !lights.length;
   element("light").replaceChildren(new Option("typical", 0), ...lights.map((light) => new Option(`${light} K`, light)));
   showIso();
 }
