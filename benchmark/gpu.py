@@ -222,16 +222,18 @@ ROWS: dict[str, Callable[[torch.device, Sizes], Found]] = {
 
 def measure(name: str, device: torch.device, sizes: Sizes) -> list[str]:
     """Measure a row: its name, value, what it is, and the peak memory; what went wrong in place of the value."""
-    is_cuda = device.type == "cuda"
-    if is_cuda:
-        torch.cuda.empty_cache()
-        torch.cuda.reset_peak_memory_stats(device)
+    is_cuda, peak = device.type == "cuda", ""
     allow_tf32(False)
     try:
+        if is_cuda:
+            torch.cuda.empty_cache()
+            torch.cuda.reset_peak_memory_stats(device)
         found = ROWS[name](device, sizes)
+        if is_cuda:
+            peak = f"{torch.cuda.max_memory_allocated(device) / 1e9:.3g} GB"
     except Exception as error:
         found = "failed", f"{type(error).__name__}: {(str(error).strip() or 'no message').splitlines()[0][:200]}"
-    return [name, *found, f"{torch.cuda.max_memory_allocated(device) / 1e9:.3g} GB" if is_cuda else ""]
+    return [name, *found, peak]
 
 
 def describe(device: torch.device) -> str:
