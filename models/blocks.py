@@ -95,6 +95,7 @@ class _CpuPrecision:
     def __init__(self) -> None:
         self._lock, self._threads = threading.Lock(), 0
         self._changed: list[tuple[Any, str]] = []  # switches and what they were
+        self._word = ""  # before PyTorch 2.9: what they all were
 
     def __enter__(self) -> None:
         with self._lock:
@@ -106,6 +107,9 @@ class _CpuPrecision:
                 self._changed = [(switch, value) for switch, value in found if value in REDUCED]
                 for switch, _ in self._changed:
                     switch.fp32_precision = "ieee"
+                self._word = "" if any(switches) else torch.get_float32_matmul_precision()
+                if self._word:
+                    torch.set_float32_matmul_precision("highest")
 
     def __exit__(self, *exception: object) -> None:
         with self._lock:
@@ -114,6 +118,8 @@ class _CpuPrecision:
                 switch.fp32_precision = "none"  # inherits from torch.backends.fp32_precision
                 if switch.fp32_precision != value:
                     switch.fp32_precision = value
+            if self._threads == 0 and self._word:
+                torch.set_float32_matmul_precision(self._word)
 
 
 _cpu_precision = _CpuPrecision()
