@@ -108,7 +108,8 @@ def python(copied, tmp_path_factory) -> Path:
     [wheel] = folder.glob("*.whl")
     assert wheel.stat().st_size < 8e6
     venv.create(folder / "env", symlinks=os.name == "posix")
-    places = {name: sysconfig.get_path(name, "venv", {"base": str(folder / "env")}) for name in ("purelib", "scripts")}
+    base, scheme = {"base": str(folder / "env")}, "nt" if os.name == "nt" else "posix_prefix"
+    places = {name: sysconfig.get_path(name, scheme, base) for name in ("purelib", "scripts")}
     subprocess.run([*pip, "install", "--no-deps", "--no-index", "--target", places["purelib"], wheel], check=True)
     others = {sysconfig.get_path("purelib"), sysconfig.get_path("platlib")}
     Path(places["purelib"], "others.pth").write_text("\n".join(others))
