@@ -1,8 +1,6 @@
-"""Take a generator's networks out of a training run, or make its gain bank: what pretrain/<camera>/ holds.
+"""Export weights of a training (the default), its gain bank or denoiser, a page or a program of a camera's noise.
 
-main_export.py [weights] copies E, G1 and G2, and the bank; main_export.py gains measures a bank on training images;
-main_export.py denoiser makes a file of a denoiser that other programs load; main_export.py page makes a page that puts
-cameras' noise on pictures in the browser.
+main_export.py [weights | gains | denoiser | page | program]; each explains itself with --help.
 """
 
 import argparse
@@ -19,9 +17,11 @@ from inference.pretrained import find_checkpoint_folder, find_checkpoints, hash_
 from models import GENERATORS, denoiser_checkpoint, generator_id, network_checkpoint
 from models.architectures import DENOISER
 from noise.gains import bank_path, copy_bank, measure_scenes, read_bank, write_bank
-from options.inference import denoiser_parser, export_parser, gains_options, page_parser
+from noise.kinds import KINDS, Sources
+from options.inference import denoiser_options, export_options, gains_options, page_options, program_options
 from synthesis.curves import measure_curves
 from synthesis.playground import REAL_NOISE, measure_real, read_camera, render_page
+from synthesis.program import program_of, write_program
 from utils.charts import intensity_curves
 from utils.checkpoints import load_checkpoint, save_checkpoint
 from utils.command import blame, run_command
@@ -34,14 +34,16 @@ from utils.runtime import choose_device
 def main(arguments: list[str] | None = None) -> None:
     """Run the sub-command that the first word names; without one it is `weights`."""
     words = sys.argv[1:] if arguments is None else arguments
-    if words[:1] == ["gains"]:
-        make_bank(gains_options(words[1:]))
-    elif words[:1] == ["denoiser"]:
-        export_denoiser(denoiser_parser().parse_args(words[1:]))
-    elif words[:1] == ["page"]:
-        export_page(page_parser().parse_args(words[1:]))
-    else:
-        export_weights(export_parser().parse_args(words[1:] if words[:1] == ["weights"] else words))
+    commands = {
+        "weights": (export_options, export_weights),
+        "gains": (gains_options, make_bank),
+        "denoiser": (denoiser_options, export_denoiser),
+        "page": (page_options, export_page),
+        "program": (program_options, export_program),
+    }
+    name = words[0] if words and words[0] in commands else "weights"
+    options, export = commands[name]
+    export(options(words[1:] if words[:1] == [name] else words))
 
 
 def export_weights(args: argparse.Namespace) -> None:
@@ -81,6 +83,16 @@ def export_denoiser(args: argparse.Namespace) -> None:
         claim_file(args.output)
     save_checkpoint(args.output, denoiser_checkpoint(network, load_checkpoint(path).get("epoch", 0)))
     print(f"{path} -> {args.output}")
+
+
+def export_program(args: argparse.Namespace) -> None:
+    """Write a camera's noise as a program of torch.export."""
+    with blame("--cam_name, --pretrain_dir or --model"):
+        noise = KINDS[args.model].make(Sources(args.pretrain_dir, args.cam_name, estimates=False))
+    with blame("--output"):
+        claim_file(args.output)
+        write_program(program_of(noise), args.output)
+    print(f"{noise.folder} -> {args.output}, {Path(args.output).stat().st_size / 2**20:.2f} MiB")
 
 
 def export_page(args: argparse.Namespace) -> None:

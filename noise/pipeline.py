@@ -558,7 +558,9 @@ def render_noise(
     camera = rendering.camera(clean, is_clean=True)
     raw = mosaic(camera, phase)
     colour = colour_index(raw.shape, phase, raw.device)
-    image = torch.arange(len(lookup.scale), device=raw.device)[:, None, None, None]  # one table may serve all images
+    image = torch.arange(lookup.scale.shape[0], device=raw.device)[
+        :, None, None, None
+    ]  # one table may serve all images
     index = _nearest((raw.detach() / rendering.white).clamp(0, 1), TABLE) + ((colour + 3 * image) * TABLE).int()
     scale, offset, skew, tail = (look_up(getattr(lookup, name), index) for name in LOOKED_UP)
     grown = ((white_noise + (white_noise.square() + 1).sqrt()).log() + skew) * tail  # asinh and sinh are slow

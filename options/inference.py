@@ -1,6 +1,7 @@
 """Options of the quick test and of the export of weights and gain banks."""
 
 import argparse
+from collections.abc import Callable
 
 from options.common import (
     CAMERA,
@@ -60,8 +61,8 @@ def quick_test_parser() -> Parser:
     return parser
 
 
-def export_parser() -> Parser:
-    """Build the parser of the command that takes weights out of a training run."""
+def export_options(arguments: list[str]) -> argparse.Namespace:
+    """Read the options of the command that takes weights out of a training run."""
     parser = Parser(
         "Copy the newest E, G1 and G2 of a training run to <output_dir>/<cam_name>/checkpoint_{E,G1,G2}.pth, where the "
         "quick test finds them, and its gain bank. To measure a bank anew: main_export.py gains --help. To use a "
@@ -77,11 +78,11 @@ def export_parser() -> Parser:
     parser.add_argument("--output_dir", default="./pretrain/", help="folder of the weights")
     parser.add_argument("--half", action="store_true", help="store half precision; loading makes it float32 again")
     parser.add_argument("--format", choices=("pth", "safetensors"), default="pth", help="format of the files")
-    return parser
+    return parser.parse_args(arguments)
 
 
-def denoiser_parser() -> Parser:
-    """Build the parser of `main_export.py denoiser`."""
+def denoiser_options(arguments: list[str]) -> argparse.Namespace:
+    """Read the options of `main_export.py denoiser`."""
     parser = Parser(
         "Write a trained denoiser as a .safetensors file that spandrel loads, and through it chaiNNer and ComfyUI; "
         "main_eval.py denoise --denoisers NAME=FILE takes it, too.",
@@ -89,11 +90,29 @@ def denoiser_parser() -> Parser:
     )
     parser.add_argument("--denoiser", required=True, help="folder of a denoiser's training, or its checkpoint")
     parser.add_argument("--output", type=_safetensors_path, required=True, help="file to write, NAME.safetensors")
-    return parser
+    return parser.parse_args(arguments)
 
 
-def page_parser() -> Parser:
-    """Build the parser of `main_export.py page`."""
+def program_options(arguments: list[str]) -> argparse.Namespace:
+    """Read the options of `main_export.py program`."""
+    parser = Parser(
+        "Write a camera's noise as one file that PyTorch alone runs: program = torch.export.load(FILE).module(); "
+        "noisy = program(clean, white, iso) with clean images (N, 3, H, W) in [0, 1], H and W even, torch.randn of "
+        "(N, 1, H, W), and ISOs (N,). NeCA-W takes sides that are multiples of 8, torch.randn of (N, 3, H, W), and "
+        "gains (N,) in place of ISOs.",
+        prog="main_export.py program",
+    )
+    parser.add_argument("--cam_name", default=CAMERA, help="camera whose noise is exported")
+    add_pretrain_option(parser)
+    parser.add_argument(
+        "--model", choices=("pipeline", "neca-w"), default="pipeline", help="the camera's fit, or its NeCA weights"
+    )
+    parser.add_argument("--output", type=_named("pt2"), default="./noise.pt2", help="file to write, NAME.pt2")
+    return parser.parse_args(arguments)
+
+
+def page_options(arguments: list[str]) -> argparse.Namespace:
+    """Read the options of `main_export.py page`."""
     parser = Parser(
         "Write one HTML file that puts cameras' noise on pictures in the browser, without a server or network. It has "
         "the cameras' fits (pipelines of main_fit_noise.py) and example pictures: open it, choose a picture, a camera "
@@ -104,7 +123,7 @@ def page_parser() -> Parser:
     parser.add_argument(
         "--pretrain_dir", type=given_path, default="./pretrain/", help="folder of the fits, <cam_name>/noise.json"
     )
-    parser.add_argument("--output", type=_html_path, default="./page.html", help="file to write, NAME.html")
+    parser.add_argument("--output", type=_named("html"), default="./page.html", help="file to write, NAME.html")
     add_path_option(
         parser,
         "--real_dir",
@@ -117,7 +136,7 @@ def page_parser() -> Parser:
         default="./data_preparation/",
         help="with --real_dir, folder of <CAM>_train.txt and <CAM>_test.txt, which tell what the fit has not seen",
     )
-    return parser
+    return parser.parse_args(arguments)
 
 
 def gains_options(arguments: list[str]) -> argparse.Namespace:
@@ -176,11 +195,15 @@ def _safetensors_path(text: str) -> str:
     return text
 
 
-def _html_path(text: str) -> str:
-    """Parse the name of a page."""
-    if not text.lower().endswith((".html", ".htm")):
-        raise argparse.ArgumentTypeError(f"{text!r}, expected a name that ends in .html")
-    return text
+def _named(suffix: str) -> Callable[[str], str]:
+    """Make a parser of file names that end in a suffix."""
+
+    def parse(text: str) -> str:
+        if not text.lower().endswith(f".{suffix}"):
+            raise argparse.ArgumentTypeError(f"{text!r}, expected a name that ends in .{suffix}")
+        return text
+
+    return parse
 
 
 def _gain(text: str) -> float:

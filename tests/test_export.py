@@ -3,6 +3,8 @@
 import json
 import os
 import struct
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -13,6 +15,7 @@ import main_train_jointly
 from evaluation.denoisers import make_denoiser
 from inference import load_generators, load_neca
 from models import DnCNN, network_checkpoint
+from noise import load_noise
 from tests.camera import CAMERA, command, make_camera
 from tests.conftest import ROOT
 from tests.refusal import refused
@@ -136,3 +139,36 @@ def test_a_denoiser_that_other_programs_would_get_wrong_is_not_exported(tmp_path
     _, output, words = export_denoiser(tmp_path, **sizes)
     assert message in refused(capsys, main_export.main, words)
     assert not output.exists()
+
+
+@pytest.mark.filterwarnings("ignore:DC. ISO 5000 is extrapolated")
+@pytest.mark.parametrize("model", ["pipeline", "neca-w"])
+def test_a_program_makes_our_noise_without_our_code(tmp_path, model):
+    """Of any number of images of any size that it takes, in a process that cannot import the project."""
+    main_export.main(["program", "--cam_name", "DC", "--model", model, "--output", str(tmp_path / "dc.pt2")])
+    rng, channels = torch.Generator().manual_seed(0), 1 if model == "pipeline" else 3
+    given, expected = [], []
+    for count, height, width in ((1, 72, 40), (3, 16, 24)):
+        clean = torch.rand(count, 3, height, width, generator=rng)
+        white = torch.randn(count, channels, height, width, generator=rng)
+        strength = torch.tensor([150.0, 800, 5000][:count]) if model == "pipeline" else torch.full((count,), 0.05)
+        given.append((clean, white, strength))
+        if model == "pipeline":
+            fit = load_noise(ROOT / "pretrain" / "DC").pipeline
+            numbers = torch.stack([fit.numbers(int(iso)) for iso in strength])
+            expected.append(fit.synthesize(clean, numbers, white, balances=fit.balance().expand(count, 2)))
+        else:
+            expected.append(load_neca(ROOT / "pretrain" / "DC").synthesize(clean, gain=0.05, z=white, clip=True))
+    torch.save(given, tmp_path / "given.pt")
+    code = "import torch; run = torch.export.load('dc.pt2').module(); given = torch.load('given.pt'); "
+    code += "torch.save([run(*one) for one in given], 'made.pt')"
+    subprocess.run([sys.executable, "-W", "ignore", "-c", code], cwd=tmp_path, check=True)
+    for made, wanted in zip(torch.load(tmp_path / "made.pt"), expected):
+        assert (made - wanted).abs().max() < 1e-5
+
+
+def test_a_program_of_a_copula_or_of_no_fit_is_refused_in_one_line(tmp_path, capsys):
+    words = ["program", "--cam_name", "ZZ", "--pretrain_dir", str(tmp_path), "--output", str(tmp_path / "zz.pt2")]
+    assert "has no fit of a pipeline (noise.json or noise.safetensors)" in refused(capsys, main_export.main, words)
+    assert "expected a name that ends in .pt2" in refused(capsys, main_export.main, [*words[:-1], "zz.onnx"])
+    assert not list(tmp_path.iterdir())

@@ -13,7 +13,7 @@ import main_train_jointly
 from models import JointOptions
 from options.data import make_demo_parser
 from options.evaluate import evaluate_parser
-from options.inference import export_parser, gains_options, quick_test_parser
+from options.inference import export_options, gains_options, quick_test_parser
 from options.synthesize import synthesize_options, synthesize_parser
 from options.train_denoiser import train_denoiser_parser
 from options.train_jointly import joint_options, network_configs, train_jointly_parser
@@ -166,7 +166,7 @@ def test_every_command_has_the_published_default_camera():
     namespaces = [
         train_jointly_parser().parse_args([]),
         quick_test_parser().parse_args([]),
-        export_parser().parse_args([]),
+        export_options([]),
         gains_options([]),
         synthesize_options(words),
         evaluate_parser(models).parse_args(["noise"]),
