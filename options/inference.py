@@ -65,9 +65,9 @@ def export_options(arguments: list[str]) -> argparse.Namespace:
     """Read the options of the command that takes weights out of a training run."""
     parser = Parser(
         "Copy the newest E, G1 and G2 of a training run to <output_dir>/<cam_name>/checkpoint_{E,G1,G2}.pth, where the "
-        "quick test finds them, and its gain bank. To measure a bank anew: main_export.py gains --help. To use a "
-        "denoiser elsewhere: main_export.py denoiser --help. A page that noises pictures in the browser: "
-        "main_export.py page --help."
+        "quick test finds them, and its gain bank. Other words make other files, each explained by its --help: "
+        "main_export.py gains (a bank measured anew), denoiser (for other programs), page (noise in the browser), "
+        "program (noise as one file that PyTorch alone runs)."
     )
     parser.add_argument("--cam_name", default=CAMERA, help="camera whose weights are taken")
     parser.add_argument(

@@ -312,19 +312,23 @@ def test_torchvision_is_not_needed(generator, monkeypatch):
     assert label == 3 and not torch.equal(noisy, GREY)
 
 
-EXAMPLES = dict(re.findall(r"## (\w+)\n\n```python\n(.*?)```", (ROOT / "doc/augmentation.md").read_text(), re.DOTALL))
+SECTIONS = (ROOT / "doc/augmentation.md").read_text().split("\n## ")[1:]
+EXAMPLES = {text.split("\n")[0]: re.search(r"```python\n(.*?)```", text, re.DOTALL) for text in SECTIONS}
+EXAMPLES = {library: code[1] for library, code in EXAMPLES.items() if code}
 
 
 GREY_IMAGES = {
     "torch.rand(": "0.5 * torch.ones(",
     "np.random.randint(0, 256, (200, 300, 3), np.uint8)": "np.full((200, 300, 3), 128, np.uint8)",
+    "np.random.rand(96, 96, 3)": "np.full((96, 96, 3), 0.5)",
     "p=0.5": "p=1.0",
 }
 
 
 @pytest.mark.parametrize("library", EXAMPLES)
 def test_example_of_the_documentation_adds_noise(library, monkeypatch):
-    pytest.importorskip(library)
+    if library not in ("KAIR", "BasicSR"):  # whose hooks the examples fit need nothing of theirs
+        pytest.importorskip(library)
     monkeypatch.chdir(ROOT)
     names, code = {}, EXAMPLES[library]
     for given, grey in GREY_IMAGES.items():
