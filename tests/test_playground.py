@@ -401,6 +401,32 @@ def test_in_a_browser_a_file_is_noised_and_the_download_is_what_is_shown(tab, tm
     assert (saved != clean).mean() > 0.5
 
 
+def test_in_a_browser_a_dragged_slider_makes_the_last_iso_and_not_all(tab):
+    script = """new Promise((tell) => {
+      let made = 0;
+      worker.addEventListener("message", ({ data }) => {
+        made += data.noisy ? 1 : 0;
+        if (data.id === state.request && data.noisy) tell([made, state.asked.iso]);
+      });
+      for (let place = 0; place <= Number(element("iso").max); place++) {
+        element("iso").value = place;
+        element("iso").dispatchEvent(new Event("input"));
+      }
+    })"""
+    made, iso = tab.run(script)
+    assert iso == 3200 and made < 10  # of 41
+
+
+def test_in_a_browser_a_dropped_file_is_taken(tab, tmp_path):
+    write_image(tmp_path / "dropped.png", np.full((20, 30, 3), 90, np.uint8))
+    data = {"items": [], "files": [str(tmp_path / "dropped.png")], "dragOperationsMask": 1}
+    for kind in ("dragEnter", "dragOver", "drop"):
+        tab.send("Input.dispatchDragEvent", type=kind, x=200, y=200, data=data)
+    tab.wait("state.picture.name === 'dropped' && state.answer")
+    assert tab.run("[state.picture.width, state.picture.height]") == [30, 20]
+    assert not tab.run("element('drop').classList.contains('over')")
+
+
 def test_in_a_browser_keys_and_two_fingers_zoom_all_views(tab):
     tab.run("element('example0').click()")
     tab.wait("state.picture.name === 'chelsea'")

@@ -257,10 +257,13 @@ if (typeof module !== "undefined") module.exports = { BAND, isosOf, numbersOf, b
 
 // A worker gets a picture, then what to make of it, as often as the page likes: a newer request ends an older one.
 if (typeof WorkerGlobalScope !== "undefined") {
+  const rest = () => new Promise((resume) => setTimeout(resume)); // meanwhile newer requests come in
   let picture = null, latest = 0;
   self.onmessage = async ({ data: { id, given, fit, iso, illuminant, seed } }) => {
     latest = id;
     if (given) picture = { ...given, figures: given.real && measure(given, given.real) };
+    await rest();
+    if (id !== latest) return;
     try {
       const { width, height, data } = picture, noisy = new Uint8ClampedArray(data.length), begun = performance.now();
       const render = prepare(fit, picture, { numbers: numbersOf(fit, iso), balance: balanceOf(fit, illuminant), seed });
@@ -268,7 +271,7 @@ if (typeof WorkerGlobalScope !== "undefined") {
         render(top, Math.min(top + BAND, height), noisy);
         if (performance.now() - rested < 100) continue;
         self.postMessage({ id, share: top / height });
-        await new Promise((resume) => setTimeout(resume));
+        await rest();
         if (id !== latest) return;
         rested = performance.now();
       }
