@@ -379,14 +379,20 @@ class Pipeline:
         phases = phases or [self.rendering.phase((0, 0))] * count
         rows, out = max(BAND // width // 2 * 2, SMALLEST), torch.empty_like(clean)
         shape, rendering = self.shape.to(clean.device), self.rendering.to(clean.device)
+        factors = torch.ones(count, 2) if balances is None else balances.float().cpu()
+        alike: dict[tuple, list[int]] = {}  # images of one phase and light are rendered together
         for index, phase in enumerate(phases):
-            own = rendering if balances is None else rendering.balanced(balances[index].to(rendering.matrix))
-            lookup = raw_lookup(numbers[index : index + 1], shape, rendering.white)
-            for top in range(0, height, rows):
-                first, last = max(top - MARGIN, 0), min(top + rows + MARGIN, height)
-                part = (slice(index, index + 1), slice(None), slice(first, last))
-                made = render_noise(own, clean[part].float(), lookup, white_noise[part].float(), phase, rounded)
-                out[index, :, top : top + rows] = made[0, :, top - first : top - first + rows]
+            alike.setdefault((phase, *factors[index].tolist()), []).append(index)
+        most = max(BAND // (height * width), 1)
+        for (phase, *factor), of in alike.items():
+            own = rendering.balanced(torch.tensor(factor).to(rendering.matrix))
+            for some in (of[start : start + most] for start in range(0, len(of), most)):
+                lookup = raw_lookup(numbers[some], shape, rendering.white)
+                for top in range(0, height, rows):
+                    first, last = max(top - MARGIN, 0), min(top + rows + MARGIN, height)
+                    part = (some, slice(None), slice(first, last))
+                    made = render_noise(own, clean[part].float(), lookup, white_noise[part].float(), phase, rounded)
+                    out[some, :, top : top + rows] = made[:, :, top - first : top - first + rows].to(out)
         return out
 
     def save(self, path: str | os.PathLike) -> None:
