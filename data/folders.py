@@ -128,6 +128,8 @@ def find_noisy(source: str | Path, camera: str, iso: int | None) -> list[NoisyFi
     without an ISO, and for a folder without noisy images.
     """
     source = Path(source)
+    if not source.exists():
+        raise ValueError(f"{source}: no such file or folder")
     root = source.parent if source.is_file() else source
     names = [source.name] if source.is_file() else find_images(source).names
     found = []

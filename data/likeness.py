@@ -179,9 +179,9 @@ def is_blank(noisy: np.ndarray) -> bool:
     return float(np.std(noisy, axis=(0, 1), dtype=np.float64).max()) < LEAST_STD
 
 
-def name_left_out(name: Path | str) -> None:
-    """Log that a blank image is left out."""
-    logging.getLogger(__name__).warning("left out, for it is black, white or of one colour: %s", name)
+def name_left_out(name: Path | str, reason: str = "black, white or of one colour") -> None:
+    """Log that an image is left out."""
+    logging.getLogger(__name__).warning("left out, for it is %s: %s", reason, name)
 
 
 def _details(grey: np.ndarray, side: int) -> np.ndarray:

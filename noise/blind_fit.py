@@ -21,6 +21,7 @@ from utils.files import sha256_of
 from utils.image import read_exposure, read_image
 from utils.workers import in_threads
 
+SMALLEST = 64  # pixels a side
 PARTS = 4  # of an image, whose noise is measured apart, too
 T90 = 2.35  # quantile .95 of Student's t with PARTS - 1 degrees of freedom: an interval of 90 %
 LEAST_SHARE = 0.1  # of what is usual at an ISO: where a scene's shot or read noise is found to be none
@@ -51,12 +52,15 @@ def read_noisy(files: Sequence[NoisyFile], num_workers: int) -> list[NoisyImage]
         if is_blank(image):
             name_left_out(file.path)
             return []
+        if min(image.shape[:2]) < SMALLEST:
+            name_left_out(file.path, f"smaller than {SMALLEST}x{SMALLEST} pixels")
+            return []
         return [NoisyImage(planes(image[part]), file.scene, file.frame) for part in window_places(image.shape, share)]
 
     work = in_threads(read, files, num_workers)
     bar = tqdm(work, total=len(files), desc="read", unit="image", leave=False, disable=None)
     if not (images := [image for of_file in bar for image in of_file]):
-        raise ValueError(f"{files[0].path}: blank, as all images; expected noise")
+        raise ValueError(f"{files[0].path}: blank or too small, as all images; expected noise")
     return images
 
 

@@ -1,7 +1,8 @@
 #!/bin/bash
-# "Judged by phase and by a classifier" of doc/results.md: runs/judging.sh ../shared/real OUT [CAMERA ...]
+# "Told by a classifier" of doc/results.md: runs/judging.sh ../shared/real OUT [CAMERA ...]
 # Cameras: T3, S6, GP and the demo camera DC (default: all). Writes lists and scene folders into OUT, trains a generator
-# of each camera by quick.txt and fits its noise (DC: the shipped ones) and reports in OUT/CAMERA/report.md. DC needs Datasets/Demo_Crop, by
+# of each camera by quick.txt (DC: what ships) and reports in OUT/CAMERA/report.md; the fits of S6 and GP, three to pairs
+# and five to noisy blocks alone, have reports beside them. DC needs Datasets/Demo_Crop, by
 # main_make_demo.py and Crop_SIDD.py. Run again to continue. PYTHON= chooses the interpreter.
 set -euo pipefail
 python=${PYTHON:-.venv/bin/python} root=$(realpath "$1") out=$2
@@ -29,20 +30,38 @@ make_scenes() { # CAMERA SCENE
 make_scenes S6 0009_001_S6_00800_00350_3200_L
 make_scenes GP 0021_001_GP_10000_05000_5500_N
 
+judge() { # CAMERA FITS OUTPUT MODEL...
+  $python main_eval.py noise --c2st --cam_name "$1" --data_dir "$data" --data_prep_dir "$listed" \
+    --pretrain_dir "$2" --output_dir "$3" --models "${@:4}"
+}
+
 for camera in "${cameras[@]}"; do
   data=$out/blocks_$camera listed=$lists weights=$out others=()
   [ "$camera" = T3 ] && data=$root/RENOIR_T3_Srgb_Parts
   if [ "$camera" = DC ]; then
-    data=Datasets/Demo_Crop listed=data_preparation weights=pretrain others=(real)
+    data=Datasets/Demo_Crop listed=data_preparation weights=pretrain others=(pipeline real)
   else
     $python main_train_jointly.py @options/recipes/quick.txt --cam_name "$camera" --train_img_dir "$data" \
       --data_prep_dir "$listed" --dir_save "$out"
   fi
-  [ "$weights" = pretrain ] || $python main_fit_noise.py --cam_name "$camera" --train_img_dir "$data" \
-    --data_prep_dir "$listed" --output_dir "$out" --test_images 0
-  [ -e "$weights/$camera/noise.json" ] && others+=(pipeline "pipeline x image")
-  $python main_eval.py noise --c2st --cam_name "$camera" --data_dir "$data" --data_prep_dir "$listed" \
-    --pretrain_dir "$weights" --output_dir "$out/$camera" \
-    --models NeCA-W "copula x channel std" "coloured x std" "coloured by phase x std" "heteroscedastic x std" \
-    "coloured x channel std" "coloured by phase x channel std" AWGN-image "${others[@]}"
+  if [ "$camera" = S6 ] || [ "$camera" = GP ]; then
+    # Three fits to pairs; one to the twelve noisy blocks alone; one to each of the first four.
+    for seed in 0 1 2; do
+      $python main_fit_noise.py --cam_name "$camera" --train_img_dir "$data" --data_prep_dir "$listed" \
+        --output_dir "$out/fit$seed" --test_images 0 --seed "$seed"
+      judge "$camera" "$out/fit$seed" "$out/fit$seed/report_$camera" pipeline
+    done
+    mkdir -p "$out/noisy_$camera"
+    while read -r scene; do
+      cp -r "$data/$scene" "$out/noisy_$camera/"
+    done < "$lists/${camera}_train.txt"
+    first=("$out/noisy_$camera"/*/*NOISY*)
+    for blind in "$out/noisy_$camera" "${first[@]:0:4}"; do
+      fits=$out/blind/$(basename "$blind" .PNG)
+      $python main_fit_noise.py --noisy_only "$blind" --cam_name "$camera" --output_dir "$fits"
+      judge "$camera" "$fits" "$fits/report" pipeline
+    done
+  fi
+  judge "$camera" "$weights" "$out/$camera" NeCA-W "copula x channel std" "coloured x std" "coloured by phase x std" \
+    "heteroscedastic x std" "coloured x channel std" "coloured by phase x channel std" AWGN-image "${others[@]}"
 done

@@ -13,7 +13,7 @@ from noise import load_noise
 from noise.pipeline import Pipeline
 from tests.refusal import refused
 from tests.test_pipeline import NOISE, camera, photograph
-from utils.image import write_image
+from utils.image import read_image, write_image
 
 SIDE, ISO = 96, 800
 
@@ -117,6 +117,18 @@ def test_noisy_images_that_were_not_rendered_so_are_refused_with_the_way_out(tmp
     assert not list((tmp_path / "out").rglob("noise.*"))
 
 
+def test_small_and_blank_images_among_others_are_left_out_and_named(scenes, tmp_path, quick, capsys):
+    noisy = read_image(next(scenes.rglob("*NOISY*")))
+    for name, image in {"a": noisy, "b": noisy[:40, :40], "c": np.full_like(noisy, 9)}.items():
+        write_image(tmp_path / "photos" / f"{name}_ISO800.png", image)
+    words = ["--noisy_only", str(tmp_path / "photos"), "--cam_name", "XY", "--output_dir", str(tmp_path / "out")]
+    main_fit_noise.main(words)
+    told = "".join(capsys.readouterr())
+    assert re.search(r"left out, for it is smaller than 64x64 pixels: \S*b_ISO800.png", told)
+    assert re.search(r"left out, for it is black, white or of one colour: \S*c_ISO800.png", told)
+    assert len(Pipeline.load(tmp_path / "out" / "XY" / "noise.json").scenes) == 1
+
+
 def test_without_test_images_nothing_is_tested(scenes, tmp_path, quick, monkeypatch):
     monkeypatch.setattr("evaluation.fit_report.evaluate", lambda *given: pytest.fail("tested"))
     (tmp_path / "XY").mkdir()
@@ -143,7 +155,7 @@ def test_one_pair_is_fitted_and_tested_alike(scenes, tmp_path, quick):
         (("--reduced_dir", "x", "--model", "copula"), "--reduced_dir: not with --model copula"),
         (("--noisy_only", "x", "--model", "copula"), "--noisy_only: not with --model copula"),
         (("--noisy_only", "x", "--reduced_dir", "x"), "--noisy_only: not with --reduced_dir"),
-        (("--noisy_only", "x"), "x: no such folder"),
+        (("--noisy_only", "x"), "x: no such file or folder"),
         (("--iso", "800"), "--iso: only with --noisy_only"),
     ],
 )
