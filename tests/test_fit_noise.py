@@ -117,15 +117,14 @@ def test_noisy_images_that_were_not_rendered_so_are_refused_with_the_way_out(tmp
     assert not list((tmp_path / "out").rglob("noise.*"))
 
 
-def test_small_and_blank_images_among_others_are_left_out_and_named(scenes, tmp_path, quick, capsys):
+def test_small_and_blank_images_among_others_are_left_out_and_named(scenes, tmp_path, quick, caplog):
     noisy = read_image(next(scenes.rglob("*NOISY*")))
     for name, image in {"a": noisy, "b": noisy[:40, :40], "c": np.full_like(noisy, 9)}.items():
         write_image(tmp_path / "photos" / f"{name}_ISO800.png", image)
     words = ["--noisy_only", str(tmp_path / "photos"), "--cam_name", "XY", "--output_dir", str(tmp_path / "out")]
     main_fit_noise.main(words)
-    told = "".join(capsys.readouterr())
-    assert re.search(r"left out, for it is smaller than 64x64 pixels: \S*b_ISO800.png", told)
-    assert re.search(r"left out, for it is black, white or of one colour: \S*c_ISO800.png", told)
+    assert re.search(r"left out, for it is smaller than 64x64 pixels: \S*b_ISO800.png", caplog.text)
+    assert re.search(r"left out, for it is black, white or of one colour: \S*c_ISO800.png", caplog.text)
     assert len(Pipeline.load(tmp_path / "out" / "XY" / "noise.json").scenes) == 1
 
 
