@@ -442,6 +442,12 @@ def test_in_a_browser_keys_and_two_fingers_zoom_all_views(tab):
         fingers = [] if apart is None else [{"x": x + side * apart, "y": y, "id": i} for i, side in enumerate((-1, 1))]
         tab.send("Input.dispatchTouchEvent", type=kind, touchPoints=fingers)
     assert tab.run("element('zoom').textContent") == "400 %"
+    before = tab.run("state.view.x")
+    moves = [("mousePressed", 0, 1), ("mouseMoved", -40, 1), ("mouseReleased", -40, 0), ("mouseMoved", 20, 0)]
+    for kind, shift, buttons in moves:  # the last one does not drag
+        button = {"button": "left", "clickCount": 1} if kind != "mouseMoved" or buttons else {}
+        tab.send("Input.dispatchMouseEvent", type=kind, x=x + shift, y=y, buttons=buttons, **button)
+    assert tab.run("state.view.x") == before + 10  # 40 pixels of the screen
 
 
 def test_in_a_browser_the_page_could_not_ask_a_host_if_it_wanted_to(tab):
