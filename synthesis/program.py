@@ -75,10 +75,11 @@ def program_of(noise: CameraNoise) -> PipelineProgram | NecaProgram:
 def write_program(module: PipelineProgram | NecaProgram, path: str | Path) -> None:
     """Export a program whose number of images, height and width are free; sides are multiples of 2, NeCA's of 8."""
     step, planes = (2, 1) if isinstance(module, PipelineProgram) else (UNET_STRIDE, 3)
-    count, height, width = (Dim(name, min=2) for name in ("images", "height", "width"))
+    count, height, width = (Dim(name, min=2, max=2**24) for name in ("images", "height", "width"))
     sides = {2: step * height, 3: step * width}
     clean, white = torch.rand(2, 3, EXAMPLE, EXAMPLE), torch.randn(2, planes, EXAMPLE, EXAMPLE)
     shapes = ({0: count} | sides, {0: count} | sides, {0: count})
-    program = export(module.requires_grad_(False).eval(), (clean, white, torch.full((2,), 0.05)), dynamic_shapes=shapes)
+    given = (clean, white, torch.full((2,), 0.05))
+    program = export(module.requires_grad_(False).eval(), given, dynamic_shapes=shapes, strict=False)
     with atomic_path(path) as temporary:
         save(program, temporary)
