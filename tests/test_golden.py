@@ -23,7 +23,7 @@ from models import (
 )
 from models.losses import global_noise_level, local_noise_level, pixel_shuffle_down
 from tests.conftest import SHARED
-from tests.golden import FIGURES, assert_close, compute_figures, fill, fingerprint, image
+from tests.golden import FIGURES, RTOL, assert_close, compute_figures, fill, fingerprint, image
 
 
 def pytest_generate_tests(metafunc):
@@ -42,7 +42,9 @@ def test_golden_vectors_are_reproduced(path):
     vectors = dict(np.load(path))
     actual = compute(path, vectors, torch.float64)
     for name, value in actual.items():
-        assert_close(value, vectors[name], name)
+        # PyTorch 2.6 sums in another order, and Adam's first steps show it where a gradient is nearly nothing.
+        is_older = name.startswith("after.") and not hasattr(torch.backends, "fp32_precision")
+        assert_close(value, vectors[name], name, RTOL, 1e-7 * np.abs(vectors[name]).max() if is_older else 0.0)
 
 
 @pytest.mark.no_stand_in
