@@ -2,7 +2,7 @@
 # make test   install what is needed and run the tests
 # make test-lowest  the same with the lowest versions that requirements.txt admits, in an environment of its own
 # make table2 train denoisers on every kind of noise and score them; TABLE2= gives it options, such as --dry_run
-# make lint   check style with ruff and types with mypy
+# make lint   check style with ruff, types with mypy and spelling with codespell
 # PYTHON= chooses the interpreter, VENV= the virtual environment (made when it is not there).
 
 PYTHON ?= python3
@@ -56,7 +56,7 @@ test: $(VENV)/.development
 # Without bm3d, which the tests can do without.
 $(LOWEST_VENV)/.development: requirements.txt requirements-dev.txt
 	$(PYTHON) -m venv $(LOWEST_VENV)
-	cat requirements.txt requirements-dev.txt | grep -v '^-r\|ruff\|mypy' | sed 's/>=/==/' > $(LOWEST_VENV)/lowest.txt
+	cat requirements.txt requirements-dev.txt | grep -v '^-r\|ruff\|mypy\|codespell' | sed 's/>=/==/' > $(LOWEST_VENV)/lowest.txt
 	$(LOWEST_VENV)/bin/python -m pip install -r $(LOWEST_VENV)/lowest.txt
 	touch $@
 
@@ -67,6 +67,7 @@ lint: $(VENV)/.development
 	$(RUN) -m ruff check .
 	$(RUN) -m ruff format --check .
 	$(RUN) -m mypy
+	$(RUN) -m codespell_lib
 
 format: $(VENV)/.development
 	$(RUN) -m ruff check --fix .
