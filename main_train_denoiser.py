@@ -99,7 +99,7 @@ def train_denoiser(args: argparse.Namespace, fixed: dict, device: torch.device) 
     def batches_after(step: int) -> Batches:
         return noise.added_to(data.batches_after(step, schedule.last_step, device, share), step)
 
-    test = partial(measure_denoiser, model, data.test_images)
+    test = partial(measure_denoiser, model, data.test_images, args.num_workers)
     best = Best("psnr", highest=True) if args.keep_best else None
     try:
         if args.train:

@@ -107,7 +107,7 @@ def train_camera(args: argparse.Namespace, fixed: dict, device: torch.device) ->
             log.info(FIT_ONLY)
     model = JointModel(networks, options, args.seed, device, precision_of(args), rank(), world_size())
     batches_after = partial(data.batches_after, last_step=schedule.last_step, device=device, share=share)
-    test = partial(measure_joint, model, data.test_images, args.seed, args.use_tb)
+    test = partial(measure_joint, model, data.test_images, args.seed, args.use_tb, args.num_workers)
     best = Best("score", networks=GENERATORS) if args.keep_best else None
     with closing(run):
         if not args.train:

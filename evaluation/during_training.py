@@ -1,8 +1,9 @@
 """The tests that run during a training, on whole images."""
 
-from collections.abc import Callable
+import os
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 import torch
@@ -22,7 +23,11 @@ from utils.image import to_uint8
 from utils.panels import magnified_noise, panel
 from utils.randomness import seed_from
 from utils.trainer import Tested
+from utils.workers import in_threads
 
+Made = TypeVar("Made")
+
+AVERAGED = "fake, averaged weights"
 PANEL_GAIN = 4  # magnification of the noise in the pictures
 TESTED = ("kld", "kld_exact", "acf", "xcorr", "nlf", "std")  # of METRICS
 # Values that the terminal shows of a test, and what they mean.
@@ -30,53 +35,45 @@ SUMMARY = {"score": " (0 truth, 1 white noise)", "std": " of the real noise's", 
 DENOISERS = {"psnr": " dB", "ssim": ""}
 
 
-def measure_joint(model: JointModel, loader: DataLoader, seed: int, with_plots: bool, epoch: int) -> Tested:
+def measure_joint(
+    model: JointModel, loader: DataLoader, seed: int, with_plots: bool, num_workers: int, epoch: int
+) -> Tested:
     """Measure the generators and the denoiser of a joint training on whole test images.
 
     psnr is the denoiser's on the real noisy image, in dB, from the first epoch on that trains it. The others are
     `TESTED`, score, the `structure_score`, and lag1, the fake minus the real autocorrelation between neighbours, mean
     of both directions and the channels; with `_ema` behind the name for the averaged weights. The white noise of an
     image follows from (seed, its number), so that tests of one run are comparable. The pictures are of the first image:
-    `panel`, and `with_plots` those of the evaluation.
+    `panel`, and `with_plots` those of the evaluation. num_workers: threads that measure.
     """
-    pictures: dict[str, np.ndarray] = {}
     with_denoiser = epoch >= model.options.joint_start_epoch
 
-    def measure(number: int, batch: dict[str, Any]) -> dict[str, float]:
+    def make(number: int, batch: dict[str, Any]) -> JointImages:
         generator = torch.Generator().manual_seed(seed_from(seed, "test", number))
         z = torch.randn(batch["clean"].shape, generator=generator).to(model.device)
-        row, tiles, fakes = _measure_image(model, batch, z, with_denoiser)
-        if number == 0:
-            pictures["panel"] = _panel(**tiles)
-            pictures.update(_plots(batch["name"][0], fakes) if with_plots else {})
-        return row
+        return _images_of_joint(model, batch, z, with_denoiser)
 
-    values = _mean_over_images(loader, measure)
+    values, first = _mean_over_images(loader, make, _measure_image, num_workers)
+    pictures = {"panel": _panel(**first.tiles)} | (_plots(first.name, first.compared()) if with_plots else {})
     return Tested(values, pictures, _line(values, SUMMARY))
 
 
-def measure_denoiser(model: DenoiserModel, loader: DataLoader, epoch: int) -> Tested:
+def measure_denoiser(model: DenoiserModel, loader: DataLoader, num_workers: int, epoch: int) -> Tested:
     """Denoise whole test images, rounded to 8 bit, and return mean psnr (dB) and ssim and a panel of the first image.
 
-    The values of the averaged weights have `_ema` behind the name. Panel: clean, noisy, denoised.
+    The values of the averaged weights have `_ema` behind the name. Panel: clean, noisy, denoised. num_workers: threads
+    that measure.
     """
-    pictures: dict[str, np.ndarray] = {}
 
-    def measure(number: int, batch: dict[str, Any]) -> dict[str, float]:
-        clean, noisy = (_to_hwc(batch[name]) for name in ("clean", "noisy"))
-        tiles = [("clean", clean), ("noisy", noisy)]
-        row: dict[str, float] = {}
+    def make(number: int, batch: dict[str, Any]) -> dict[str, np.ndarray]:
+        tiles = {name: _to_hwc(batch[name]) for name in ("clean", "noisy")}
         for averaged in (False, True) if model.average else (False,):
-            suffix = "_ema" if averaged else ""
-            denoised = to_uint8(_to_hwc(model.denoise(to_float(batch["noisy"], model.device), averaged)))
-            row |= {f"psnr{suffix}": metrics.psnr(denoised, clean), f"ssim{suffix}": metrics.ssim(denoised, clean)}
-            tiles.append(("denoised, averaged weights" if averaged else "denoised", denoised))
-        if number == 0:
-            pictures["panel"] = panel([tiles])
-        return row
+            denoised = model.denoise(to_float(batch["noisy"], model.device), averaged)
+            tiles["denoised, averaged weights" if averaged else "denoised"] = to_uint8(_to_hwc(denoised))
+        return tiles
 
-    values = _mean_over_images(loader, measure)
-    return Tested(values, pictures, _line(values, DENOISERS))
+    values, first = _mean_over_images(loader, make, _measure_denoised, num_workers)
+    return Tested(values, {"panel": panel([list(first.items())])}, _line(values, DENOISERS))
 
 
 def _line(values: dict[str, float], meanings: dict[str, str]) -> str:
@@ -89,18 +86,31 @@ def _line(values: dict[str, float], meanings: dict[str, str]) -> str:
 
 
 def _mean_over_images(
-    loader: DataLoader, measure: Callable[[int, dict[str, Any]], dict[str, float]]
-) -> dict[str, float]:
-    """Measure the images one by one, by their number and batch, and return the means of the values.
+    loader: DataLoader,
+    make: Callable[[int, dict[str, Any]], Made],
+    measure: Callable[[Made], dict[str, float]],
+    num_workers: int,
+) -> tuple[dict[str, float], Made]:
+    """Return the means of the images' values, and what was made of the first one.
 
-    Values that are unknown (nlf of small images, psnr of equal ones, xcorr of one channel) are left out of the means.
+    `make` gets an image's number and batch, and runs in this thread: it may use a GPU, which would wait for `measure`
+    most of the time, so that this runs in threads. Values that are unknown (nlf of small images, psnr of equal ones,
+    xcorr of one channel) are left out of the means.
     """
+    first: list[Made] = []
+
+    def made(bar: Iterable[dict[str, Any]]) -> Iterator[Made]:
+        for number, batch in enumerate(bar):
+            one = make(number, batch)
+            first.extend([one] * (number == 0))
+            yield one
+
     with batches_of(loader) as batches:
         bar = tqdm(batches, "test", len(loader), unit="image", position=2, leave=False, disable=None)
-        rows = [measure(number, batch) for number, batch in enumerate(bar)]
+        rows = list(in_threads(measure, made(bar), min(num_workers, os.cpu_count() or 1)))
     values = {name: np.array([row[name] for row in rows]) for name in rows[0]}
     known = {name: value[np.isfinite(value)] for name, value in values.items()}
-    return {name: float(value.mean()) for name, value in known.items() if value.size}
+    return {name: float(value.mean()) for name, value in known.items() if value.size}, first[0]
 
 
 def _to_hwc(image: torch.Tensor) -> np.ndarray:
@@ -108,26 +118,47 @@ def _to_hwc(image: torch.Tensor) -> np.ndarray:
     return image[0].permute(1, 2, 0).cpu().numpy()
 
 
-def _measure_image(
-    model: JointModel, batch: dict, z: torch.Tensor, with_denoiser: bool
-) -> tuple[dict[str, float], dict[str, np.ndarray], dict[str, Comparison]]:
-    """Return an image's metrics, the images of its panel (of the averaged weights, if any), and all its fakes."""
-    clean, noisy = (_to_hwc(batch[name]) for name in ("clean", "noisy"))
+class JointImages(NamedTuple):
+    """A test image and what a joint training's networks make of it, (H, W, C) each."""
+
+    name: str  # of the noisy file
+    tiles: dict[str, np.ndarray]  # of the panel; those of the averaged weights, if there are any
+    fakes: dict[str, np.ndarray]  # by title
+
+    def compared(self) -> dict[str, Comparison]:
+        """Set the fakes' noise beside the real one, which takes longer than the networks on a GPU."""
+        clean, noisy = self.tiles["clean"], self.tiles["noisy"]
+        reference = Reference(clean, noisy)
+        return {title: Comparison(reference, noise_of(fake, clean)) for title, fake in self.fakes.items()}
+
+
+def _images_of_joint(model: JointModel, batch: dict, z: torch.Tensor, with_denoiser: bool) -> JointImages:
     images = to_float(batch["clean"], model.device), to_float(batch["noisy"], model.device)
-    row: dict[str, float] = {}
-    fakes, reference, tiles = {}, Reference(clean, noisy), {"clean": clean, "noisy": noisy}
+    fakes, tiles = {}, {name: _to_hwc(batch[name]) for name in ("clean", "noisy")}
     if with_denoiser:
         tiles["denoised"] = to_uint8(_to_hwc(model.denoise(images[1])))
-        row["psnr"] = metrics.psnr(tiles["denoised"], clean)
     for averaged in (False, True) if model.averages else (False,):
         synthesis = model.synthesize(*images, z, averaged)
-        fake = to_uint8(_to_hwc(synthesis.fake))
-        compared = Comparison(reference, noise_of(fake, clean))
-        suffix = "_ema" if averaged else ""
-        row |= {f"{name}{suffix}": value for name, value in _test(compared).items()}
-        fakes["fake, averaged weights" if averaged else "fake"] = compared
+        fakes[AVERAGED if averaged else "fake"] = fake = to_uint8(_to_hwc(synthesis.fake))
     sdnu, sdnc = (_to_hwc(noise) * 255 for noise in (synthesis.sdnu, synthesis.sdnc))
-    return row, tiles | {"fake": fake, "sdnu": sdnu, "sdnc": sdnc}, fakes
+    return JointImages(batch["name"][0], tiles | {"fake": fake, "sdnu": sdnu, "sdnc": sdnc}, fakes)
+
+
+def _measure_image(made: JointImages) -> dict[str, float]:
+    clean, denoised = made.tiles["clean"], made.tiles.get("denoised")
+    row = {} if denoised is None else {"psnr": metrics.psnr(denoised, clean)}
+    for title, compared in made.compared().items():
+        row |= {f"{name}{'_ema' * (title == AVERAGED)}": value for name, value in _test(compared).items()}
+    return row
+
+
+def _measure_denoised(tiles: dict[str, np.ndarray]) -> dict[str, float]:
+    row: dict[str, float] = {}
+    for title, suffix in (("denoised", ""), ("denoised, averaged weights", "_ema")):
+        if title in tiles:
+            denoised, clean = tiles[title], tiles["clean"]
+            row |= {f"psnr{suffix}": metrics.psnr(denoised, clean), f"ssim{suffix}": metrics.ssim(denoised, clean)}
+    return row
 
 
 def _test(fake: Comparison) -> dict[str, float]:

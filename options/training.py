@@ -90,7 +90,8 @@ def add_data_options(group: Group, batch_size: int) -> None:
         "rotated; real noise depends on the place in it. Default: anywhere (published)",
     )
     group.add_argument("--not_train_shuffle", dest="shuffle", action="store_false", help="take images in list order")
-    group.add_argument("--num_workers", type=natural_int, default=4, help="processes that read images; 0: none")
+    words = "processes that read images, and threads that measure in tests; 0: none"
+    group.add_argument("--num_workers", type=natural_int, default=4, help=words)
 
 
 def add_precision_options(group: Group) -> None:

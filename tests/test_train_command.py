@@ -2,11 +2,13 @@
 
 import json
 import logging
+import math
 import os
 import shutil
 import signal
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import pytest
@@ -14,6 +16,7 @@ import torch
 
 import main_export
 import main_train_jointly
+from evaluation.during_training import _mean_over_images
 from inference import load_neca
 from inference.pretrained import find_checkpoints, load_generators
 from models.networks import LETTERS
@@ -556,3 +559,22 @@ def test_a_run_from_given_networks_makes_a_generator_of_its_own(root, tmp_path):
     assert list(load_generators(models(root, "second"))) == ["E", "G1", "G2"]
     with pytest.raises(ValueError, match="do not belong together"):
         load_neca(mixed(tmp_path / "mixed", second | {"G1": given["G1"]}))
+
+
+def test_a_test_measures_in_threads_while_the_networks_go_on(monkeypatch):
+    monkeypatch.setattr(os, "cpu_count", lambda: 2)
+    together = threading.Barrier(2)  # passed by two at once only
+
+    def make(number: int, batch: dict) -> float:
+        assert threading.current_thread() is threading.main_thread()
+        return batch["value"]
+
+    def measure(made: float) -> dict[str, float]:
+        together.wait(timeout=5)
+        return {"value": made, "unknown": math.inf if made == 1 else made}
+
+    loader = [{"value": value} for value in (1.0, 2.0, 3.0, 6.0)]
+    means, first = _mean_over_images(loader, make, measure, num_workers=2)
+
+    assert means == {"value": 3.0, "unknown": 11 / 3}
+    assert first == 1.0
