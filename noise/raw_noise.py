@@ -72,8 +72,10 @@ def estimate_noise_blindly(
     """Estimate shot and read noise from noisy images of one scene alone: -> (3, 2).
 
     noisy: (1, 3, H, W) in [0, 1], and the first red pixel. shape: of raw noise, None: the physical one of the numbers
-    that are found (`physical_shape`). On the lattice of one colour noise is white and content
-    smooth, so noise is measured by second differences in both directions, in the flatter half of the image. Simulations
+    that are found (`physical_shape`).
+
+    On the lattice of one colour noise is white and content smooth. So noise is measured by the energy of second
+    differences around each pixel, in the flatter half of the image, by a low quantile for each raw value. Simulations
     are measured alike. They begin from the smoothed image, which is corrected until they, smoothed, equal it: clipping
     has changed its mean.
     """
@@ -196,11 +198,11 @@ def _law_by_simulation(
         edges = torch.quantile(values[:: max(1, len(values) // 100_000)], shares)
         group[colour == c] = c * BINS + torch.bucketize(values, edges)
 
-    count = torch.bincount(group, minlength=3 * BINS).clamp(min=1).double()
+    count = torch.bincount(group, minlength=3 * BINS).double()
     rows = [(group == number).nonzero()[:, 0] for number in range(3 * BINS)] if is_blind else []
 
     def means(values: Tensor) -> Tensor:
-        return torch.bincount(group, values.double(), 3 * BINS) / count
+        return torch.bincount(group, values.double(), 3 * BINS) / count.clamp(min=1)
 
     def levels(values: Tensor) -> Tensor:
         if is_blind:
@@ -215,8 +217,8 @@ def _law_by_simulation(
     for number in range(ROUNDS):
         for c in range(3):
             here = slice(c * BINS, (c + 1) * BINS)
-            seen = middle[here], target[here]
-            numbers[c] = _law_with_prior(*seen) if is_blind else _law(*seen, count[here])
+            seen = [of[here][count[here] > 0] for of in (middle, target, count)]
+            numbers[c] = _law_with_prior(*seen[:2]) if is_blind else _law(*seen)
         if number < ROUNDS - 1:
             law = (numbers[:, :1] * middle.view(3, BINS) + numbers[:, 1:]).flatten()
             target = law * (wanted / levels(simulate(numbers))).clamp(0.2, 5)
