@@ -54,7 +54,9 @@ def measure_joint(
         return _images_of_joint(model, batch, z, with_denoiser)
 
     values, first = _mean_over_images(loader, make, _measure_image, num_workers)
-    pictures = {"panel": _panel(**first.tiles)} | (_plots(first.name, first.compared()) if with_plots else {})
+    pictures = {"panel": _panel(**first.tiles)} | (
+        _plots(first.name, first.compared(is_brief=False)) if with_plots else {}
+    )
     return Tested(values, pictures, _line(values, SUMMARY))
 
 
@@ -125,10 +127,10 @@ class JointImages(NamedTuple):
     tiles: dict[str, np.ndarray]  # of the panel; those of the averaged weights, if there are any
     fakes: dict[str, np.ndarray]  # by title
 
-    def compared(self) -> dict[str, Comparison]:
+    def compared(self, is_brief: bool) -> dict[str, Comparison]:
         """Set the fakes' noise beside the real one, which takes longer than the networks on a GPU."""
         clean, noisy = self.tiles["clean"], self.tiles["noisy"]
-        reference = Reference(clean, noisy)
+        reference = Reference(clean, noisy, is_brief=is_brief)
         return {title: Comparison(reference, noise_of(fake, clean)) for title, fake in self.fakes.items()}
 
 
@@ -147,7 +149,7 @@ def _images_of_joint(model: JointModel, batch: dict, z: torch.Tensor, with_denoi
 def _measure_image(made: JointImages) -> dict[str, float]:
     clean, denoised = made.tiles["clean"], made.tiles.get("denoised")
     row = {} if denoised is None else {"psnr": metrics.psnr(denoised, clean)}
-    for title, compared in made.compared().items():
+    for title, compared in made.compared(is_brief=True).items():
         row |= {f"{name}{'_ema' * (title == AVERAGED)}": value for name, value in _test(compared).items()}
     return row
 

@@ -14,7 +14,7 @@ WHITE_NOISE_TERMS = ", ".join(f"{name}/{scale}" for name, scale in metrics.WHITE
 
 
 class Description(NamedTuple):
-    """Statistics of one noise that the distances and the plots need."""
+    """Statistics of one noise that the distances and the plots need; spectrum and phases are empty in a brief one."""
 
     counts: np.ndarray  # (511,) pixels of each grey-level difference
     autocorrelation: np.ndarray  # (C, 9, 9)
@@ -29,28 +29,38 @@ class Description(NamedTuple):
         return metrics.noise_level_function(self.level_sums)
 
 
-def describe(noise: np.ndarray, clean_uint8: np.ndarray, origin: tuple[int, int] = (0, 0)) -> Description:
+def describe(
+    noise: np.ndarray, clean_uint8: np.ndarray, origin: tuple[int, int] = (0, 0), is_brief: bool = False
+) -> Description:
     """Describe noise in whole grey levels, (H, W, C); origin: where it begins in the 2x2 mosaic."""
     return Description(
         metrics.count_levels(noise),
         metrics.autocorrelation(noise),
-        metrics.spectrum(noise),
+        np.empty(0) if is_brief else metrics.spectrum(noise),
         metrics.channel_correlation(noise),
         metrics.noise_level_sums(noise, clean_uint8),
-        np.roll(metrics.phase_profile(noise), origin, (2, 3)),
+        np.empty(0) if is_brief else np.roll(metrics.phase_profile(noise), origin, (2, 3)),
     )
 
 
 class Reference:
     """The real noise of an image pair, (H, W, C) uint8 each, and its description, which all fakes share.
 
-    origin: where the images begin in the 2x2 mosaic; is_cut: whether that is known for sure (`ImagePair`).
+    origin: where the images begin in the 2x2 mosaic; is_cut: whether that is known for sure (`ImagePair`). is_brief:
+    whether to leave out what takes half the time, for metrics and plots that are not wanted.
     """
 
-    def __init__(self, clean: np.ndarray, noisy: np.ndarray, origin: tuple[int, int] = (0, 0), is_cut: bool = True):
-        self.clean, self.origin, self.is_cut = clean, origin, is_cut
+    def __init__(
+        self,
+        clean: np.ndarray,
+        noisy: np.ndarray,
+        origin: tuple[int, int] = (0, 0),
+        is_cut: bool = True,
+        is_brief: bool = False,
+    ):
+        self.clean, self.origin, self.is_cut, self.is_brief = clean, origin, is_cut, is_brief
         self.noise = metrics.noise_of(noisy, clean)
-        self.description = describe(self.noise, self.clean, origin)
+        self.description = describe(self.noise, self.clean, origin, is_brief)
 
 
 class Comparison:
@@ -63,7 +73,8 @@ class Comparison:
         image = np.clip(reference.clean + fake_noise, 0, 255)
         self.real, self.free, self.clipped = reference.noise, fake_noise, image - reference.clean
         self.rounded = metrics.noise_of(np.rint(image).astype(np.uint8), reference.clean)
-        self.described, self.made = reference.description, describe(self.rounded, reference.clean, reference.origin)
+        self.described = reference.description
+        self.made = describe(self.rounded, reference.clean, reference.origin, reference.is_brief)
         self.is_aligned = reference.is_cut
 
 

@@ -11,14 +11,18 @@ import sys
 import threading
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
 import main_export
 import main_train_jointly
-from evaluation.during_training import _mean_over_images
+import metrics
+from evaluation.during_training import TESTED, JointImages, _mean_over_images, _measure_image
+from evaluation.noise_metrics import METRICS, Comparison, Reference
 from inference import load_neca
 from inference.pretrained import find_checkpoints, load_generators
+from metrics import noise_of
 from models.networks import LETTERS
 from noise.gains import read_bank
 from tests.camera import CAMERA, command, make_camera
@@ -578,3 +582,16 @@ def test_a_test_measures_in_threads_while_the_networks_go_on(monkeypatch):
 
     assert means == {"value": 3.0, "unknown": 11 / 3}
     assert first == 1.0
+
+
+def test_a_test_takes_no_time_for_metrics_that_it_does_not_show(monkeypatch):
+    random = np.random.default_rng(0)
+    clean, noisy, fake = random.integers(0, 256, (3, 128, 128, 3), np.uint8)
+    compared = Comparison(Reference(clean, noisy), noise_of(fake, clean))
+    expected = {name: METRICS[name].measure(compared) for name in TESTED}
+    for unused in ("spectrum", "phase_profile"):
+        monkeypatch.setattr(metrics, unused, None)
+
+    row = _measure_image(JointImages("", {"clean": clean, "noisy": noisy}, {"fake": fake}))
+
+    np.testing.assert_equal({name: row[name] for name in TESTED}, expected)
