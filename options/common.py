@@ -143,20 +143,20 @@ def add_device_options(parser: Group) -> None:
         "--device",
         choices=("auto", "cpu", "cuda", "mps"),
         default="auto",
-        help="auto takes CUDA where there is one; mps: Apple's GPUs",
+        help="device to compute on; auto: CUDA where there is one, else the CPU; mps: Apple's GPUs",
     )
     parser.add_argument(
         "--gpu_ids",
         type=natural_int,
         nargs="+",
         default=[0],
-        help="number of the CUDA GPU to use; a training takes several, one process for each; ignored on the CPU",
+        help="number of the CUDA GPU; a training takes several and starts one process for each; ignored on the CPU",
     )
 
 
 def add_seed_option(parser: Group) -> None:
     """Add `--seed`, from which all randomness follows."""
-    parser.add_argument("--seed", type=_seed, default=0, help="all randomness follows from it")
+    parser.add_argument("--seed", type=_seed, default=0, help="seed of all random numbers")
 
 
 def _seed(text: str) -> int:
@@ -170,7 +170,7 @@ def add_channels_option(parser: Group) -> None:
         type=int,
         choices=(3, 1),
         default=3,
-        help="channels of the images: 3, RGB, or 1, grey, as which colour files are then read",
+        help="channels of the images: 3 (RGB), or 1 (grey; colour files are read as grey)",
     )
 
 
@@ -182,9 +182,9 @@ def add_scene_options(
     purpose: what for, for the help; several: --cam_name takes one or more cameras, into a list.
     """
     if several:
-        parser.add_argument("--cam_name", nargs="+", default=[CAMERA], metavar="CAM", help="cameras to take scenes of")
+        parser.add_argument("--cam_name", nargs="+", default=[CAMERA], metavar="CAM", help="codes of the cameras")
     else:
-        parser.add_argument("--cam_name", default=CAMERA, help="camera whose scenes and weights are used")
+        parser.add_argument("--cam_name", default=CAMERA, help="code of the camera, in the names of its scenes")
     parser.add_argument(
         "--data_dir",
         type=given_path,
@@ -201,11 +201,10 @@ def add_scene_options(
     parser.add_argument("--max_images", type=natural_int, default=max_images, help=max_images_help)
 
 
-def add_pretrain_option(parser: Group) -> None:
-    """Add `--pretrain_dir`, for commands that use a camera's generator."""
-    parser.add_argument(
-        "--pretrain_dir",
-        type=given_path,
-        default="./pretrain/",
-        help="folder of the weights, <cam_name>/checkpoint_{E,G1,G2}.pth, or a --dir_save of the training",
-    )
+def add_pretrain_option(parser: Group, fits: bool = True) -> None:
+    """Add `--pretrain_dir`, for commands that use a camera's noise; fits: they take fits, not NeCA's weights alone."""
+    weights, training = "NeCA weights (checkpoint_{E,G1,G2}.pth)", "a --dir_save of main_train_jointly.py"
+    both = f"folder of <cam_name>/ with a fit (noise.json or noise.safetensors) or {weights}; an --output_dir of "
+    both += f"main_fit_noise.py, or {training}"
+    words = both if fits else f"folder of <cam_name>/ with {weights}, or {training}"
+    parser.add_argument("--pretrain_dir", type=given_path, default="./pretrain/", help=words)

@@ -25,7 +25,7 @@ def crop_parser() -> Parser:
     parser.add_argument(
         "--source",
         default="./Datasets/SIDD_Medium_Srgb_Parts/",
-        help="folder of the scene folders, of Data/ with them, or of an unpacked archive such as SIDD_Medium_Srgb/; "
+        help="folder of the scenes, or of an unpacked archive such as SIDD_Medium_Srgb/, which holds them in Data/; "
         "read only",
     )
     parser.add_argument(
@@ -39,9 +39,9 @@ def crop_parser() -> Parser:
         "--threshold",
         type=natural_int,
         default=800,
-        help="an image is cut if both its sides exceed this many pixels, and kept whole otherwise",
+        help="cut images whose sides are both longer, in pixels; others are kept whole",
     )
-    parser.add_argument("--num_workers", type=natural_int, default=4, help="threads that cut; 0: none of their own")
+    parser.add_argument("--num_workers", type=natural_int, default=4, help="threads that cut; 0: no threads")
     return parser
 
 
@@ -65,7 +65,7 @@ def make_demo_parser() -> Parser:
         "--num_scenes",
         type=positive_int,
         default=24,
-        help="number of scenes, two image pairs each; the ISO levels take turns, every fifth round is for testing",
+        help="number of scenes, two image pairs each; scenes take the ISO levels in turn, and every fifth round tests",
     )
     parser.add_argument(
         "--size",
@@ -77,15 +77,18 @@ def make_demo_parser() -> Parser:
         type=positive_int,
         nargs="+",
         default=[100, 800, 3200],
-        help="ISO levels, 50 to 12800; the noise grows with about the square root",
+        help="ISO levels, 50 to 12800; the noise grows about as their square root",
     )
     parser.add_argument(
-        "--seed", type=natural_int, default=0, help="the same seed and options give the same files, bit by bit"
+        "--seed",
+        type=natural_int,
+        default=0,
+        help="seed of all random numbers; the same seed and options give the same files",
     )
     parser.add_argument(
         "--statistics",
         action="store_true",
-        help="afterwards measure the noise on the disk and print a table: one row for each ISO level",
+        help="then measure the noise of the files and print a table, one row per ISO",
     )
     return parser
 
@@ -93,7 +96,7 @@ def make_demo_parser() -> Parser:
 def make_pairs_options(arguments: list[str] | None) -> argparse.Namespace:
     """Read the options of the command that makes pairs of a camera, and end in one line where they do not fit."""
     parser = Parser(
-        "Make noisy/clean pairs of your own camera, in SIDD's layout, of photographs that you took: tripod bursts "
+        "Make noisy/clean pairs of your own camera, in SIDD's layout, from photographs that you took: tripod bursts "
         "(--bursts), pairs (--clean and --noisy), or shots of high ISO beside one of low ISO (--shots). Pictures that "
         "moved or changed exposure are left out and named. Run again to continue; new photographs get new scenes."
     )
@@ -101,16 +104,16 @@ def make_pairs_options(arguments: list[str] | None) -> argparse.Namespace:
         parser,
         "--bursts",
         "DIR",
-        "folder with a folder of frames for each scene; their mean is the clean image, its own noise corrected for",
+        "folder with one folder of frames per scene; their mean is the clean image, and its own noise is corrected",
     )
     add_path_option(parser, "--clean", "DIR", "folder of clean images")
-    add_path_option(parser, "--noisy", "DIR", "their noisy images, of the same names")
+    add_path_option(parser, "--noisy", "DIR", "folder of noisy images, named as the clean ones")
     add_path_option(
         parser,
         "--shots",
         "DIR",
-        "folder with a folder for each scene: the shots of the lowest ISO (by EXIF) are its clean image, the "
-        "others noisy; choose ISOs a factor of 16 apart, for the reference's own noise stays in the pairs",
+        "folder with one folder of shots per scene: those of the lowest ISO (by EXIF) make the clean image, the "
+        "others are noisy; choose ISOs a factor of 16 apart, since the noise of the lowest stays in the pairs",
     )
     parser.add_argument("--output_dir", type=given_path, required=True, help="folder of the scenes")
     parser.add_argument(
@@ -118,22 +121,22 @@ def make_pairs_options(arguments: list[str] | None) -> argparse.Namespace:
         required=True,
         help="your camera's code, two characters A-Z or 0-9, by which --cam_name finds it later",
     )
-    parser.add_argument(
-        "--iso", type=positive_int, help="ISO of images whose EXIF data says none, such as the reference of --shots"
-    )
-    parser.add_argument("--frames", type=natural_int, default=2, help="noisy images of each scene; 0: all")
+    parser.add_argument("--iso", type=positive_int, help="ISO of images without one in their EXIF data")
+    parser.add_argument("--frames", type=natural_int, default=2, help="noisy images per scene; 0: all")
     parser.add_argument(
         "--align",
         action="store_true",
-        help="shift pictures that moved by whole pixels, in place of leaving them out, and cut to what all show",
+        help="shift pictures that moved by whole pixels, instead of leaving them out, and crop to what all show",
     )
     parser.add_argument(
         "--exposure_tolerance",
         type=non_negative_float,
-        help="share of the mean brightness by which a picture may differ from its burst or its clean image "
+        help="largest difference in mean brightness from the burst or the clean image, as a share of it "
         f"(default: {TOLERANCE_OF_BURSTS} in bursts, {TOLERANCE} otherwise)",
     )
-    parser.add_argument("--num_workers", type=thread_count, default=2, help="scenes worked on at once; 0: no threads")
+    parser.add_argument(
+        "--num_workers", type=thread_count, default=2, help="scenes at once, one thread each; 0: no threads"
+    )
     args = parser.parse_args(arguments)
     if sum(map(bool, (args.bursts, args.shots, args.clean or args.noisy))) != 1 or bool(args.clean) != bool(args.noisy):
         parser.error("expected one of --bursts, --shots, or --clean with --noisy")

@@ -22,9 +22,10 @@ from options.common import (
 DATA_DIR = "./Datasets/SIDD_Medium_Crop/"
 NEEDED_FILES = {"kaggle": ("blocks", "output"), "sidd-mat": ("blocks", "output"), "dnd": ("dnd_dir", "output_dir")}
 DENOISER_FORM = (
-    "[NAME=]WHAT: a checkpoint of main_train_denoiser.py or of another network (pip install spandrel); the folder of a "
-    "denoiser's or joint training, whose newest one is taken; noisy, the image as it is; nlm, non-local means (1 s for "
-    "512x512 pixels); bm3d (25 s for 512x512 pixels and core; pip install bm3d, not for commercial use)"
+    "WHAT is a checkpoint of main_train_denoiser.py or of another network (pip install spandrel); the folder of a "
+    "denoiser's or joint training, whose newest checkpoint is taken; noisy, the image as it is; nlm, non-local means "
+    "(1 s for 512x512 pixels); or bm3d (25 s for 512x512 pixels on one core; pip install bm3d, not for commercial "
+    "use). NAME is what the results call it"
 )
 
 
@@ -35,9 +36,9 @@ def evaluate_parser(model_names: tuple[str, ...]) -> Parser:
     noise = commands.add_parser(
         "noise",
         help="noise models against the real noise of the same images",
-        description="Set fake noise beside the real noise of the same images: by the published metrics, and by "
-        "autocorrelation, spectrum, channel correlation and noise level function, which those do not see. Writes "
-        "report.md, results.csv (one row per image, model and draw), results.json and plots.",
+        description="Compare noise models, or your own fakes (--fake_dir), with the real noise of the same images: by "
+        "the published metrics, and by autocorrelation, spectrum, channel correlation and noise level function, which "
+        "those do not see. Writes report.md, results.csv (one row per image, model and draw), results.json and plots.",
     )
     _add_image_options(noise, "judge on")
     _add_model_options(noise, model_names)
@@ -56,36 +57,35 @@ def _add_model_options(parser: argparse.ArgumentParser, model_names: tuple[str, 
         nargs="+",
         choices=model_names,
         metavar="MODEL",
-        help=f"noise models to compare: {', '.join(model_names)}; without it all that can be had with these images: "
-        "the generator, Gaussian references fitted on the training scenes in --data_dir, and the other frame of a "
-        "scene (real)",
+        help=f"noise models to compare: {', '.join(model_names)} (default: all for which there are "
+        "weights, a fit, or training scenes in --data_dir to fit to; real is the other frame of a scene)",
     )
     add_pretrain_option(group)
     group.add_argument(
         "--noise_level",
         type=non_negative_float,
-        help="NeCA-S: standard deviation before NCNet, in grey levels; without it that of each image's real noise",
+        help="NeCA-S: std of the noise before NCNet, in grey levels (default: that of each image's real noise)",
     )
     group.add_argument(
         "--fake_dir",
         nargs="+",
         default=[],
         metavar="[NAME=]DIR",
-        help="folders of fake noisy images made elsewhere, named as the noisy ones, flat or below <scene>/",
+        help="folders of fake noisy images made elsewhere, named as the real ones, flat or below <scene>/",
     )
     group.add_argument(
         "--c2st",
         action="store_true",
-        help="classifier two-sample tests: the AUC at which a small network tells each model's noise from real noise, "
-        "on patches of 8 and of 32 pixels; a minute or two a model on two cores",
+        help="classifier two-sample tests: the AUC (.5 chance, 1 certainty) with which a small network tells each "
+        "model's noise from real noise, on patches of 8 and of 32 pixels; a minute or two per model on two cores",
     )
     group.add_argument("--draws", type=positive_int, default=1, help="independent fakes of each image and model")
     group.add_argument(
         "--fit_images",
         type=natural_int,
         default=100,
-        help="crops of each ISO that the Gaussian references are fitted on, evenly spaced over the training scenes; "
-        "0: all",
+        help="crops per ISO that Gaussian models and copulas are fitted to, evenly spaced over the training scenes; 0: "
+        "all",
     )
 
 
@@ -105,8 +105,9 @@ def _add_denoise_command(commands: argparse._SubParsersAction) -> None:
         "denoise",
         help="denoisers on real noisy images whose clean ones are known",
         description="Denoise real noisy images and compare with the clean ones: PSNR and SSIM of the outputs rounded "
-        "to 8 bit, as the benchmarks have them, and what training on a synthesiser's noise in place of real noise "
-        "costs (PGap). Writes report.md, results.csv (one row per image, denoiser, seed), results.json and pictures.",
+        "to 8 bit, as the benchmarks measure them, and PGap, the PSNR that training on a synthesiser's noise instead "
+        "of real noise costs. Writes report.md, results.csv (one row per image, denoiser, seed), results.json and "
+        "pictures.",
     )
     _add_block_options(_add_image_options(parser, "denoise", several=True))
     _add_choice_options(parser.add_argument_group("denoisers"))
@@ -122,19 +123,19 @@ def _add_denoiser_options(parser: argparse.ArgumentParser) -> None:
         "--tile",
         type=natural_int,
         default=DENOISER_TILE,
-        help="pixels of a tile's side, 0: whole images; it changes memory and speed, but no result of ours: networks "
-        "that see the whole image (instance norm, NAFNet) take it at once",
+        help="side of a tile in pixels, 0: whole images; smaller tiles take less memory and change no result of our "
+        "networks; those that see the whole image (instance norm, NAFNet) take it at once",
     )
     group.add_argument(
         "--self_ensemble",
         action="store_true",
-        help="networks: mean over the eight flips and rotations of the image, eight times the work",
+        help="networks: average over the eight flips and rotations of the image, eight times the work",
     )
     group.add_argument(
         "--sigma",
         type=non_negative_float,
-        help="nlm and bm3d: standard deviation of the noise in grey levels; without it each image's is estimated, by "
-        "the median of wavelet coefficients of every third row and column (about 0.85 times the true one)",
+        help="nlm and bm3d: std of the noise in grey levels (default: estimated on each image by the median of wavelet "
+        "coefficients of every third row and column, about 0.85 times the true one)",
     )
     add_device_options(group)
 
@@ -150,9 +151,9 @@ def _add_image_options(parser: argparse.ArgumentParser, verb: str, several: bool
 
 def _add_block_options(group: Group) -> None:
     add_path_option(
-        group, "--noisy_blocks", "FILE", "ValidationNoisyBlocksSrgb.mat of SIDD, in place of scenes; with --gt_blocks"
+        group, "--noisy_blocks", "FILE", "ValidationNoisyBlocksSrgb.mat of SIDD, instead of scenes; needs --gt_blocks"
     )
-    add_path_option(group, "--gt_blocks", "FILE", "ValidationGtBlocksSrgb.mat of SIDD")
+    add_path_option(group, "--gt_blocks", "FILE", "ValidationGtBlocksSrgb.mat of SIDD; needs --noisy_blocks")
 
 
 def _add_choice_options(group: Group) -> None:
@@ -162,21 +163,21 @@ def _add_choice_options(group: Group) -> None:
         nargs="+",
         default=["noisy", "nlm"],
         metavar="[NAME=]WHAT",
-        help=DENOISER_FORM + "; the noisy image is always among them",
+        help=DENOISER_FORM + ". The noisy image is always among them",
     )
     group.add_argument(
         "--seeds",
         type=natural_int,
         nargs="+",
         default=[],
-        help="seeds of runs with the same recipe: {seed} in a path stands for each of them, as in "
+        help="seeds of runs with the same recipe; {seed} in a path stands for each of them, as in "
         "real=saves/denoising/real_{seed}",
     )
     group.add_argument(
         "--pgap_of",
         metavar="NAME",
-        help="the denoiser trained on real noise: PGap is its PSNR minus that of each other one, seed by seed; "
-        "without it the one called real, if there is one",
+        help="name of the denoiser trained on real noise: PGap is its PSNR minus that of each other one, seed by seed "
+        "(default: real, if there is one)",
     )
     group.add_argument(
         "--skip_missing", action="store_true", help="print which checkpoints are missing, and go on with the others"
@@ -189,7 +190,7 @@ def _add_result_options(parser: argparse.ArgumentParser, folder: str, threads: s
     words = f"folder for the results (default: ./saves/evaluation/{folder}/)"
     group.add_argument("--output_dir", type=given_path, help=words)
     group.add_argument("--html", action="store_true", help="also write report.html, one file with all of it")
-    words = f"threads that {threads}; 0: none of their own"
+    words = f"threads that {threads}; 0: no threads"
     group.add_argument("--num_workers", type=thread_count, default=2, help=words)
 
 
@@ -208,18 +209,18 @@ def _add_submit_command(commands: argparse._SubParsersAction) -> None:
         "submit",
         help="denoise a public benchmark and write what its server takes",
         description="Denoise a benchmark whose clean images only its server has, and write what it takes. SIDD: "
-        "download BenchmarkNoisyBlocksSrgb.mat from https://www.eecs.yorku.ca/~kamel/sidd/benchmark.php, which also "
-        "links the Kaggle competitions, and upload SubmitSrgb.csv there. DND: get the data set from "
-        "https://noise.visinf.tu-darmstadt.de/, and upload the files of bundled/ there. What is written has been read "
-        "back and compared. Run again to continue an interrupted run.",
+        "download BenchmarkNoisyBlocksSrgb.mat from https://www.eecs.yorku.ca/~kamel/sidd/benchmark.php; it also links "
+        "the Kaggle competitions, where you upload SubmitSrgb.csv. DND: get the data set from "
+        "https://noise.visinf.tu-darmstadt.de/, and upload the files of bundled/ there. The command reads its files "
+        "back and compares them. Run again to continue an interrupted run.",
     )
     parser.add_argument(
         "--benchmark",
         choices=NEEDED_FILES,
         required=True,
         help="kaggle: SIDD, a CSV of 1280 lines ID,BLOCK with the blocks' bytes in base64, 335 MB; sidd-mat: SIDD for "
-        "its older server, a cell array DenoisedBlocksSrgb, 252 MB, to which fields on method and time that it may "
-        "want are to be added by hand; dnd: the Darmstadt Noise Dataset, sRGB, 1000 crops of 512x512, 6.3 GB",
+        "its older server, a cell array DenoisedBlocksSrgb, 252 MB; the server may want fields on method and time, "
+        "which you add by hand; dnd: the Darmstadt Noise Dataset, sRGB, 1000 crops of 512x512, 6.3 GB",
     )
     parser.add_argument("--denoiser", type=given_path, required=True, metavar="[NAME=]WHAT", help=DENOISER_FORM)
     _add_file_options(parser)
@@ -228,7 +229,7 @@ def _add_submit_command(commands: argparse._SubParsersAction) -> None:
         "--num_workers",
         type=thread_count,
         default=2,
-        help="nlm and bm3d: blocks or crops that are denoised at once; 0: one",
+        help="nlm and bm3d: blocks or crops to denoise at once; 0: one",
     )
 
 
@@ -239,14 +240,14 @@ def _add_file_options(parser: argparse.ArgumentParser) -> None:
         sidd,
         "--output",
         "FILE",
-        "the submission, such as SubmitSrgb.csv, or SubmitSrgb.mat for sidd-mat; FILE.json beside it says what it "
-        "was made with, FILE.work/ holds denoised images until it is complete",
+        "submission to write, such as SubmitSrgb.csv, or SubmitSrgb.mat for sidd-mat; FILE.json beside it says "
+        "what it was made with, FILE.work/ holds denoised images until it is complete",
     )
     dnd = parser.add_argument_group("folders of dnd")
-    add_path_option(dnd, "--dnd_dir", "DIR", "with info.mat and images_srgb/0001.mat to 0050")
+    add_path_option(dnd, "--dnd_dir", "DIR", "folder of info.mat and images_srgb/0001.mat to 0050.mat")
     add_path_option(
         dnd,
         "--output_dir",
         "DIR",
-        "for the denoised crops 0001_01.mat to 0050_20.mat and, to upload, bundled/0001.mat to 0050.mat",
+        "folder for the denoised crops 0001_01.mat to 0050_20.mat and, to upload, bundled/0001.mat to 0050.mat",
     )

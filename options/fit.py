@@ -44,12 +44,12 @@ def fit_parser() -> Parser:
         "which noise.png shows it. Without clean images: --noisy_only. Then main_synthesize.py --pretrain_dir "
         "<output_dir> puts the noise on images."
     )
-    parser.add_argument("--cam_name", default=CAMERA, help="camera to fit, by the code in its scenes' names")
+    parser.add_argument("--cam_name", default=CAMERA, help="code of the camera, in the names of its scenes")
     parser.add_argument(
         "--model",
         choices=MODELS,
         default="auto",
-        help="auto: the pipeline if the rendering is identified with a linear demosaicking, else the copula",
+        help="auto: the pipeline if the rendering is identified, with a linear demosaicking, else the copula",
     )
     data = parser.add_argument_group("data")
     data.add_argument(
@@ -61,34 +61,37 @@ def fit_parser() -> Parser:
     data.add_argument(
         "--data_prep_dir",
         default="./data_preparation/",
-        help="folder of <CAM>_train.txt and <CAM>_test.txt; a camera without lists and without a published split is "
-        "fitted to all its scenes but every fifth of each ISO, a single scene is fitted and tested alike",
+        help="folder of the scene lists <CAM>_train.txt and <CAM>_test.txt. Without lists SIDD's cameras have the "
+        "published split, others test on every fifth scene of each ISO; a single scene is fitted and tested",
     )
     add_path_option(
         data,
         "--reduced_dir",
         "DIR",
-        "further scenes, whose frames were reduced without antialiasing (cv2.resize, bilinear), such as 256x256: they "
-        "add the noise of their ISO and light",
+        "folder of further scenes, whose frames were reduced without antialiasing (cv2.resize, bilinear), such as to "
+        "256x256: they add the noise of their ISO and light",
     )
     data.add_argument(
         "--frame_size",
         type=positive_int,
         nargs=2,
         metavar=("H", "W"),
-        help="height and width of the reduced frames before (default: those of SIDD's phones)",
+        help="size of the frames of --reduced_dir before they were reduced (default: that of SIDD's phones)",
     )
     add_path_option(
         data,
         "--noisy_only",
         "FILE_OR_DIR",
-        "fit to noisy images alone, as the camera made them: no JPEG, not resized, from 256x256 pixels; one is enough",
+        "noisy images to fit to without clean ones, as the camera made them: no JPEG, not resized, from 256x256 "
+        "pixels; one is enough",
     )
-    data.add_argument("--iso", type=positive_int, help="of noisy images whose EXIF data and names say none")
-    data.add_argument("--test_images", type=natural_int, default=24, help="images to test on, evenly spaced; 0: none")
+    data.add_argument("--iso", type=positive_int, help="ISO of images of --noisy_only without one in EXIF data or name")
+    data.add_argument(
+        "--test_images", type=natural_int, default=24, help="images to test on, evenly spaced; 0: no test"
+    )
     parser.add_argument(
-        "--output_dir", type=given_path, default="./saves/fits/", help="the fit goes to <output_dir>/<cam_name>/"
+        "--output_dir", type=given_path, default="./saves/fits/", help="folder for the fit, in <output_dir>/<cam_name>/"
     )
     add_seed_option(parser)
-    parser.add_argument("--num_workers", type=thread_count, default=2, help="threads that read and fit; 0: none")
+    parser.add_argument("--num_workers", type=thread_count, default=2, help="threads that read and fit; 0: no threads")
     return parser

@@ -29,7 +29,7 @@ def add_neca_type_option(parser: Group, default: str | None = "W") -> None:
         "--NeCA_type",
         choices=NECA_TYPES,
         default=default,
-        help="W: signal-dependent noise, whose strength is a gain; S: signal-independent noise, whose strength is "
+        help="W: NeCA-W, signal-dependent, its strength is a gain; S: NeCA-S, signal-independent, its strength is "
         "--noise_level",
     )
 
@@ -37,10 +37,11 @@ def add_neca_type_option(parser: Group, default: str | None = "W") -> None:
 def quick_test_parser() -> Parser:
     """Build the parser of the quick test."""
     parser = Parser(
-        "Put a camera's noise on clean images and compare it with the real one: reads clean.png and noisy.png, and "
-        "further pairs <name>_clean.png and <name>_noisy.png; writes the fake noisy images, the noises and panels."
+        "Quick test of NeCA: put a camera's noise on clean images and compare it with the real noise. Reads clean.png "
+        "and noisy.png, and further pairs <name>_clean.png and <name>_noisy.png. Writes fake noisy images, the noises "
+        "and panels. For your own images use main_synthesize.py."
     )
-    parser.add_argument("--cam_name", default=CAMERA, help="camera whose weights are used")
+    parser.add_argument("--cam_name", default=CAMERA, help="code of the camera whose weights are used")
     parser.add_argument("--dir_test_save", default="./test/saves/", help="folder for the results")
     parser.add_argument("--dir_test_img", default="./test/imgs/", help="folder of the image pairs")
     add_neca_type_option(parser)
@@ -53,9 +54,9 @@ def quick_test_parser() -> Parser:
     parser.add_argument(
         "--gain",
         type=_gain,
-        help="NeCA-W: gain to use in place of the noisy image's, about the noise's standard deviation / 255",
+        help="NeCA-W: gain, about the noise's standard deviation / 255 (default: estimated on the noisy image)",
     )
-    add_pretrain_option(parser)
+    add_pretrain_option(parser, fits=False)
     add_seed_option(parser)
     add_device_options(parser)
     return parser
@@ -64,18 +65,18 @@ def quick_test_parser() -> Parser:
 def export_options(arguments: list[str]) -> argparse.Namespace:
     """Read the options of the command that takes weights out of a training run."""
     parser = Parser(
-        "Copy the newest E, G1 and G2 of a training run to <output_dir>/<cam_name>/checkpoint_{E,G1,G2}.pth, where the "
-        "quick test finds them, and its gain bank. Other words make other files, each explained by its --help: "
-        "main_export.py gains (a bank measured anew), denoiser (for other programs), page (noise in the browser), "
-        "program (noise as one file that PyTorch alone runs)."
+        "Copy NeCA's newest weights of a training run, and its gains.json, to "
+        "<output_dir>/<cam_name>/checkpoint_{E,G1,G2}.pth, where the other commands find them. Four more commands have "
+        "their own --help: main_export.py gains (measure gains.json anew), denoiser (for other programs), page (noise "
+        "in the browser), program (noise as one file that PyTorch alone runs)."
     )
-    parser.add_argument("--cam_name", default=CAMERA, help="camera whose weights are taken")
+    parser.add_argument("--cam_name", default=CAMERA, help="code of the camera whose weights are copied")
     parser.add_argument(
         "--pretrain_dir",
         default="./saves/noise_syn/",
-        help="a --dir_save of the training, or a folder of checkpoints, such as <dir_save>/<cam_name>/models/ema/",
+        help="--dir_save of the training, or a folder of checkpoints, such as <dir_save>/<cam_name>/models/ema/",
     )
-    parser.add_argument("--output_dir", default="./pretrain/", help="folder of the weights")
+    parser.add_argument("--output_dir", default="./pretrain/", help="folder to copy to")
     parser.add_argument("--half", action="store_true", help="store half precision; loading makes it float32 again")
     parser.add_argument("--format", choices=("pth", "safetensors"), default="pth", help="format of the files")
     return parser.parse_args(arguments)
@@ -102,7 +103,7 @@ def program_options(arguments: list[str]) -> argparse.Namespace:
         "gains (N,) in place of ISOs.",
         prog="main_export.py program",
     )
-    parser.add_argument("--cam_name", default=CAMERA, help="camera whose noise is exported")
+    parser.add_argument("--cam_name", default=CAMERA, help="code of the camera whose noise is exported")
     add_pretrain_option(parser)
     parser.add_argument(
         "--model", choices=("pipeline", "neca-w"), default="pipeline", help="the camera's fit, or its NeCA weights"
@@ -119,7 +120,9 @@ def page_options(arguments: list[str]) -> argparse.Namespace:
         "and an ISO.",
         prog="main_export.py page",
     )
-    parser.add_argument("--cam_name", nargs="+", default=list(PHONES), metavar="CAM", help="cameras of the page")
+    parser.add_argument(
+        "--cam_name", nargs="+", default=list(PHONES), metavar="CAM", help="codes of the cameras on the page"
+    )
     parser.add_argument(
         "--pretrain_dir", type=given_path, default="./pretrain/", help="folder of the fits, <cam_name>/noise.json"
     )
@@ -128,13 +131,14 @@ def page_options(arguments: list[str]) -> argparse.Namespace:
         parser,
         "--real_dir",
         "DIR",
-        "scenes in SIDD's layout: the real noise of each camera there is measured and put beside the page's; its "
-        "figures are kept as real_noise.json beside the fit, where the page finds them without this option",
+        "scenes in SIDD's layout: measure each camera's real noise there and show it beside the page's; the "
+        "figures are kept in real_noise.json beside the fit, where a page without this option finds them",
     )
     parser.add_argument(
         "--data_prep_dir",
         default="./data_preparation/",
-        help="with --real_dir, folder of <CAM>_train.txt and <CAM>_test.txt, which tell what the fit has not seen",
+        help="with --real_dir: folder of the scene lists <CAM>_train.txt and <CAM>_test.txt; the page says of test "
+        "scenes that the fit has not seen them",
     )
     return parser.parse_args(arguments)
 
@@ -142,21 +146,21 @@ def page_options(arguments: list[str]) -> argparse.Namespace:
 def gains_options(arguments: list[str]) -> argparse.Namespace:
     """Read the options of `main_export.py gains`, and end in one line where they do not fit together."""
     parser = Parser(
-        "Estimate the gains of a camera's training images by GENet and write them, by ISO, to gains.json beside its "
-        "weights, where main_synthesize.py finds them.",
+        "Estimate the gains of a camera's training images by NeCA's GENet and write them, by ISO, to gains.json beside "
+        "its weights, where main_synthesize.py finds them. A gain is the strength of NeCA-W; fits need none.",
         prog="main_export.py gains",
     )
     most = "crops of each ISO, evenly spaced over its scenes; 0: all"
     add_scene_options(parser, split="train", purpose="measure", max_images=200, max_images_help=most)
-    add_pretrain_option(parser)
-    parser.add_argument("--output", help="the bank's file (default: gains.json beside the weights)")
+    add_pretrain_option(parser, fits=False)
+    parser.add_argument("--output", help="file to write (default: gains.json beside the weights)")
     parser.add_argument(
         "--plot",
         metavar="PNG",
         help="draw the noise by clean intensity at each ISO's median gain, measured on a chart of all grey levels",
     )
-    parser.add_argument("--keep_bank", action="store_true", help="measure nothing, only --plot from the bank there is")
-    parser.add_argument("--num_workers", type=thread_count, default=2, help="threads that read; 0: none of their own")
+    parser.add_argument("--keep_bank", action="store_true", help="measure nothing: --plot the gains.json that is there")
+    parser.add_argument("--num_workers", type=thread_count, default=2, help="threads that read; 0: no threads")
     add_seed_option(parser)
     add_device_options(parser)
     args = parser.parse_args(arguments)

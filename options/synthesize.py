@@ -152,11 +152,12 @@ def synthesize_parser() -> Parser:
     """Build the parser of the command that noises one's own images."""
     parser = Parser(
         "Put a camera's noise on your own clean images: every PNG, JPEG, TIFF, BMP, WebP and GIF of a folder and of "
-        "those below it. Run again to continue an interrupted run, or after adding images."
+        "those below it. Without --model the noise is the camera's fit, else NeCA-W. Run again to continue an "
+        "interrupted run, or after adding images."
     )
     parser.add_argument("--input_dir", type=given_path, required=True, help="folder of the clean images; read only")
     parser.add_argument("--output_dir", type=given_path, required=True, help="folder of noisy images and manifest.csv")
-    parser.add_argument("--cam_name", default=CAMERA, help="camera whose weights are used")
+    parser.add_argument("--cam_name", default=CAMERA, help="code of the camera: DC, G4, GP, IP, N6, S6 ship")
     add_pretrain_option(parser)
     _add_strength_options(parser.add_argument_group("strength of the noise"))
     _add_output_options(parser.add_argument_group("outputs"))
@@ -175,33 +176,33 @@ def _add_strength_options(group: Group) -> None:
     gain.add_argument(
         "--noisy_dir",
         type=given_path,
-        help="folder of real noisy images; each output has the gain, or strength, of the one of the same name",
+        help="folder of real noisy images; each output has the strength of the one of the same name",
     )
     gain.add_argument(
         "--gain_from",
         type=given_path,
         metavar="FILE_OR_DIR",
-        help="gain, or strength, of a noisy image of the same camera, or of one drawn from a folder",
+        help="noisy image of the same camera, whose strength is taken, or a folder to draw one from",
     )
     gain.add_argument(
         "--gain",
         type=_gains,
         metavar="G[:G]",
-        help="W: the gain, about the noise's standard deviation / 255; LOW:HIGH draws it log-uniformly. Without any "
-        "of these three a gain is drawn from the camera's training images, gains.json beside the weights",
+        help="NeCA-W: its gain, about the noise's standard deviation / 255; LOW:HIGH draws it log-uniformly (default: "
+        "drawn from gains.json beside the weights)",
     )
     group.add_argument(
         "--iso",
         type=natural_int,
-        help="ISO of the noise: of a fit, or of the gains that are drawn from gains.json (default: any); the ISO in "
-        "the names of --layout sidd (default: 00000)",
+        help="ISO of the noise, such as 1600 (default: drawn from those that were measured); also the ISO in the names "
+        "of --layout sidd (default: 00000)",
     )
     gain.add_argument(
         "--like",
         type=given_path,
         metavar="FILE",
-        help="this noisy photograph's noise, its strength included, in place of a camera's: the pipeline is fitted to "
-        "it without a clean image, in seconds. As the camera made it: no JPEG, not resized, from 256x256 pixels",
+        help="noisy photograph whose noise is taken in place of a camera's, with its strength: a pipeline is fitted to "
+        "it in seconds, without a clean image. As the camera made it: no JPEG, not resized, from 256x256 pixels",
     )
     group.add_argument(
         "--times",
@@ -213,7 +214,7 @@ def _add_strength_options(group: Group) -> None:
         "--noise_level",
         type=grey_levels,
         metavar="S[:S]",
-        help="S: standard deviation of the noise before NCNet, in grey levels; LOW:HIGH draws it uniformly (default: "
+        help="NeCA-S: std of the noise before NCNet, in grey levels; LOW:HIGH draws it uniformly (default: "
         f"{DEFAULT_NOISE_LEVEL})",
     )
     add_seed_option(group)
@@ -225,15 +226,23 @@ def _add_output_options(group: Group) -> None:
         "--layout",
         choices=LAYOUTS,
         default="plain",
-        help="plain: names of the inputs; sidd: scene folders for Crop_SIDD.py, one frame (010, 011...) per draw",
+        help="plain: noisy images under the names of the inputs; sidd: noisy/clean pairs in scene folders, as "
+        "Crop_SIDD.py and the trainings take them, one frame (010, 011...) per draw",
     )
-    group.add_argument("--format", choices=FORMATS, default="png", help="all are lossless but jpg (quality 95)")
+    group.add_argument(
+        "--format",
+        choices=FORMATS,
+        default="png",
+        help="format of the noisy images; jpg has quality 95, the others are lossless",
+    )
     group.add_argument(
         "--keep_16bit",
         action="store_true",
-        help="noise 16-bit images in 16 bit and write them so; without it they are rounded to 8 bit first",
+        help="put noise on 16-bit images in 16 bit and write 16 bit; without it they are rounded to 8 bit first",
     )
-    group.add_argument("--camera_code", help="sidd: two characters of the scene names (default: --cam_name)")
+    group.add_argument(
+        "--camera_code", help="--layout sidd: camera in the scene names, two characters (default: --cam_name)"
+    )
 
 
 def _add_work_options(group: Group) -> None:
@@ -241,21 +250,25 @@ def _add_work_options(group: Group) -> None:
         "--max_megapixels",
         type=non_negative_float,
         default=400,
-        help="larger images are refused before decoding",
+        help="refuse larger images before decoding them",
     )
     group.add_argument(
-        "--half", action="store_true", help="compute in half precision: faster on CUDA, the noise changes by about 1e-3"
+        "--half",
+        action="store_true",
+        help="NeCA computes in half precision: faster on CUDA, the noise changes by about 1e-3",
     )
-    group.add_argument("--channels_last", action="store_true", help="memory format on CUDA; the CPU always takes it")
+    group.add_argument(
+        "--channels_last", action="store_true", help="NeCA's memory format on CUDA; the CPU always takes it"
+    )
     group.add_argument(
         "--tile",
         type=natural_int,
         default=SYNTHESIS_TILE,
-        help="pixels of a tile's side, 0: whole images; it changes memory and speed, the noise by 1e-7 at most, which "
-        "may turn the rounding of one value in a million",
+        help="NeCA: side of a tile in pixels, 0: whole images; smaller tiles take less memory. It changes the noise by "
+        "at most 1e-7, and so the rounding of one value in a million",
     )
     group.add_argument(
-        "--num_workers", type=thread_count, default=2, help="threads that read, and as many that write; 0: none"
+        "--num_workers", type=thread_count, default=2, help="threads that read, and as many that write; 0: no threads"
     )
     add_device_options(group)
 

@@ -69,13 +69,13 @@ def train_denoiser_parser() -> Parser:
     )
     run = parser.add_argument_group("run")
     run.add_argument("--dir_save", default="./saves/denoising/", help="the run goes to <dir_save>/<name>/")
-    run.add_argument("--name", type=_folder_name, help="default: from the sources and the cameras")
+    run.add_argument("--name", type=_folder_name, help="name of the run (default: the sources and the cameras)")
     add_run_options(run, 300, "the denoiser of the test with the highest PSNR")
     run.add_argument(
         "--test_images",
         type=natural_int,
         default=0,
-        help="number of test crops, evenly spaced over those of the cameras; 0: all",
+        help="crops to test on, evenly spaced over those of the cameras; 0: all",
     )
     _add_source_options(parser.add_argument_group("noise"))
     add_data_options(parser.add_argument_group("data"), batch_size=16)
@@ -91,46 +91,47 @@ def _add_source_options(group: Group) -> None:
         type=_source,
         nargs="+",
         metavar="KIND[:SHARE]",
-        help=f"real, {', '.join(KINDS)}, or folder=DIR for the pairs of another data set, such as main_synthesize.py "
-        "--layout sidd writes; x-std means scaled to the real noisy patch's std, x-channel-std channel by channel; "
-        "pipelines and copulas are the cameras' fits in --pretrain_dir, and a copula without one is fitted here. "
-        "Several are mixed: each sample takes "
-        "one at random, by the shares (default: neca-w)",
+        help=f"noise to train on: real, {', '.join(KINDS)}, or folder=DIR, the pairs of another data set, such as "
+        "main_synthesize.py --layout sidd writes. x-std: scaled to the real noisy patch's std, x-channel-std: channel "
+        "by channel. Pipelines and copulas are the cameras' fits in --pretrain_dir; a copula without one is fitted "
+        "here. Several are mixed: each sample takes one at random, by the shares (default: neca-w)",
     )
-    group.add_argument("--cam_name", nargs="+", default=list(SIDD_CAMERAS), help="cameras whose images are used")
+    group.add_argument(
+        "--cam_name", nargs="+", default=list(SIDD_CAMERAS), help="codes of the cameras whose images are used"
+    )
     add_pretrain_option(group)
     group.add_argument(
         "--gain_from",
         choices=("pair", "bank"),
         default="pair",
-        help="gain of neca-w: GENet's of the pair's noisy patch (paper), or one of the camera's gains.json of the same "
-        "ISO, which takes no noisy image",
+        help="gain of neca-w. pair: GENet's estimate on the pair's noisy patch, as in the paper; bank: one of the same "
+        "ISO from the camera's gains.json, without a noisy image",
     )
     group.add_argument(
         "--noise_level",
         type=grey_levels,
         metavar="S[:S]",
-        help="level of neca-s in grey levels, LOW:HIGH draws it uniformly; default: std of the noise of the camera's "
-        "training images of the same ISO",
+        help="level of neca-s in grey levels; LOW:HIGH draws it uniformly (default: std of the noise of the camera's "
+        "training images of the same ISO)",
     )
     group.add_argument(
         "--sigma",
         type=grey_levels,
         metavar="S[:S]",
-        help="standard deviation of awgn in grey levels, LOW:HIGH draws it uniformly; default: as for neca-s",
+        help="std of awgn in grey levels; LOW:HIGH draws it uniformly (default: as for neca-s)",
     )
     group.add_argument(
         "--fit_images",
         type=natural_int,
         default=100,
-        help="crops of each camera and ISO that copulas and Gaussian noise are fitted on, evenly spaced over the "
+        help="crops per camera and ISO that copulas and Gaussian noise are fitted to, evenly spaced over the "
         "training scenes; 0: all",
     )
 
 
 def _add_network_options(group: Group) -> None:
     """Add the architecture, and the sizes that any architecture has, without defaults: these differ."""
-    group.add_argument("--arch", choices=tuple(ARCHITECTURES), default=DEFAULT_ARCH, help="kind of network")
+    group.add_argument("--arch", choices=tuple(ARCHITECTURES), default=DEFAULT_ARCH, help="network")
     for name in dict.fromkeys(name for kind in ARCHITECTURES.values() for name in kind.sizes):
         having = {arch: kind for arch, kind in ARCHITECTURES.items() if name in kind.sizes}
         default = next(iter(having.values())).default(name)
@@ -144,7 +145,7 @@ def _add_network_options(group: Group) -> None:
     group.add_argument(
         "--init_type",
         choices=(*INIT_TYPES, OWN),
-        help=f"initial weights; {OWN}: as the layers themselves have them (default: {own})",
+        help=f"initial weights; {OWN}: PyTorch's for each layer (default: {own})",
     )
 
 
@@ -158,7 +159,7 @@ def _add_optimisation_options(group: Group) -> None:
         "--loss",
         choices=tuple(LOSSES),
         default=DEFAULTS.loss,
-        help="what is minimised, between output and clean patch: squared or absolute error",
+        help="error between output and clean patch to minimise: squared or absolute",
     )
     group.add_argument("--lr", type=non_negative_float, default=DEFAULTS.lr, help="learning rate (Adam)")
     group.add_argument(
@@ -166,7 +167,7 @@ def _add_optimisation_options(group: Group) -> None:
         type=positive_int,
         nargs="+",
         default=list(DEFAULTS.lr_decay),
-        help="epochs after which the learning rate decays by 10",
+        help="epochs after which the learning rate falls to a tenth",
     )
     add_adam_options(group, DEFAULTS.betas)
     add_ema_option(group, "the weights")

@@ -34,8 +34,9 @@ LAMBDAS = {
 def train_jointly_parser() -> argparse.ArgumentParser:
     """Build the parser of the joint training command."""
     parser = Parser(
-        "Train the noise generator of a camera (GENet, NPNet, NCNet) jointly with its critics and a denoiser. Run the "
-        "same command again to continue an interrupted run. @options/recipes/quick.txt takes the options of a file.",
+        "Train NeCA, the noise generator of a camera (GENet, NPNet, NCNet), jointly with its critics and a denoiser. "
+        "Run the same command again to continue an interrupted run. @FILE takes the options of a file: "
+        "@options/recipes/published.txt is the published training, quick.txt takes minutes.",
         usage="%(prog)s [options]",
     )
     _add_run_options(parser.add_argument_group("run"))
@@ -52,12 +53,12 @@ def train_jointly_parser() -> argparse.ArgumentParser:
 
 def _add_run_options(group: Group) -> None:
     group.add_argument(
-        "--cam_name", default=CAMERA, metavar="CAM", help="camera code, two characters of the scene names"
+        "--cam_name", default=CAMERA, metavar="CAM", help="code of the camera, two characters of the scene names"
     )
     words = "the run goes to <dir_save>/<cam_name>/"
     group.add_argument("--dir_save", default="./saves/noise_syn/", help=words)
     add_run_options(group, 5000, "the generators of the test with the lowest structure-aware score")
-    words = "print the options, steps, FLOPs, GPU memory and disk of the training, and end without a trace"
+    words = "print the options, steps, FLOPs, GPU memory and disk of the training, and write nothing"
     group.add_argument("--dry_run", action="store_true", help=words)
 
 
@@ -66,8 +67,8 @@ def _add_checkpoint_options(group: Group) -> None:
         group.add_argument(
             f"--checkpoint_{letter}_name",
             default=f"{letter}.pth",
-            help=f"checkpoint of {letter}: a name in <dir_save>/<cam_name>/models/ or, if it is not there, in "
-            "./pretrain/<cam_name>/ (checkpoint_ may precede it), or a path",
+            help=f"checkpoint of {letter}: a file in <dir_save>/<cam_name>/models/, else in ./pretrain/<cam_name>/ "
+            "(checkpoint_ may precede the name), else a path",
         )
 
 
@@ -111,14 +112,14 @@ def _add_start_options(group: Group) -> None:
         "--init_type",
         choices=(*INIT_TYPES, MEASURED),
         default="normal",
-        help=f"initial weights; {MEASURED}: set so that GENet measures noise and NCNet has the correlation of the "
-        "training images, with a test before the first step; --steps 0 stops there",
+        help=f"initial weights; {MEASURED}: GENet measures noise, NPNet has its level and NCNet its correlation, all "
+        "from the training images, with a test before the first step; --steps 0 stops there",
     )
     group.add_argument(
         "--use_pretrained",
         action="store_true",
-        help="go on from given checkpoints (--checkpoint_<letter>_name, see --help-all), at their epoch; networks "
-        "without one start new",
+        help="go on from checkpoints (--checkpoint_<letter>_name, see --help-all), after their epoch; a network "
+        "without one begins with new weights",
     )
 
 
@@ -137,7 +138,7 @@ def _add_training_options(group: Group) -> None:
         action="store_true",
         help="the denoiser's loss does not reach the generators",
     )
-    words = "longest gradient of a network; longer ones, which would spoil many steps, are shortened to it; 0: none is"
+    words = "norm to which longer gradients of a network are shortened; 0: none is shortened"
     group.add_argument("--clip_grad_norm", type=non_negative_float, default=DEFAULTS.clip_grad_norm, help=words)
     add_ema_option(group, "E, G1 and G2")
 
@@ -152,14 +153,14 @@ def _add_rate_options(group: Group) -> None:
         type=positive_int,
         nargs="+",
         default=list(DEFAULTS.lr_decay_1),
-        help="epochs after which all but G3 decay by 10",
+        help="epochs after which the learning rates of all networks but G3 fall to a tenth",
     )
     group.add_argument(
         "--lr_decay_2",
         type=positive_int,
         nargs="+",
         default=list(DEFAULTS.lr_decay_2),
-        help="epochs after which G3 decays by 10",
+        help="epochs after which the learning rate of G3 falls to a tenth",
     )
     add_adam_options(group, DEFAULTS.betas)
 
@@ -168,7 +169,7 @@ def _add_loss_options(group: Group) -> None:
     group.add_argument(
         "--adv_every",
         type=positive_int,
-        help="steps between adversarial terms of the generators; default: 5 for wgangp, otherwise 1 (published)",
+        help="steps between adversarial terms of the generators (default, published: 5 for wgangp, otherwise 1)",
     )
     for name, meaning in LAMBDAS.items():
         group.add_argument(

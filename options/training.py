@@ -29,24 +29,28 @@ CHANGEABLE = {
 
 def add_run_options(group: Group, epochs: int, best: str) -> None:
     """Add how long a run lasts, what it keeps, where it computes; best: what `--keep_best` keeps, for the help."""
-    group.add_argument("--epochs", type=positive_int, default=epochs, help="number of epochs to train for")
-    group.add_argument("--steps", type=natural_int, help="last step, if it comes before --epochs")
-    group.add_argument("--test_epoch", type=positive_int, default=1, help="epochs between tests; each saves")
+    group.add_argument("--epochs", type=positive_int, default=epochs, help="epochs to train for")
+    group.add_argument("--steps", type=natural_int, help="last step, if it comes before the last epoch")
+    group.add_argument("--test_epoch", type=positive_int, default=1, help="epochs between tests; each test saves")
     group.add_argument("--val_step", type=positive_int, default=100000000, help="steps between further tests")
     group.add_argument("--log_step", type=positive_int, default=20, help="steps between log lines of the mean losses")
     group.add_argument(
-        "--keep_checkpoints", type=natural_int, default=0, help="newest checkpoints kept of each network; 0: all"
+        "--keep_checkpoints",
+        type=natural_int,
+        default=0,
+        help="number of newest checkpoints to keep of each network; 0: all",
     )
     group.add_argument(
         "--keep_best",
         action="store_true",
-        help=f"keep {best} in models/best/, beside the newest; it selects on the test scenes, which makes figures on "
-        "them optimistic, unless --val_list gives others",
+        help=f"also keep {best} in models/best/. It is chosen on the test scenes, which makes figures on them "
+        "optimistic, unless --val_list gives others",
     )
     group.add_argument(
         "--val_list",
         metavar="FILE",
-        help="file of scene names to test on during the training, in place of the test scenes; they do not train",
+        help="file of scene names to test on during the training, instead of the test scenes; the run does not train "
+        "on them",
     )
     group.add_argument("--not_train", dest="train", action="store_false", help="only test the newest checkpoint")
     group.add_argument("--verbose", action="store_true", help="print the networks")
@@ -60,18 +64,21 @@ def add_data_options(group: Group, batch_size: int) -> None:
     group.add_argument(
         "--train_img_dir",
         default="./Datasets/SIDD_Medium_Crop/",
-        help="output of Crop_SIDD.py, or its uncropped --source: then the same crops are taken from the cached frames",
+        help="folder of scenes: the crops of Crop_SIDD.py, or its uncropped --source, of which the same crops are "
+        "taken",
     )
     group.add_argument(
         "--cache_dir",
-        help="the images are decoded once into files here, which all runs on them share and which may be deleted "
-        "between runs: 1.6 MB a pair of crops, less for uncropped frames; default: cache/ beside --dir_save",
+        help="folder for decoded images, which all runs share and which may be deleted between runs: 1.6 MB for a pair "
+        "of crops, less for uncropped frames (default: cache/ beside --dir_save)",
     )
     group.add_argument(
-        "--no_cache", dest="cache", action="store_false", help="decode two files for every patch, as published (slow)"
+        "--no_cache", dest="cache", action="store_false", help="decode two files for every patch, as published: slow"
     )
     group.add_argument(
-        "--data_prep_dir", default="./data_preparation/", help="folder of <cam_name>_train.txt and <cam_name>_test.txt"
+        "--data_prep_dir",
+        default="./data_preparation/",
+        help="folder of the scene lists <cam_name>_train.txt and <cam_name>_test.txt",
     )
     group.add_argument(
         "--generate_data_lists",
@@ -81,16 +88,20 @@ def add_data_options(group: Group, batch_size: int) -> None:
     )
     add_channels_option(group)
     group.add_argument("--patch_size", type=positive_int, default=96, help="side of the training patches, in pixels")
-    group.add_argument("--batch_size", type=positive_int, default=batch_size, help="patches per step, of all processes")
-    group.add_argument("--not_aug", dest="augment", action="store_false", help="no random flips and rotations")
+    group.add_argument(
+        "--batch_size", type=positive_int, default=batch_size, help="patches per step, over all processes"
+    )
+    group.add_argument(
+        "--not_aug", dest="augment", action="store_false", help="do not flip and rotate patches at random"
+    )
     group.add_argument(
         "--keep_phase",
         action="store_true",
-        help="patches begin at even rows and columns of the camera's mosaic and are flipped so that it stays, not "
-        "rotated; real noise depends on the place in it. Default: anywhere (published)",
+        help="begin patches at even rows and columns of the camera's mosaic, and flip them so that it stays; no "
+        "rotations. Real noise depends on the place in the mosaic. Default: anywhere (published)",
     )
     group.add_argument("--not_train_shuffle", dest="shuffle", action="store_false", help="take images in list order")
-    words = "processes that read images, and threads that measure in tests; 0: none"
+    words = "processes that cut patches, and threads that measure in tests; 0: none"
     group.add_argument("--num_workers", type=natural_int, default=4, help=words)
 
 
@@ -105,18 +116,18 @@ def add_precision_options(group: Group) -> None:
     group.add_argument(
         "--tf32",
         action="store_true",
-        help="float32 products with ten-bit factors on NVIDIA's tensor cores; without effect on a CPU. PyTorch 1.13 "
+        help="multiply float32 numbers by ten-bit factors on NVIDIA's tensor cores; no effect on a CPU. PyTorch 1.13 "
         "used TF32 in cuDNN's convolutions by default, so the published numbers were very probably made with it",
     )
     group.add_argument(
-        "--channels_last", action="store_true", help="keep a pixel's channels together: for tensor cores; same numbers"
+        "--channels_last", action="store_true", help="keep a pixel's channels together in memory, for tensor cores"
     )
     group.add_argument(
         "--compile",
         action="store_true",
-        help="torch.compile: minutes of compiling, then fewer and larger kernels; wants a C++ compiler on a CPU",
+        help="torch.compile: minutes of compiling, then fewer and larger kernels; on a CPU it needs a C++ compiler",
     )
-    group.add_argument("--fused_adam", action="store_true", help="one kernel for an optimiser's updates")
+    group.add_argument("--fused_adam", action="store_true", help="update all weights of an optimiser in one kernel")
 
 
 def add_adam_options(group: Group, betas: tuple[float, float]) -> None:
