@@ -22,6 +22,7 @@ from options.common import (
     thread_count,
 )
 from options.inference import DEFAULT_NOISE_LEVEL, add_neca_type_option
+from utils.image import JPEG_QUALITY
 
 LAYOUTS = ("plain", "sidd")
 FORMATS = ("png", "tiff", "bmp", "webp", "jpg")
@@ -63,6 +64,8 @@ def synthesize_options(arguments: list[str] | None = None) -> argparse.Namespace
         parser.error("--keep_16bit: not with --layout sidd, whose images are 8-bit")
     if args.keep_16bit and args.format not in FORMATS_16BIT:
         parser.error(f"--keep_16bit: not with --format {args.format}, expected {' or '.join(FORMATS_16BIT)}")
+    if args.jpg_quality != JPEG_QUALITY and args.format != "jpg":
+        parser.error("--jpg_quality: only with --format jpg")
     if args.layout == "sidd" and args.format != "png":
         parser.error(f"--format {args.format}: not with --layout sidd, whose images are PNG")
     if args.camera_code is not None and args.layout != "sidd":
@@ -120,7 +123,7 @@ def source_settings(args: argparse.Namespace) -> dict[str, Any]:
 
 def synthesis_settings(args: argparse.Namespace) -> dict[str, Any]:
     """Take what `synthesis.run.SynthesisSettings` holds, but the device, out of the parsed options."""
-    names = ("seed", "keep_16bit", "max_megapixels", "num_workers", "model", "iso", "times")
+    names = ("seed", "keep_16bit", "max_megapixels", "num_workers", "model", "iso", "times", "jpg_quality")
     settings = {"camera": args.cam_name} | {name: getattr(args, name) for name in names}
     return settings if args.like is None else settings | {"camera": f"like {Path(args.like).name}", "iso": None}
 
@@ -137,6 +140,8 @@ def fixed_settings(args: argparse.Namespace) -> dict[str, Any]:
         settings = settings | {"NeCA_type": None, "model": args.model}
     if args.times is not None:
         settings["times"] = args.times
+    if args.jpg_quality != JPEG_QUALITY:
+        settings["jpg_quality"] = args.jpg_quality
     if args.like is not None:  # its content counts
         settings |= {"like": Path(args.like).name, "cam_name": None}
     return settings
@@ -233,7 +238,10 @@ def _add_output_options(group: Group) -> None:
         "--format",
         choices=FORMATS,
         default="png",
-        help="format of the noisy images; jpg has quality 95, the others are lossless",
+        help="format of the noisy images; all but jpg are lossless",
+    )
+    group.add_argument(
+        "--jpg_quality", type=_quality, default=JPEG_QUALITY, help="of --format jpg, from 1 to 100, in full colour"
     )
     group.add_argument(
         "--keep_16bit",
@@ -271,6 +279,13 @@ def _add_work_options(group: Group) -> None:
         "--num_workers", type=thread_count, default=2, help="threads that read, and as many that write; 0: no threads"
     )
     add_device_options(group)
+
+
+def _quality(text: str) -> int:
+    """Parse a quality of JPEG."""
+    if not text.isdecimal() or not 1 <= int(text) <= 100:
+        raise argparse.ArgumentTypeError(f"{text!r}, expected a whole number from 1 to 100")
+    return int(text)
 
 
 def _gains(text: str) -> tuple[float, float]:

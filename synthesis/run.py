@@ -17,7 +17,7 @@ from noise.interface import Strength, constant, noisy_image
 from synthesis.output import Row, SynthesisFolder, input_state
 from synthesis.strengths import as_network_input, multiple, strength_of_partner, strengths_of
 from utils.files import write_bytes
-from utils.image import encode_image, read_photo, require_room, to_8bit
+from utils.image import JPEG_QUALITY, encode_image, jpeg_encoding, read_photo, require_room, to_8bit
 from utils.workers import in_threads
 
 COLUMN_OF_UNIT = {"gain": "gain", "noise level": "noise_level"}  # of the manifest; of others "strength"
@@ -31,7 +31,7 @@ class SynthesisSettings:
     """Settings of a run, beside its images.
 
     model: what the manifest calls it. iso: of all images; None: not known. times: an interval of factors of the noise.
-    device: where models without networks make it.
+    device: where models without networks make it. jpg_quality: of outputs in JPEG.
     """
 
     seed: int
@@ -43,6 +43,7 @@ class SynthesisSettings:
     iso: int | None = None
     times: tuple[float, float] | None = None
     device: torch.device | None = None
+    jpg_quality: int = JPEG_QUALITY
 
 
 @dataclass
@@ -96,7 +97,7 @@ def run_synthesis(
     summary, start = Summary(), time.monotonic()
     loaded = in_threads(lambda job: _load(job, settings, noise.channels or 3), jobs, settings.num_workers)
     made = _synthesize(loaded, noise, strength, settings)
-    written = in_threads(lambda one: _write(one, folder.folder), made, settings.num_workers)
+    written = in_threads(lambda one: _write(one, folder.folder, settings.jpg_quality), made, settings.num_workers)
     total = sum(len(job.targets) for job in jobs)
     with tqdm(total=total, desc="synthesize", unit="image", disable=None if total else True) as progress:
         for one in written:
@@ -162,14 +163,15 @@ def _synthesize(
                 yield _Made(one, target, made, numbers[0].flatten().tolist(), origins[0])
 
 
-def _write(one: _Made | _Failed, folder: Path) -> _Made | _Failed:
+def _write(one: _Made | _Failed, folder: Path, jpg_quality: int) -> _Made | _Failed:
     if isinstance(one, _Failed):
         return one
     for name, image in ((one.target.clean, one.source.clean), (one.target.noisy, one.noisy)):
         if not name:
             continue
         try:
-            write_bytes(folder / name, encode_image(image, Path(name).suffix))
+            encoding = jpeg_encoding(jpg_quality) if Path(name).suffix == ".jpg" else ()
+            write_bytes(folder / name, encode_image(image, Path(name).suffix, encoding))
         except (ValueError, MemoryError) as error:
             return _Failed(1, f"{one.source.job.source}: {str(error) or 'out of memory'}")
         except OSError as error:

@@ -1,6 +1,7 @@
 """Noising one's own images as users do: what is written, that runs continue, and one clear line for what goes wrong."""
 
 import hashlib
+import io
 import os
 import shutil
 import signal
@@ -11,6 +12,7 @@ from pathlib import Path
 
 import cv2
 import numpy as np
+import PIL.Image
 import pytest
 import torch
 
@@ -125,6 +127,17 @@ def test_format_is_as_asked_for(root, kind):
     expected = load_neca(root / "weights", CAMERA).synthesize(clean, float(rows(root)[1]["gain"]), key="b.png 0")
     written = read_image(root / "out" / f"b.{kind}").astype(int)
     assert np.abs(written - expected).max() == 0 if kind != "jpg" else np.abs(written - expected).mean() < 4
+
+
+def test_jpeg_has_the_quality_asked_for(root, capsys):
+    usual, low = (
+        images(run(root, "--format", "jpg", *more, out=f"out{len(more)}")) for more in ((), ("--jpg_quality", "60"))
+    )
+    with PIL.Image.open(io.BytesIO(low["b.jpg"])) as made, PIL.Image.open(io.BytesIO(usual["b.jpg"])) as before:
+        # Annex K's tables of ISO 10918-1, whose first entry is 16, scaled by 2 - quality / 50.
+        assert made.quantization[0][0] == round(16 * (2 - 60 / 50)) and before.quantization[0][0] == round(16 * 0.1)
+    assert "--jpg_quality: only with --format jpg" in refuse(root, capsys, "--jpg_quality", "60", out="other")
+    assert "jpg_quality" in refuse(root, capsys, "--format", "jpg", "--jpg_quality", "50", out="out2")
 
 
 def test_16_bit_image_stays_16_bit_when_asked(root):

@@ -35,8 +35,10 @@ PHOTO_FORMATS = ("PNG", "JPEG", "TIFF", "BMP", "WEBP", "GIF")  # Pillow's names
 GREY_MODES = ("1", "L", "LA", "I", "I;16", "I;16L", "I;16B", "I;16N")  # Pillow's
 COLOUR_MODES = ("RGB", "RGBA", "P", "PA")
 SIXTEEN_BIT = (".png", ".tif", ".tiff")  # formats that hold 16-bit values
+JPEG_QUALITY = 95
+FULL_COLOUR = (cv2.IMWRITE_JPEG_SAMPLING_FACTOR, cv2.IMWRITE_JPEG_SAMPLING_FACTOR_444)
 ENCODING = {
-    ".jpg": (cv2.IMWRITE_JPEG_QUALITY, 95, cv2.IMWRITE_JPEG_SAMPLING_FACTOR, cv2.IMWRITE_JPEG_SAMPLING_FACTOR_444),
+    ".jpg": (cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY, *FULL_COLOUR),
     ".webp": (cv2.IMWRITE_WEBP_QUALITY, 101),  # above 100: lossless
 }
 # For PNGs of photographs, whose noise leaves no runs of equal bytes: made sooner, 8 % smaller to 3 % larger.
@@ -347,8 +349,13 @@ def _profile_remark(image: Image.Image) -> tuple[str, ...]:
     return () if "srgb" in name.lower() else (f"its colour profile ({name}) is dropped, the values count as sRGB",)
 
 
+def jpeg_encoding(quality: int) -> tuple[int, ...]:
+    """Return what `encode_image` takes to write JPEG of a quality from 1 to 100, in full colour."""
+    return (cv2.IMWRITE_JPEG_QUALITY, quality, *FULL_COLOUR)
+
+
 def encode_image(image: np.ndarray, suffix: str, encoding: Sequence[int] = ()) -> bytes:
-    """Encode (H, W, C) uint8, or uint16 for PNG and TIFF, as the file's content. JPEG: quality 95, full colour.
+    """Encode (H, W, C) uint8, or uint16 for PNG and TIFF, as the file's content. JPEG: `JPEG_QUALITY`, full colour.
 
     encoding: OpenCV's flags and their values, such as `PHOTOGRAPH`.
     """
