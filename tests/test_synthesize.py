@@ -732,7 +732,7 @@ def test_bad_noisy_image_to_draw_from_is_named(root, capsys):
     with pytest.raises(SystemExit):
         run_command(lambda: main_synthesize.main(arguments(root, "--gain_from", root / "shots")))
     error = [line for line in capsys.readouterr().err.splitlines() if line.startswith("error")]
-    assert "x.png: no such file; change --like" in error[0]
+    assert "x.png: not a readable image" in error[0]
     assert "--gain_from" in error[0]
     run(root, "--gain", "0.05")  # nothing was done with the other options, so they do not bind
 
