@@ -570,10 +570,10 @@ def test_image_that_the_format_cannot_hold_is_named_and_the_others_are_done_at_e
 
 
 def test_image_that_the_encoder_refuses_is_named_and_the_others_are_done(root, capsys, monkeypatch):
-    def refuse_the_smallest(image, suffix):
+    def refuse_the_smallest(image, suffix, encoding):
         if len(image) == 24:
             raise ValueError("could not be encoded")
-        return encode_image(image, suffix)
+        return encode_image(image, suffix, encoding)
 
     monkeypatch.setattr("synthesis.run.encode_image", refuse_the_smallest)
     assert images(run(root, code=1)).keys() == {"a.png", "trip/c d.png"}
