@@ -8,13 +8,12 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
-import torch
-
 from data.splits import read_list, select_scenes
 from evaluation.denoisers import find_checkpoint, unknown_elsewhere
-from inference import load_generators, load_neca, load_network
-from inference.pretrained import find_checkpoint_folder, find_checkpoints, hash_weights
-from models import GENERATORS, denoiser_checkpoint, generator_id, network_checkpoint
+from inference import load_neca, load_network
+from inference.export import claim_export, export_generator
+from inference.pretrained import find_checkpoint_folder, hash_weights
+from models import GENERATORS, denoiser_checkpoint
 from models.architectures import DENOISER
 from noise.gains import bank_path, copy_bank, measure_scenes, read_bank, write_bank
 from noise.kinds import KINDS, Sources
@@ -50,24 +49,11 @@ def export_weights(args: argparse.Namespace) -> None:
     """Copy the newest generator of a run, and its gain bank, to <output_dir>/<cam_name>/."""
     with blame("--cam_name or --pretrain_dir"):
         folder = find_checkpoint_folder(args.pretrain_dir, args.cam_name)
-    paths, networks, files = find_checkpoints(folder, GENERATORS), load_generators(folder), {}
-    new_id = generator_id(networks)
-    for letter, path in paths.items():
-        content = load_checkpoint(path)
-        network = networks[letter].half() if args.half else networks[letter]
-        files[letter] = network_checkpoint(network, content.get("epoch", 0), content.get("generator", new_id))
-        if not all(torch.isfinite(tensor).all() for tensor in files[letter]["model_state_dict"].values()):
-            raise ValueError(f"{path}: has weights too large for half precision; export without --half")
-    exported = Path(args.output_dir) / args.cam_name
-    for other in find_checkpoints(exported, GENERATORS).values():
-        if other.suffix != f".{args.format}":
-            raise ValueError(
-                f"{other}: there already, in another format; remove it, or change --output_dir or --format"
-            )
-    for letter, content in files.items():
-        target = exported / f"checkpoint_{letter}.{args.format}"
-        save_checkpoint(target, content)
-        print(f"{paths[letter]} -> {target}, {target.stat().st_size / 2**20:.2f} MiB")
+    with blame("--output_dir or --format"):
+        exported = claim_export(Path(args.output_dir) / args.cam_name, f".{args.format}")
+    with blame("--pretrain_dir, or leave out --half"):
+        for source, target in export_generator(folder, exported, f".{args.format}", args.half):
+            print(f"{source} -> {target}, {target.stat().st_size / 2**20:.2f} MiB")
     if bank := copy_bank(folder, exported):
         print(f"{bank_path(folder)} -> {bank}")
 

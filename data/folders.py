@@ -1,5 +1,6 @@
 """Folders of users' own images: which are in them, and which files noising them makes. Paths only, but for pairs."""
 
+import logging
 import os
 import re
 from collections import Counter
@@ -130,8 +131,12 @@ def find_noisy(source: str | Path, camera: str, iso: int | None) -> list[NoisyFi
     source = Path(source)
     if not source.exists():
         raise ValueError(f"{source}: no such file or folder")
-    root = source.parent if source.is_file() else source
-    names = [source.name] if source.is_file() else find_images(source).names
+    root, names, unread = source.parent, [source.name], []
+    if source.is_dir():
+        root, images = source, find_images(source)
+        names, unread = images.names, images.unread + images.problems
+    for line in unread:
+        logging.getLogger(__name__).warning("note: %s", line)
     found = []
     for name in names:
         path = root / name

@@ -29,6 +29,9 @@ def fit_options(arguments: list[str] | None = None) -> argparse.Namespace:
         parser.error("--noisy_only: not with --model copula, which needs clean images")
     if args.noisy_only and args.reduced_dir:
         parser.error("--noisy_only: not with --reduced_dir, whose frames are pairs")
+    for name in ("train_img_dir", "data_prep_dir", "test_images"):
+        if args.noisy_only and getattr(args, name) != parser.get_default(name):
+            parser.error(f"--{name}: not with --noisy_only, which takes no pairs")
     if args.iso and not args.noisy_only:
         parser.error("--iso: only with --noisy_only; scenes of pairs have it in their names")
     return args

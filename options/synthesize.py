@@ -72,6 +72,9 @@ def synthesize_options(arguments: list[str] | None = None) -> argparse.Namespace
         parser.error("--camera_code: only with --layout sidd, whose names have it")
     if args.iso is not None and args.layout != "sidd" and not uses_bank(args) and is_neca(args):
         parser.error("--iso: only with the gain bank, of which it chooses gains, or with --layout sidd")
+    for name in ("cam_name", "pretrain_dir"):
+        if args.like is not None and getattr(args, name) != parser.get_default(name):
+            parser.error(f"--{name}: not with --like, whose noise is the photograph's")
     if args.like is not None and args.iso is not None and args.layout != "sidd":
         parser.error("--iso: not with --like, whose strength is the photograph's; only in the names of --layout sidd")
     if args.like is not None and args.layout == "sidd" and args.camera_code is None:

@@ -117,12 +117,23 @@ def test_noisy_images_that_were_not_rendered_so_are_refused_with_the_way_out(tmp
     assert not list((tmp_path / "out").rglob("noise.*"))
 
 
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [((), "x: no such file or folder"), (("--test_images", "3"), "--test_images: not with --noisy_only")],
+)
+def test_noisy_images_that_are_not_there_and_options_of_pairs_are_refused(tmp_path, capsys, words, expected):
+    words = ["--noisy_only", "x", "--output_dir", str(tmp_path), *words]
+    assert expected in refused(capsys, main_fit_noise.main, words)
+
+
 def test_small_and_blank_images_among_others_are_left_out_and_named(scenes, tmp_path, quick, caplog):
     noisy = read_image(next(scenes.rglob("*NOISY*")))
     for name, image in {"a": noisy, "b": noisy[:40, :40], "c": np.full_like(noisy, 9)}.items():
         write_image(tmp_path / "photos" / f"{name}_ISO800.png", image)
+    (tmp_path / "photos" / "d.dng").touch()
     words = ["--noisy_only", str(tmp_path / "photos"), "--cam_name", "XY", "--output_dir", str(tmp_path / "out")]
     main_fit_noise.main(words)
+    assert "d.dng" in caplog.text  # a photograph that is not read
     assert re.search(r"left out, for it is smaller than 64x64 pixels: \S*b_ISO800.png", caplog.text)
     assert re.search(r"left out, for it is black, white or of one colour: \S*c_ISO800.png", caplog.text)
     assert len(Pipeline.load(tmp_path / "out" / "XY" / "noise.json").scenes) == 1
@@ -154,7 +165,7 @@ def test_one_pair_is_fitted_and_tested_alike(scenes, tmp_path, quick):
         (("--reduced_dir", "x", "--model", "copula"), "--reduced_dir: not with --model copula"),
         (("--noisy_only", "x", "--model", "copula"), "--noisy_only: not with --model copula"),
         (("--noisy_only", "x", "--reduced_dir", "x"), "--noisy_only: not with --reduced_dir"),
-        (("--noisy_only", "x"), "x: no such file or folder"),
+        (("--noisy_only", "x"), "--train_img_dir: not with --noisy_only"),
         (("--iso", "800"), "--iso: only with --noisy_only"),
     ],
 )

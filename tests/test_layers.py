@@ -62,7 +62,7 @@ def test_commands_define_no_classes_and_stay_short():
     for path in commands:
         text = path.read_text()
         assert not [node for node in ast.walk(ast.parse(text)) if isinstance(node, ast.ClassDef)], path.name
-        limit = {"main_eval.py": 190, "main_export.py": 150}.get(path.name, 120)  # three and four commands in one
+        limit = {"main_eval.py": 190, "main_export.py": 135}.get(path.name, 120)  # three and five commands in one
         assert len(text.splitlines()) <= limit, path.name
 
 

@@ -37,10 +37,12 @@ def content(side: int, seed: int) -> torch.Tensor:
     return ((40 + 175 * image).round() / 255).float()
 
 
-def photograph(rendering: Rendering, side: int, seed: int, noise: torch.Tensor = NOISE) -> Pair:
+def photograph(
+    rendering: Rendering, side: int, seed: int, noise: torch.Tensor = NOISE, content_of: torch.Tensor | None = None
+) -> Pair:
     """Take a picture: the clean image is rendered from a mosaic without noise, the noisy one from the same with it."""
     phase = rendering.phase((0, 0))
-    raw = rendering.raw(content(side, seed), phase).clamp(min=0)
+    raw = rendering.raw(content(side, seed) if content_of is None else content_of, phase).clamp(min=0)
     law = noise[colour_index(raw.shape, phase)]  # (side, side, 2)
     white = torch.randn(raw.shape, generator=torch.Generator().manual_seed(100 + seed))
     noisy = (raw + (law[..., 0] * raw + law[..., 1]).sqrt() * white).clamp(0, rendering.white)
@@ -81,6 +83,23 @@ def test_shot_and_read_noise_are_found_from_pairs_and_from_noisy_images_alone():
     assert (by_pairs / std(NOISE) - 1).abs().max() < 0.025  # 5 % of the variance
     blindly = std(estimate_noise_blindly(truth, [(pair.noisy, pair.phase) for pair in pairs], FLAT_SHAPE))
     assert (blindly / std(NOISE) - 1).abs().max() < 0.1
+
+
+def test_noise_of_noisy_images_alone_leaves_out_texture_and_read_noise_has_a_prior():
+    truth, generator = camera(), torch.Generator().manual_seed(0)
+    raw = torch.tensor([0.1, 0.3])
+    wanted = (NOISE[:, :1] * raw + NOISE[:, 1:]).sqrt()
+
+    def found(image: torch.Tensor) -> torch.Tensor:
+        pair = photograph(truth, 192, 1, content_of=image)
+        numbers = estimate_noise_blindly(truth, [(pair.noisy, pair.phase)])
+        return (numbers[:, :1] * raw + numbers[:, 1:]).sqrt() / wanted
+
+    textured = content(192, 1)
+    textured[..., :96] += 0.15 * torch.randn(1, 1, 192, 96, generator=generator)  # half of the image
+    assert (found(textured.clamp(0.1, 0.9)) - 1).abs().max() < 0.2
+    one_level = torch.full((1, 3, 192, 192), 0.35)  # which tells one sum of shot and read noise only
+    assert (found(one_level) - 1).abs().max() < 0.25
 
 
 def test_the_physical_shape_has_the_mean_of_a_cut_and_the_skewness_of_shot_noise():

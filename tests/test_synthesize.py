@@ -261,15 +261,21 @@ def test_noise_is_like_that_of_one_photograph(root, capsys):
     write_image(root / "photo.png", noisy)
     shutil.rmtree(root / "in")
     write_image(root / "in" / "a.png", clean)
-    run(root, "--like", str(root / "photo.png"))
+    words = ["--input_dir", str(root / "in"), "--output_dir", str(root / "out"), "--num_workers", "0", "--like"]
+    assert main_synthesize.main([*words, str(root / "photo.png")]) == 0
     fake = read_image(root / "out" / "a.png")
     difference = {name: image.astype(float) - clean for name, image in {"fake": fake, "real": noisy}.items()}
     ratio = difference["fake"].std((0, 1)) / difference["real"].std((0, 1))
     assert abs(ratio - 1).max() < 0.1
     assert rows(root)[0]["camera"] == "like photo.png"
-    assert "--camera_code: missing" in refuse(root, capsys, "--like", "x.png", "--layout", "sidd")
-    assert "x.png: no such file; change --like" in refuse(root, capsys, "--like", "x.png")
-    assert "--like: not with --model neca-w" in refuse(root, capsys, "--like", "x.png", "--model", "neca-w")
+    for more, expected in {
+        ("--layout", "sidd"): "--camera_code: missing",
+        (): "x.png: no such file; change --like",
+        ("--model", "neca-w"): "--like: not with --model neca-w",
+        ("--cam_name", "S6"): "--cam_name: not with --like",
+        ("--iso", "800"): "--iso: not with --like",
+    }.items():
+        assert expected in refused(capsys, main_synthesize.main, [*words, "x.png", *more])
 
 
 def test_gains_of_one_iso_are_chosen(root):
