@@ -36,6 +36,7 @@ TABLE = 2048  # entries of a lookup by raw value, evenly spaced in its root
 LEVELS = 1 << 16  # entries of a lookup from linear light to grey levels, evenly spaced in its root
 QUANTILES = 201  # by which moments are computed
 LOOKED_UP = ("scale", "offset", "skew", "tail")
+TENSORS = ("matrix", "overexposed", "out_of_gamut", "light")  # of a rendering
 # Lowest and highest level of red, green and blue that is not clipped. SIDD's rendering cuts colours in CIE XYZ also,
 # and with blue up to 242 no colour of sRGB is cut there: Z = .019 R + .119 G + .950 B in linear light.
 UNCLIPPED = ((1.5, 1.5, 1.5), (254.0, 254.0, 242.0))
@@ -197,7 +198,8 @@ class Rendering:
     sRGB to the camera's colours; its green row sums to 1. demosaicking: a name of `DEMOSAICKING`. clips: whether
     negative values are cut after demosaicking. red: row and column of a red pixel in an image of origin (0, 0).
     white: the sensor value at which all colours saturate. overexposed: (3,), linear light that a clean level of 255
-    stands for, at least 1.
+    stands for, at least 1. out_of_gamut: (3,), what a clean level of 0 stands for beside brighter channels, for colours
+    that sRGB does not have: so much negative light for each light of the brightest one.
     """
 
     light: Tensor
@@ -207,12 +209,11 @@ class Rendering:
     red: tuple[int, int] = (0, 0)
     white: float = 1.0
     overexposed: Tensor = field(default_factory=lambda: torch.ones(3))
+    out_of_gamut: Tensor = field(default_factory=lambda: torch.zeros(3))
 
     def to(self, *args: Any, **kwargs: Any) -> "Rendering":
         """Move the tensors as `Tensor.to` does."""
-        return replace(
-            self, **{name: getattr(self, name).to(*args, **kwargs) for name in ("light", "matrix", "overexposed")}
-        )
+        return replace(self, **{name: getattr(self, name).to(*args, **kwargs) for name in TENSORS})
 
     def balanced(self, factors: Tensor) -> "Rendering":
         """Return the rendering with its matrix's red and blue row times these (2,) factors, as under another light."""
@@ -220,14 +221,21 @@ class Rendering:
         return replace(self, matrix=self.matrix * scale[:, None])
 
     def linear(self, image: Tensor, is_clean: bool = False) -> Tensor:
-        """Undo the tone curve: (N, 3, H, W) in [0, 1] -> linear light; a clean level of 255 means `overexposed`."""
+        """Undo the tone curve: (N, 3, H, W) in [0, 1] -> linear light.
+
+        is_clean: levels of 255 and 0 mean `overexposed` and `out_of_gamut` light.
+        """
         table = self.light.repeat(3, 1)
         if is_clean:
             table[:, 255] = self.overexposed
         position = image * 255
         low = position.detach().floor().clamp(0, 254)
         index = low.int() + 256 * torch.arange(3, dtype=torch.int32, device=image.device)[:, None, None]
-        return torch.lerp(look_up(table, index), look_up(table, index + 1), position - low)
+        light = torch.lerp(look_up(table, index), look_up(table, index + 1), position - low)
+        if is_clean:
+            negative = -self.out_of_gamut[:, None, None] * light.amax(1, keepdim=True)
+            light = torch.where(position < 0.5, negative, light)
+        return light
 
     def camera(self, image: Tensor, is_clean: bool = False) -> Tensor:
         """Convert an image to the camera's colours before white is cut: (N, 3, H, W) -> (N, 3, H, W)."""
@@ -409,7 +417,7 @@ class Pipeline:
                 "clips": rendering.clips,
                 "red": list(rendering.red),
                 "white": rendering.white,
-                **{name: getattr(rendering, name).tolist() for name in ("matrix", "overexposed", "light")},
+                **{name: getattr(rendering, name).tolist() for name in TENSORS},
             },
             "error": list(self.error),
             "shape": {"snr": list(SNR_KNOTS), **dict(zip(SHAPE_NAMES, self.shape.tolist()))},
@@ -449,6 +457,7 @@ class Pipeline:
             "light": _numbers(given["light"], (256,), 0, 1, "light"),
             "matrix": _numbers(given["matrix"], (3, 3), -20, 20, "matrix"),
             "overexposed": _numbers(given["overexposed"], (3,), 1, 10, "overexposed"),
+            "out_of_gamut": _numbers(given.get("out_of_gamut", [0, 0, 0]), (3,), 0, 1, "out_of_gamut"),
         }
         if not (tensors["light"].diff() > 0).all() or abs(torch.linalg.det(tensors["matrix"])) < 1e-3:
             raise ValueError("light that does not rise, or a matrix that cannot be inverted")

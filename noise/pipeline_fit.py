@@ -30,6 +30,8 @@ WINDOW, WINDOWS = 256, 48  # pixels a side, and about how many are looked at
 FILES = 48  # pairs of files that are read, at most, but one of each scene
 SATURATED = 50  # pixels of one colour that show the sensor's white
 AGREE = 0.015  # by which its channels may differ
+OUT_OF_GAMUT = 0.1  # negative light that a level of 0 stands for, for each light of the brightest channel
+SPIKE, AROUND = 3, 8  # where one channel alone tells it: how many times commoner than the levels around it
 LOOKED_AT, LEAST_SIDE = 512, 32  # pixels a side of a noisy image that tells its strength, most and least
 SAME_LIGHT = 1.02  # ratio of balances, up to which scenes have one
 
@@ -166,18 +168,18 @@ def fit_pipeline(
     scenes = [names.index(window.pair.folder.name) for window in windows]
     balances = [found.balances.get(name, torch.ones(2)) for name in names]
 
-    def measure(shape: Tensor, overexposed: Tensor) -> list[Tensor]:
+    def measure(rendering: Rendering, shape: Tensor) -> list[Tensor]:
         def of_scene(scene: int) -> Tensor:
-            own = replace(rendering, overexposed=overexposed).balanced(balances[scene])
+            own = rendering.balanced(balances[scene])
             return estimate_noise(own, [pair for pair, number in zip(pairs, scenes) if number == scene], shape, seed)
 
         return list(in_threads(of_scene, range(len(names)), num_workers))
 
     # The shape is fitted at numbers without one; then the numbers are measured with it.
-    numbers = torch.stack(measure(torch.zeros(4, 3, len(SNR_KNOTS)), rendering.overexposed))
-    shape, overexposed = fit_shape([rendering.balanced(of) for of in balances], pairs, scenes, numbers, seed)
-    known = [_scene_noise(*of) for of in zip(names, balances, measure(shape, overexposed))]
-    rendering = replace(rendering, overexposed=overexposed)
+    numbers = torch.stack(measure(rendering, torch.zeros(4, 3, len(SNR_KNOTS))))
+    shape, over, out = fit_shape([rendering.balanced(of) for of in balances], pairs, scenes, numbers, seed)
+    rendering = replace(rendering, overexposed=over, out_of_gamut=out)
+    known = [_scene_noise(*of) for of in zip(names, balances, measure(rendering, shape))]
 
     def measure_reduced(one: Reduced) -> Tensor:
         return estimate_noise_of_reduced(rendering, one.pixels(seed), shape)
@@ -226,7 +228,7 @@ def _scene_noise(name: str, balance: Tensor, numbers: Tensor) -> SceneNoise:
 
 
 def with_white(rendering: Rendering, noisy: Sequence[Tensor]) -> Rendering:
-    """Find the sensor's white level, at which it gives all colours the same value, and what lies above level 255.
+    """Find the sensor's white level, at which it gives all colours the same value; guess what levels 0 and 255 mean.
 
     noisy: (3, H, W) uint8 each. Saturated pixels have one colour, in which one or two channels are clipped and the
     others tell the white level. Without any such colour white is what renders all channels at 255 or more.
@@ -242,6 +244,12 @@ def with_white(rendering: Rendering, noisy: Sequence[Tensor]) -> Rendering:
         values = rendering.light[colour] / per_white
         told = values[colour < 255]
         clipped_above = (per_white[colour == 255] * told.mean() >= 1 - AGREE).all()
-        if clipped_above and told.max() - told.min() <= AGREE * told.mean():
+        agree = told.max() - told.min() <= AGREE * told.mean()
+        if len(told) == 1:  # nothing to agree with
+            alike = levels[:, ((levels == 255) == (colour == 255)[:, None]).all(0)][colour < 255]
+            counts, level = torch.bincount(alike[0], minlength=256), int(colour[colour < 255])
+            agree = counts[level] >= SPIKE * counts[max(level - AROUND, 0) : level + AROUND + 1].median()
+        if clipped_above and agree:
             white = float(told.mean())
-    return replace(rendering, white=white, overexposed=(1 + (per_white * white - 1).clamp(min=0) / 2))
+    overexposed = 1 + (per_white * white - 1).clamp(min=0) / 2
+    return replace(rendering, white=white, overexposed=overexposed, out_of_gamut=torch.full((3,), OUT_OF_GAMUT))

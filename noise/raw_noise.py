@@ -24,9 +24,9 @@ FLAT = 0.5  # share of the pixels, the flattest, that noise is measured on witho
 CORRECTION = 0.7  # share of a smoothed simulation's error that each round corrects
 CROP, CROPS = 96, 12  # pixels a side, and number of the crops of a step
 SHAPE_STEPS, SHAPE_RATE = 200, 0.02
-LEVEL, LEVELS = 20, 14  # grey levels of a group, and number of the groups
+LEVEL, LEVELS = 20, 15  # grey levels of a group, and number of the groups, with those of levels 0 and 255 alone
 RATIOS = 10  # groups of raw values of a colour, by the ratio of signal to noise
-LEAST_ABOVE = 0.02  # linear light that overexposed pixels begin with above 1
+ABOVE = 0.02, 0.1  # linear light that overexposed pixels begin with above 1, least and most
 READ_NOISE, READ_NOISE_FACTOR = 3.0, 2.0  # photoelectrons^2: five phones have 1 to 13, at high ISO 1.5 to 5
 SEEN_ERROR = 0.15  # of a logarithm of variance, that content leaves without a clean image
 GAUSS_NEWTON = 30  # steps
@@ -53,7 +53,8 @@ def estimate_noise(rendering: Rendering, pairs: Sequence[Pair], shape: Tensor, s
     raw = torch.cat([rendering.raw(pair.clean, pair.phase, is_clean=True).flatten() for pair in pairs])
     real = torch.cat([rendering.raw(pair.noisy, pair.phase).flatten() for pair in pairs])
     colour = torch.cat([colour_index(pair.clean.shape, pair.phase).flatten() for pair in pairs])
-    kept = torch.cat([(pair.clean * 255 < 254.5).all(1).flatten() for pair in pairs])
+    kept = torch.cat([_known(pair.clean).flatten() for pair in pairs])
+    kept = kept if kept.any() else torch.ones_like(kept)
     generator = torch.Generator().manual_seed(seed)
 
     def simulate(numbers: Tensor) -> Tensor:
@@ -64,6 +65,11 @@ def estimate_noise(rendering: Rendering, pairs: Sequence[Pair], shape: Tensor, s
         return torch.cat(read_off)[kept]
 
     return _law_by_simulation(raw[kept], real[kept], colour[kept], simulate)
+
+
+def _known(clean: Tensor) -> Tensor:
+    """Find the pixels whose light a clean image tells, in all channels: (N, 3, H, W) -> (N, H, W) bool."""
+    return ((clean * 255 > 0.5) & (clean * 255 < 254.5)).all(1)
 
 
 def estimate_noise_blindly(
@@ -137,7 +143,7 @@ class ReducedPixels:
 
     Each is the mean of 2x2 native ones about ((i + .5) H / h - .5, (j + .5) W / w - .5), weighted bilinearly, as
     `cv2.resize` makes it; so far apart that their noises do not depend on each other. Native surroundings are simulated
-    with the pixel's own colour. At most `SAMPLED` pixels are taken, none of them overexposed.
+    with the pixel's own colour. At most `SAMPLED` pixels are taken, none of them of a level 0 or 255.
 
     clean, noisy: of the frames (3, h, w) in [0, 1], of the pixels taken (P, 3). frame: height and width before.
     """
@@ -145,7 +151,7 @@ class ReducedPixels:
     def __init__(self, clean: Tensor, noisy: Tensor, frame: tuple[int, int], seed: int = 0):
         self.generator = torch.Generator().manual_seed(seed)
         places = [((torch.arange(n) + 0.5) * of / n - 0.5).clamp(0, of - 2) for n, of in zip(clean.shape[1:], frame)]
-        kept = (clean * 255 < 254.5).all(0).flatten().nonzero()[:, 0]
+        kept = _known(clean[None]).flatten().nonzero()[:, 0]
         kept = kept[torch.randperm(len(kept), generator=self.generator)[:SAMPLED]]
         rows, columns = places[0][kept // clean.shape[2]], places[1][kept % clean.shape[2]]
         below, right = rows % 1, columns % 1
@@ -305,8 +311,10 @@ def fit_shape(
     scenes: Sequence[int],
     numbers: Tensor,
     seed: int = 0,
-) -> tuple[Tensor, Tensor]:
-    """Fit the shape of raw noise, and the light of overexposed pixels: -> (4, 3, K), (3,), see `noise.pipeline`.
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Fit the shape of raw noise, and what levels 255 and 0 of clean images stand for: -> (4, 3, K), (3,), (3,).
+
+    The last two are `overexposed` and `out_of_gamut` of `noise.pipeline.Rendering`.
 
     renderings: of each scene; scenes: the number of each pair's scene; numbers: (S, 3, 2) shot and read noise of the
     scenes. Minimises, by Adam, the quadratic Wasserstein distance between real and simulated noise in groups of like
@@ -317,13 +325,13 @@ def fit_shape(
     side = min(CROP, *(min(pair.clean.shape[-2:]) // 2 * 2 for pair in pairs))
     scale, raw_scale = _scales(prepared)
     generator = torch.Generator().manual_seed(seed)
-    shape, above = torch.zeros(4, 3, len(SNR_KNOTS)), torch.zeros(3)  # above: logarithm of a factor
-    parameters = [shape.requires_grad_(True), above.requires_grad_(True)]
+    shape, beyond = torch.zeros(4, 3, len(SNR_KNOTS)), torch.zeros(2, 3)  # beyond: logarithms of factors
+    parameters = [shape.requires_grad_(True), beyond.requires_grad_(True)]
     optimiser = torch.optim.Adam(parameters, lr=SHAPE_RATE, betas=(0.9, 0.99))
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, SHAPE_RATE, SHAPE_STEPS, pct_start=0.1)
-    least = (renderings[0].overexposed - 1).clamp(min=LEAST_ABOVE)
+    above = (renderings[0].overexposed - 1).clamp(*ABOVE)  # far above 1 there would be no noise to learn from
     for _ in tqdm(range(SHAPE_STEPS), desc="raw noise", unit="step", leave=False, disable=None):
-        overexposed = 1 + least * above.exp()
+        overexposed, out_of_gamut = 1 + above * beyond[0].exp(), renderings[0].out_of_gamut * beyond[1].exp()
         lookup, compared = raw_lookup(numbers, shape, renderings[0].white), []
         for index in torch.randperm(len(pairs), generator=generator)[:CROPS].tolist():
             one, scene = prepared[index], scenes[index]
@@ -332,18 +340,19 @@ def fit_shape(
             cut = one.cut(top, left, side)
             white = torch.randn(1, 1, side, side, generator=generator)
             own = Lookup(*(getattr(lookup, name)[scene : scene + 1] for name in LOOKED_UP))
-            rendering = replace(renderings[scene], overexposed=overexposed)
+            rendering = replace(renderings[scene], overexposed=overexposed, out_of_gamut=out_of_gamut)
             made = render_noise(rendering, cut.clean, own, white, one.phase, rounded=False)
             made = made + ((made * 255).round() / 255 - made).detach()  # rounded, with the gradient of the unrounded
             compared.append((cut, made - cut.clean, (rendering.raw(made, one.phase) - cut.raw) / cut.raw_std))
         loss = _distance([(cut.group, cut.noise, made) for cut, made, _ in compared], scale)
         loss = loss + _distance([(cut.raw_group, cut.raw_noise, raw) for cut, _, raw in compared], raw_scale)
-        loss = loss + RIDGE * (shape.square().mean() + above.square().mean())
+        loss = loss + RIDGE * (shape.square().mean() + beyond.square().mean())
         optimiser.zero_grad()
         loss.backward()
         optimiser.step()
         schedule.step()
-    return shape.detach(), (1 + least * above.exp()).detach()
+    beyond = beyond.detach().exp()
+    return shape.detach(), 1 + above * beyond[0], renderings[0].out_of_gamut * beyond[1]
 
 
 def _prepare(
@@ -360,7 +369,7 @@ def _prepare(
         )
         law = numbers[scene][colour]  # (1, 1, H, W, 2)
         raw_std = (law[..., 0] * raw.clamp(min=0) + law[..., 1]).sqrt()
-        level = (clean * 255 / LEVEL).long() + (clean * 255 > 254.5)  # overexposed ones have a group of their own
+        level = (clean * 255 / LEVEL).long() + (clean * 255 > 0.5).long() + (clean * 255 > 254.5)
         position = torch.arange(height)[:, None] % 2 * 2 + torch.arange(width) % 2
         group = (torch.arange(3)[:, None, None] * 4 + position) * LEVELS + level
         raw_noise = (rendering.raw(noisy, phase) - raw) / raw_std

@@ -9,12 +9,13 @@ import torch
 
 from noise.identify import Identification, NoisyImage, find_rendering
 from noise.pipeline import DEMOSAICKING, SNR_KNOTS, Pipeline, Rendering, SceneNoise, colour_index
-from noise.pipeline_fit import Reduced
+from noise.pipeline_fit import Reduced, with_white
 from noise.raw_noise import (
     Pair,
     estimate_noise,
     estimate_noise_blindly,
     estimate_noise_of_reduced,
+    fit_shape,
     physical_shape,
 )
 
@@ -42,7 +43,7 @@ def photograph(
 ) -> Pair:
     """Take a picture: the clean image is rendered from a mosaic without noise, the noisy one from the same with it."""
     phase = rendering.phase((0, 0))
-    raw = rendering.raw(content(side, seed) if content_of is None else content_of, phase).clamp(min=0)
+    raw = rendering.raw(content(side, seed) if content_of is None else content_of, phase, is_clean=True).clamp(min=0)
     law = noise[colour_index(raw.shape, phase)]  # (side, side, 2)
     white = torch.randn(raw.shape, generator=torch.Generator().manual_seed(100 + seed))
     noisy = (raw + (law[..., 0] * raw + law[..., 1]).sqrt() * white).clamp(0, rendering.white)
@@ -116,6 +117,32 @@ def test_the_physical_shape_has_the_mean_of_a_cut_and_the_skewness_of_shot_noise
     made = torch.sinh(torch.asinh(torch.randn(400_000, generator=generator)) + shape[2, 0, 4])
     made = (made - made.mean()) / made.std()
     assert float((made**3).mean()) == pytest.approx(float((photons**3).mean()), abs=0.03)
+
+
+def test_a_level_of_0_beside_brighter_channels_has_the_noise_of_a_colour_that_srgb_does_not_have(monkeypatch):
+    monkeypatch.setattr("noise.raw_noise.SHAPE_STEPS", 40)
+    truth = replace(camera(), out_of_gamut=torch.full((3,), 0.3))
+    saturated = [content(96, seed) for seed in range(2)]
+    for image in saturated:
+        image[:, 0, :, :48] = 0  # no red in one half
+    pairs = [photograph(truth, 96, seed, content_of=image) for seed, image in enumerate(saturated)]
+    guessed = with_white(camera(), [(pair.noisy[0] * 255).byte() for pair in pairs])
+    shape, _, out = fit_shape([guessed], pairs, [0, 0], NOISE[None])
+
+    def mean(images: list[torch.Tensor]) -> float:
+        noise = torch.cat([(image - pair.clean)[:, 0][pair.clean[:, 0] == 0] for image, pair in zip(images, pairs)])
+        return float(noise.mean()) * 255
+
+    def made(out_of_gamut: torch.Tensor) -> float:
+        torch.manual_seed(0)
+        own = replace(make_pipeline(), rendering=replace(truth, out_of_gamut=out_of_gamut), shape=shape)
+        return mean([own.synthesize(pair.clean, NOISE, phases=[pair.phase]) for pair in pairs])
+
+    real = mean([pair.noisy for pair in pairs])
+    assert made(out) == pytest.approx(real, rel=0.3)
+    assert made(torch.zeros(3)) > 3 * real
+    grey = torch.zeros(1, 3, 8, 8)  # black is no colour
+    assert torch.equal(truth.linear(grey, is_clean=True), grey)
 
 
 def test_shot_and_read_noise_are_found_from_frames_that_were_reduced():

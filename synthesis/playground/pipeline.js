@@ -161,7 +161,7 @@ function mirrored(index, length) {
  * settings: numbers and balance, of `numbersOf` and `balanceOf`; seed, or white: z values of all pixels.
  */
 function prepare(fit, { width, height, data }, { numbers, balance, seed, white }) {
-  const { light, overexposed, clips, white: top255, red, demosaicking } = fit.rendering;
+  const { light, overexposed, out_of_gamut: outside = [0, 0, 0], clips, white: top255, red, demosaicking } = fit.rendering;
   const matrix = fit.rendering.matrix.map((row, i) => row.map((value) => value * [balance[0], 1, balance[1]][i]));
   const tables = overexposed.map((most) => Float32Array.from(light, (value, level) => (level === 255 ? most : value)));
   const [m, s] = [matrix.flat(), inverse(matrix).flat()];
@@ -186,7 +186,11 @@ function prepare(fit, { width, height, data }, { numbers, balance, seed, white }
       if (white) zs.set(white.subarray(y * width, (y + 1) * width));
       else fillWhite(zs, seed, y);
       for (let x = 0, from = 4 * y * width, to = 3 * (line - top) * width; x < width; x++, from += 4, to += 3) {
-        const r = tables[0][data[from]], g = tables[1][data[from + 1]], b = tables[2][data[from + 2]];
+        let r = tables[0][data[from]], g = tables[1][data[from + 1]], b = tables[2][data[from + 2]];
+        if (!r || !g || !b) {
+          const most = Math.max(r, g, b);
+          [r, g, b] = [r || -outside[0] * most, g || -outside[1] * most, b || -outside[2] * most];
+        }
         const colour = ((y + red[0]) & 1) + ((x + red[1]) & 1);
         const raw = m[3 * colour] * r + m[3 * colour + 1] * g + m[3 * colour + 2] * b;
         const place = colour * TABLE + Math.round(Math.sqrt(clamp(raw / top255, 0, 1)) * (TABLE - 1)), z = zs[x];
