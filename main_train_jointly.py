@@ -43,6 +43,7 @@ def train_camera(args: argparse.Namespace, fixed: dict, device: torch.device) ->
     """Train, or only test, the networks of a camera on this rank."""
     log, folder = terminal_log(), Path(args.dir_save) / args.cam_name
     configs, options, settings = network_configs(args), joint_options(args), batch_settings(args)
+    is_measured = args.init_type == MEASURED
     if not (args.train or args.use_pretrained or has_state(folder)):
         raise ValueError(f"--not_train: {folder} has no checkpoint to test; train first or use --use_pretrained")
     allow_tf32(args.tf32)
@@ -65,10 +66,10 @@ def train_camera(args: argparse.Namespace, fixed: dict, device: torch.device) ->
             schedule = schedule_of(args, steps_per_epoch(len(train_pairs), drawn))  # without steps any number will do
     if args.dry_run:
         with blame("--patch_size, --pd_stride or --E_nb"):
-            return print(costs_of(vars(args), configs, options, precision_of(args), schedule, train_pairs + test_pairs))
+            plan = precision_of(args), schedule, train_pairs, test_pairs, is_measured
+            return print(costs_of(vars(args), configs, options, *plan))
 
     # Model.
-    is_measured = args.init_type == MEASURED
     with blame("--patch_size, --pd_stride or --E_nb"):
         networks = build_networks(configs, "kaiming" if is_measured else args.init_type, args.seed)
     begin_epoch = None

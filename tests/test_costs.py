@@ -8,7 +8,7 @@ import torch
 
 import main_train_jointly
 from evaluation import costs
-from evaluation.costs import Meter, count_flops, measure_step, saved_epochs
+from evaluation.costs import Meter, count_flops, epochs_of_tests, measure_step
 from models import JointModel, JointOptions, Precision, draw_step
 from tests.camera import CAMERA, command, make_camera
 from tests.conftest import contents
@@ -63,6 +63,20 @@ def test_step_of_no_values_has_the_flops_of_one_with_values():
     assert found.flops == tuple(count_flops(lambda epoch=epoch: steps(epoch)) / 2 for epoch in (1, 2))
 
 
+def test_test_of_no_values_has_the_flops_of_one_with_values():
+    """Two images of one size and one of another; the averages synthesise, too, and do not denoise."""
+    options = JointOptions(ema=0.9)
+    model = JointModel(tiny_networks(dtype=torch.float32), options)
+    sizes, without, joint = {(48, 40): 2, (33, 50): 1}, 0, 0
+    for size, count in sizes.items():
+        image = torch.zeros(1, 3, *size)
+        for averaged in (False, True):
+            without += count * count_flops(lambda of=averaged, image=image: model.synthesize(image, image, image, of))
+        joint += count * count_flops(lambda image=image: model.denoise(image))
+    found = measure_step(CONFIGS, options, Precision(), (2, 3, PATCH, PATCH), sizes)
+    assert found.test == (without, without + joint) and without > 0 and joint > 0
+
+
 def test_memory_of_a_step_without_values_is_that_with_values():
     """The peak of real tensors on the CPU, whose kernels here are those of "meta", is the same to a few per cent."""
     options = JointOptions(joint_start_epoch=1, adv_every=1)
@@ -75,18 +89,20 @@ def test_memory_of_a_step_without_values_is_that_with_values():
     assert found.peak == pytest.approx(meter.peak, rel=0.05)
 
 
-@pytest.mark.parametrize("keep", [0, 2])
-@pytest.mark.parametrize("steps", [None, 17, 3])
-def test_checkpoints_are_those_of_the_schedule(keep, steps):
-    schedule = Schedule(3, 9, steps, 20, 2, 5, keep)
-    epochs = {schedule.epoch(step) for step in range(1, schedule.last_step + 1) if schedule.tests_at(step)}
-    assert saved_epochs(schedule) == (min(len(epochs), keep) if keep else len(epochs))
+@pytest.mark.parametrize("steps", [None, 17, 3, 0])
+def test_tests_are_those_of_the_schedule(steps):
+    schedule = Schedule(3, 9, steps, 20, 2, 5)
+    due = [step for step in range(1, schedule.last_step + 1) if schedule.tests_at(step)] or [0]
+    assert epochs_of_tests(schedule) == [schedule.epoch(step) for step in due]
+    first = [] if due == [0] else [0]
+    assert epochs_of_tests(schedule, begin_with_test=True) == [*first, *epochs_of_tests(schedule)]
 
 
 def test_dry_run_tells_what_the_training_then_takes_and_leaves_nothing(tmp_path, capsys, monkeypatch):
     make_camera(tmp_path)
     before = contents(tmp_path)
-    kept = ("--epochs", "4", "--ema", "0.9", "--keep_checkpoints", "1")
+    kept = ("--epochs", "4", "--ema", "0.9", "--keep_checkpoints", "1", "--joint_start_epoch", "3")
+    kept += ("--test_epoch", "1")
     measured = []
     measure = costs.measure_step
     monkeypatch.setattr(costs, "measure_step", lambda *how: measured.append(measure(*how)) or measured[0])
@@ -105,6 +121,10 @@ def test_dry_run_tells_what_the_training_then_takes_and_leaves_nothing(tmp_path,
     assert measured[0].state == sum(sizes) - scalars + sum(moments)
     files = list((tmp_path / "saves" / CAMERA / "models").rglob("checkpoint_*.pth"))
     assert len(files) == 6 + 3 and " 1 of each network are kept" in text
+    rows = (tmp_path / "saves" / CAMERA / "logs/metrics.jsonl").read_text().splitlines()
+    tests = [row for row in map(json.loads, rows) if row["kind"] == "test"]
+    total = sum(measured[0].test["psnr" in row] for row in tests)  # with the denoiser once it trains
+    assert f"operations of the tests {total / 1e18:,.4g} EFLOP {len(tests)} tests, images of each: 1" in text
     cached = sum(path.stat().st_size - 128 for path in (tmp_path / "cache").rglob("*.npy"))  # without headers
     assert f"cache {cached / 1e9:,.3g} GB of disk" in text
     images = sum(len(content) for name, content in before.items() if name.endswith(".png"))
