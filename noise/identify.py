@@ -23,16 +23,17 @@ from utils.workers import in_threads
 CHOSEN, EXPLAINED = 3.0, 0.8
 GATE, BEYOND_ROUNDING, MOST_ROUNDING, OF_SCENE, UNEXPLAINED = 0.6, 1.2, 1.0, 1.5, 0.08
 PHASES: tuple[Phase, ...] = ((0, 0), (0, 1), (1, 0), (1, 1))  # of the first red pixel
-KNOTS = 17  # of the tone curve's slope
+KNOTS = 25  # of the tone curve's slope, evenly spaced in the root of the level: curves bend most near black
 POWER = 2.2  # of the curve that the search begins from
 SMOOTHNESS = 1e-3  # weight of the curve's second differences
 LIKE_OTHERS = 1e-2  # weight of the differences between scenes' balances, which flat images do not tell
 SIDE, SMALLEST, TRIED = 128, 48, 96  # pixels of a patch's side, the fewest, and those that candidates are tried on
 PATCHES, TOGETHER, JUDGED = 6, 16, 96  # patches of an image and of the first frame, of the last fit, and judged ones
 FEW = 6  # patches of the last fit where directions are chosen by pixel
-STEPS, REFINED, LAST = 15, 40, 40  # of LBFGS: for each candidate, for the best, for all scenes together
+STEPS, REFINED, LAST = 15, 40, 100  # of LBFGS: for each candidate, for the best, for all scenes together
 REFINE, STARTS = 3, 3  # candidates that are refined; scenes whose balance a further scene's search begins from
 PREFERENCE = 1.03  # sRGB's curve is taken if a learned one is not better by this factor
+SAME = 1.0001  # ratio of mean square errors: no pixel tells whether negative values are cut, which then is taken
 USABLE = 0.005  # least share of pixels whose surroundings are unclipped
 
 
@@ -240,8 +241,12 @@ def _find(
         return _judge(rendering, balances, judged, phases)
 
     finished = list(in_threads(finish, finals, num_workers))
+
+    def handicapped(one: Identification) -> float:
+        return one.badness if one.rendering.clips else SAME * one.badness
+
     half = len(finished) // 2
-    learned, srgb = (min(of, key=lambda one: one.badness) for of in (finished[:half], finished[half:]))
+    learned, srgb = (min(of, key=handicapped) for of in (finished[:half], finished[half:]))
     found = srgb if srgb.badness <= PREFERENCE**2 * learned.badness else learned
     firsts = [phases.get(image.frame) or found.rendering.find_phase(image.pixels[None] / 255) for image in images]
     return replace(found, phases=firsts)
@@ -308,7 +313,7 @@ class _Search:
 
     def __init__(self, candidate: Candidate, is_srgb: bool = False):
         self.candidate, self.is_srgb, self.loss = candidate, is_srgb, float("inf")
-        self.log_slope = (POWER * torch.linspace(0, 1, KNOTS).clamp(min=0.03) ** (POWER - 1)).log()
+        self.log_slope = (POWER * torch.linspace(0, 1, KNOTS).square().clamp(min=0.03) ** (POWER - 1)).log()
         self.off_diagonal, self.log_factors = torch.zeros(3, 2), torch.zeros(1, 2)
         self.scenes: list[str] = []
 
@@ -337,7 +342,7 @@ class _Search:
     def _light(self) -> Tensor:
         if self.is_srgb:
             return srgb_light()
-        position = torch.arange(256) / 255 * (KNOTS - 1)
+        position = (torch.arange(256) / 255).sqrt() * (KNOTS - 1)
         low = position.floor().clamp(max=KNOTS - 2).long()
         slope = torch.lerp(self.log_slope[low], self.log_slope[low + 1], position - low).exp()
         light = torch.cat([slope.new_zeros(1), ((slope[1:] + slope[:-1]) / 2).cumsum(0)])
