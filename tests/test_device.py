@@ -10,9 +10,9 @@ from torch._subclasses import FakeTensorMode
 
 from data.batches import dihedral_batch
 from models import JointModel, JointOptions, draw_step, losses
-from noise import pipeline
+from noise import AddCameraNoise, load_noise, pipeline
 from tests.conftest import ROOT
-from tests.stand_in import DEVICE, SecondDevice
+from tests.stand_in import DEVICE, SecondDevice, StandIn
 from tests.tiny import tiny_batch, tiny_networks
 
 PIPELINE = pipeline.Pipeline.load(ROOT / "pretrain" / "DC" / "noise.json")
@@ -127,6 +127,35 @@ def test_a_planted_function_that_forgets_the_device_is_found(second, monkeypatch
     monkeypatch.setattr(pipeline, "colour_index", lambda shape, phase, device=None: index(shape, phase))
     with pytest.raises(RuntimeError, match=SAME_DEVICE):
         WORKS["pipeline"](torch.rand(1, 3, 24, 24).to(DEVICE))
+
+
+def train_in_float32(device: torch.device) -> None:
+    """Train all networks for a step and use them."""
+    options = JointOptions(joint_start_epoch=1, adv_every=1, ema=0.9, clip_grad_norm=1)
+    model = JointModel(tiny_networks(dtype=torch.float32), options, device=device)
+    clean, noisy, z = (images.float().to(device) for images in tiny_batch(1))
+    model.training_step(clean, noisy, draw_step(clean.shape, 3, 0, 1, device), 1, 1)
+    model.synthesize(clean, noisy, z, averaged=True)
+
+
+ON_APPLE = {
+    "training": lambda there: train_in_float32(there.device),
+    "pipeline": lambda there: load_noise(ROOT / "pretrain/DC").synthesize(there, noisy=there.sqrt(), seed=1, key="a"),
+    "augmentation": AddCameraNoise(ROOT / "pretrain/DC", iso=(100, 3200)),
+}
+
+
+@pytest.mark.parametrize("name", ON_APPLE)
+def test_nothing_in_float64_comes_to_a_device_that_has_none(second, monkeypatch, name):
+    """As Apple's GPUs, which refuse it; NeCA on images: tests/test_tiled.py."""
+    make = StandIn.__new__
+
+    def refuse(cls: type, values: torch.Tensor) -> StandIn:
+        assert values.dtype != torch.float64
+        return make(cls, values)
+
+    monkeypatch.setattr(StandIn, "__new__", staticmethod(refuse))
+    ON_APPLE[name](torch.rand(2, 3, 32, 32).to(DEVICE))
 
 
 def test_several_gpus_get_layers_of_their_own_and_forward_passes_on_fake_cuda_tensors():
