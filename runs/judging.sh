@@ -1,9 +1,9 @@
 #!/bin/bash
 # "Told by a classifier" of doc/results.md: runs/judging.sh ../shared/real OUT [CAMERA ...]
 # Cameras: T3, S6, GP and the demo camera DC (default: all). Writes lists and scene folders into OUT, trains a generator
-# of each camera by quick.txt (DC: what ships) and reports in OUT/CAMERA/report.md; the fits of S6 and GP, three to pairs
-# and five to noisy blocks alone, have reports beside them. DC needs Datasets/Demo_Crop, by
-# main_make_demo.py and Crop_SIDD.py. Run again to continue. PYTHON= chooses the interpreter.
+# of each camera by quick.txt (DC: what ships) and reports in OUT/CAMERA/report.md. Further fits of S6 and GP, two to
+# pairs and five to noisy blocks alone, have reports beside them. DC needs Datasets/Demo_Crop, by main_make_demo.py and
+# Crop_SIDD.py. Run again to continue. PYTHON= chooses the interpreter.
 set -euo pipefail
 python=${PYTHON:-.venv/bin/python} root=$(realpath "$1") out=$2
 shift 2
@@ -49,8 +49,10 @@ for camera in "${cameras[@]}"; do
     for seed in 0 1 2; do
       $python main_fit_noise.py --cam_name "$camera" --train_img_dir "$data" --data_prep_dir "$listed" \
         --output_dir "$out/fit$seed" --test_images 0 --seed "$seed"
-      judge "$camera" "$out/fit$seed" "$out/fit$seed/report_$camera" pipeline
+      [ $seed = 0 ] || judge "$camera" "$out/fit$seed" "$out/fit$seed/report_$camera" pipeline
     done
+    cp "$out/fit0/$camera/noise.json" "$out/$camera/" # the first one is judged beside the other models
+    others=(pipeline)
     mkdir -p "$out/noisy_$camera"
     while read -r scene; do
       cp -r "$data/$scene" "$out/noisy_$camera/"

@@ -1,8 +1,9 @@
-"""A generator's noise by clean intensity, measured on a chart of all grey levels."""
+"""Noise by clean intensity, measured on a chart of all grey levels."""
 
 import numpy as np
 
 from inference import NoiseGenerator
+from noise.camera import CameraNoise
 from noise.gains import GainBank
 
 SIDE = 32  # pixels of a patch
@@ -20,18 +21,19 @@ def intensity_chart(channels: int) -> np.ndarray:
     return levels.repeat(SIDE, axis=0).repeat(SIDE, axis=1)[:, :, None].repeat(channels, axis=2)
 
 
-def measure_curve(generator: NoiseGenerator, gain: float, seed: int = 0) -> np.ndarray:
+def measure_curve(noise: NoiseGenerator | CameraNoise, strength: float, seed: int = 0) -> np.ndarray:
     """Measure the noise's standard deviation by clean intensity and channel: (256, C) in grey levels.
 
+    strength: a gain of NeCA, or the ISO of a camera's fit.
     The chart is noised and rounded to 8 bit as files are, so the curve falls where noise is clipped: near 0 and 255.
     """
-    chart = intensity_chart(generator.channels)
+    chart = intensity_chart(noise.channels or 3)
     inside = slice(BORDER, SIDE - BORDER)
     noises = []
     for draw in range(CHART_DRAWS):
-        fake = generator.synthesize(chart, gain, seed=seed, key=f"intensity chart {draw}")
+        fake = noise.synthesize(chart, strength, seed=seed, key=f"intensity chart {draw}")  # type: ignore[arg-type]
         patches = (fake.astype(np.int16) - chart).reshape(16, SIDE, 16, SIDE, -1)[:, inside][:, :, :, inside]
-        noises.append(patches.transpose(0, 2, 1, 3, 4).reshape(256, -1, generator.channels))
+        noises.append(patches.transpose(0, 2, 1, 3, 4).reshape(256, -1, chart.shape[2]))
     return np.concatenate(noises, axis=1).std(axis=1)
 
 

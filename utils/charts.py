@@ -5,6 +5,7 @@ of their first appearance, so a model looks the same wherever the same names are
 are not drawn, and a panel without any says so.
 """
 
+import textwrap
 import warnings
 from collections.abc import Iterable
 from typing import Any
@@ -19,6 +20,7 @@ COLOURS = ["#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#8
 DASHES = ["solid", "dashed", "dotted"]
 DPI = 100  # a browser counts 96, so points are about those of the page around the picture
 SMALL, NORMAL, LARGE = 8.5, 9.5, 11.5  # points
+LETTERS_PER_INCH, BOLD_PER_INCH = 12, 8.5  # of titles: of panels in normal size, of figures in large one
 Curves = dict[str, dict[str, np.ndarray]]  # values by group (such as "ISO 100") and name
 
 
@@ -56,7 +58,7 @@ def mosaic_tiles(tiles: dict[str, np.ndarray]) -> np.ndarray:
     limit = max([0.05] + [np.abs(values[np.isfinite(values)] - 1).max(initial=0) for values in known.values()])
     channels = CHANNELS[len(next(iter(known.values())))]
     titles = [name if channel == channels[0] else "" for channel in channels for name in known]
-    figure, axes = make_panels("Variance by position in the mosaic", titles, "", "", len(known), (1.6, 1.3))
+    figure, axes = make_panels("Variance by position in the mosaic", titles, "", "", len(known), (1.1, 1.1))
     for number, axis in enumerate(axes):
         channel, column = divmod(number, len(known))
         values = list(known.values())[column][channel]
@@ -220,10 +222,10 @@ def _all_names(groups: Curves) -> list[str]:
     return list(dict.fromkeys(name for curves in groups.values() for name in curves))
 
 
-def _short_label(name: str) -> str:
+def _short_label(name: str, letters: int = 30) -> str:
     """Shorten a name in the middle, and keep it from being taken for mathematics or for a hidden label."""
     name = printable(name)
-    name = name if len(name) <= 30 else f"{name[:17]}\u2026{name[-12:]}"
+    name = name if len(name) <= letters else f"{name[: letters - 13]}\u2026{name[-12:]}"
     return f" {name}".replace("$", r"\$")  # matplotlib hides labels that begin with an underscore
 
 
@@ -257,12 +259,13 @@ def make_panels(
     width, height = size or {1: (6.4, 3.8), 2: (4.6, 3.1), 3: (3.5, 2.9)}[columns]
     figure = Figure((columns * width + 1, rows * height + 0.7), dpi=DPI, layout="constrained", facecolor="white")
     FigureCanvasAgg(figure)
-    figure.suptitle(title, size=LARGE, weight="bold")
+    figure.suptitle(textwrap.fill(title, int(BOLD_PER_INCH * (columns * width + 1))), size=LARGE, weight="bold")
     axes = list(figure.subplots(rows, columns, squeeze=False, **sharing).flat)
     for axis in axes[len(titles) :]:
         axis.remove()
     for number, (axis, name) in enumerate(zip(axes, titles)):
-        axis.set_title(_short_label(name).strip(), size=NORMAL)
+        lines = textwrap.fill(_short_label(name, 60).strip(), int(LETTERS_PER_INCH * width))
+        axis.set_title(lines, size=NORMAL)
         lowest = number + columns >= len(titles)
         axis.set_xlabel(x_label if lowest else "", size=NORMAL)
         axis.set_ylabel("" if number % columns else y_label, size=NORMAL)
