@@ -35,7 +35,7 @@ MOST_TESTED = 1024  # patches of each kind, in validation too
 SURE = 0.999  # an AUC on validation beyond which nothing is left to learn
 STEADY = 0.05  # range of a steady test's AUC over the seeds
 OF_ONE_MODEL = (ValueError, MemoryError, torch.OutOfMemoryError)  # failures that spare the other models' tests
-EXAMPLES = 6  # surest patches shown of each kind
+EXAMPLES = 3  # surest patches shown of each kind
 
 
 class TwoImages(NamedTuple):

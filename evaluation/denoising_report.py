@@ -109,7 +109,8 @@ def write_report(
 
     table = summary_table(summary, {name: len(texts) for name, texts in identities.items()})
     sections: Sections = {
-        "": [*remarks],
+        "": [*verdict(summary, noisy, pgap_of)],
+        "What was measured": [*remarks],
         "Summary": [table, pictures["quality"]],
         "Before and after": [pictures["examples"]],
     }
@@ -123,6 +124,22 @@ def write_report(
     sections["Denoisers"] = [Table.from_rows(["denoiser", "what it is"], described)]
     write_pages(folder, title, sections | appendix(DEFINITIONS, made_with), html)
     return table
+
+
+def verdict(summary: Summary, noisy: str, pgap_of: str | None) -> list[str]:
+    """Say in words which denoiser is best, and what synthetic noise costs beside real noise."""
+    means = {name: values["psnr"]["mean"] for name, values in summary.items()}
+    best = next(iter(summary))
+    said = [f"The best PSNR is that of {best}: {means[best]:.2f} dB. The noisy images have {means[noisy]:.2f} dB."]
+    gaps = {name: values["pgap"]["mean"] for name, values in summary.items() if "pgap" in values and name != pgap_of}
+    if gaps:
+        least = min(gaps, key=lambda name: gaps[name])
+        change = "costs" if gaps[least] >= 0 else "gains"
+        said.append(
+            f"Among the noises beside {pgap_of}, {least} is the best to train on: it {change} "
+            f"{abs(gaps[least]):.2f} dB in place of {pgap_of} (PGap)."
+        )
+    return said
 
 
 def summarise_denoisers(rows: pd.DataFrame, trained: list[str], pgap_of: str | None) -> Summary:

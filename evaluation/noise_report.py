@@ -38,6 +38,7 @@ COMPARED = ("score", *(name for name, metric in METRICS.items() if metric.compar
 BEST_ABOVE_0 = ", ".join(f"{name}, whose best is {metric.best}" for name, metric in METRICS.items() if metric.best)
 # A fake whose std is further off than this is not ranked in anything: one without noise has little bias.
 STD_RANGE = (0.5, 2.0)
+ZOOM = 4  # of the patches that classifiers are surest of
 SHOWN_DIGITS = 3  # models that look equal to the reader are equally good
 FROM_FOLDER = "fake images from a folder", "unknown"
 CAPTIONS = {
@@ -84,6 +85,7 @@ def write_report(
         f"{WHITE_NOISE_TERMS}; 0 is the truth, 1 white Gaussian noise.",
     )
     sections = _sections(folder, remarks, table, summary, by_iso)
+    sections[""] += verdict(summary, results.c2st)
     sections["Spread and differences"] = [_spread_table(summary)]
     if any(found.values()):
         sections["Spread and differences"].append(difference_table(found, list(summary), reference, "model", "worse"))
@@ -105,7 +107,8 @@ def _sections(folder: Path, remarks: list[str], table: Table, summary: Summary, 
     reason = f"since the median std is not within {low} to {high} times the real one's"
     not_ranked = [f"Not ranked, {reason}: {', '.join(unranked)}."] if unranked else []
     sections: Sections = {
-        "": [*remarks],
+        "": [],
+        "What was measured": [*remarks],
         "Summary": [table, *not_ranked, pictures["scores"]],
         "Noise, magnified": [pictures["noises"]],
         "Structure": [pictures["autocorrelation"], pictures["phases"], pictures["spectra"]],
@@ -114,6 +117,50 @@ def _sections(folder: Path, remarks: list[str], table: Table, summary: Summary, 
     if len(by_iso) > 1:
         sections["By ISO"] = [summary_table(part, f"ISO {iso}") for iso, part in by_iso.items()]
     return sections
+
+
+def verdict(summary: Summary, found: TwoSampleTests | None = None) -> list[str]:
+    """Say in words which model is closest to the real noise, by the score and by classifiers."""
+    ranked = [name for name, values in summary.items() if name != "real" and is_ranked(values)]
+    if not ranked:
+        return ["No model is ranked: the std of each is off by a factor of more than 2."]
+    scores, judged = {name: summary[name]["score"]["mean"] for name in ranked}, judged_models()
+    best, blind = ranked[0], [name for name in ranked if name in judged and judged[name][1] == 0]
+    said = [
+        f"By the score {best} is closest to the real noise: {scores[best]:.3f}, where 0 is the truth and 1 white noise."
+        f" Its std is {summary[best]['std']['median']:.2f} times the real one's."
+        + "".join(f" Next is {name}: {scores[name]:.3f}." for name in ranked[1:2])
+    ]
+    if blind and best in judged and best != blind[0]:
+        said.append(
+            f"{best} gets values of the very image that it is compared with ({judged[best][1]}). Among models that get "
+            f"none, {blind[0]} is closest: {scores[blind[0]]:.3f}."
+        )
+    if found and found.tests:
+        said.append(_verdict_of_classifiers(found, best))
+    return said
+
+
+def _verdict_of_classifiers(found: TwoSampleTests, best: str) -> str:
+    tests = pd.DataFrame([(test.model, test.patch, test.auc) for test in found.tests])
+    tests.columns = pd.Index(["model", "patch", "auc"])
+    medians = tests.groupby(["model", "patch"])["auc"].median().unstack()
+    models = medians.drop(index=found.floor, errors="ignore")
+    if models.empty:
+        return "No model was given to the classifiers."
+
+    def told(name: str) -> str:
+        parts = [f"{_told(auc)} by {side} pixels (AUC {auc:.2f})" for side, auc in medians.loc[name].items()]
+        return f"{shown_name(name)} is {' and '.join(parts)}"
+
+    hardest = str(models.sub(0.5).abs().mean(axis=1).idxmin())
+    names = [name for name in dict.fromkeys((hardest, best, found.floor)) if name in medians.index]
+    return f"A small classifier finds {hardest} the hardest to tell from real noise. {'; '.join(map(told, names))}."
+
+
+def _told(auc: float) -> str:
+    limits = {0.55: "not told", 0.75: "sometimes told", 0.95: "often told"}
+    return next((words for limit, words in limits.items() if auc < limit), "nearly always told")
 
 
 def remarks_on(
@@ -160,7 +207,7 @@ def _rank(model: Statistics) -> tuple[bool, float]:
 
 
 def is_ranked(model: Statistics) -> bool:
-    """Tell whether a model's noise is strong enough, and not too strong, for a comparison to mean anything.
+    """Return whether a model's noise is strong enough, and not too strong, for a comparison to mean anything.
 
     By the median std over images: crops that are nearly free of noise have wild ratios.
     """
@@ -215,14 +262,19 @@ def _c2st_sections(folder: Path, found: TwoSampleTests, models: list[str]) -> Se
     first = {test.model: test for test in found.tests if test.patch == max(sides) and test.seed == found.tests[0].seed}
     panels = [
         [
-            (f"{shown_name(name)}:\n{kind}, surest", magnified_noise(noise, 40))
-            for kind, noise in (("real", first[name].real), ("fake", first[name].fake))
+            (label, magnified_noise(noise, 40).repeat(ZOOM, axis=0).repeat(ZOOM, axis=1))
+            for label, noise in (
+                (f"real, beside {shown_name(name)}", first[name].real),
+                (shown_name(name), first[name].fake),
+            )
         ]
         for name in names
     ]
     write_image(folder / "c2st.png", panel(panels))
     picture = Picture(
-        folder / "c2st.png", "Noise of the patches that the first classifier was surest of, by their std."
+        folder / "c2st.png",
+        f"Noise of the patches that the first classifier was surest of, x{ZOOM}: on the left real ones, on the right "
+        "fakes of the model.",
     )
     return {"Two-sample tests": [table, *([remark] if wide else []), picture]}
 

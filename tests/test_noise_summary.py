@@ -7,8 +7,9 @@ import pandas as pd
 import pytest
 
 from data.pairs import find_pairs, read_pair
+from evaluation import c2st
 from evaluation.noise_metrics import METRICS, Comparison, Reference, measure
-from evaluation.noise_report import RANKED, best_models, is_ranked, summarise_models, summary_table
+from evaluation.noise_report import RANKED, best_models, is_ranked, summarise_models, summary_table, verdict
 from evaluation.report import differences
 from tests.noisy_set import make_set
 
@@ -122,3 +123,29 @@ def test_difference_takes_only_images_that_both_have():
     assert found["b"]["difference"] == 0.5
     assert math.isnan(found["b"]["low"])  # a single scene tells nothing about others
     assert "c" not in found
+
+
+def test_verdict_names_the_closest_model_what_it_has_seen_and_who_is_hardest_to_tell():
+    scores = {"coloured x std": 0.1, "pipeline": 0.2, "AWGN-image": 1.0, "silent": 0.0}
+    rows = [row(name, "s/a", score=score, std=0.0 if name == "silent" else 0.9) for name, score in scores.items()]
+    empty = np.zeros(0)
+    aucs = {
+        ("pipeline", 8): (0.4, 0.52, 0.6),
+        ("coloured x std", 8): (0.97, 0.98, 0.99),
+        ("real", 8): (0.5, 0.51, 0.52),
+    }
+    tests = [
+        c2st.Test(*key, seed, auc, 1, 1, empty, empty)
+        for key, values in aucs.items()
+        for seed, auc in enumerate(values)
+    ]
+    closest, fair, told = verdict(summarise(rows), c2st.TwoSampleTests(tests, "scene", "real", []))
+    assert (
+        closest.startswith("By the score coloured x std is closest") and "0.100" in closest and "0.90 times" in closest
+    )
+    assert "Next is pipeline: 0.200." in closest
+    assert "(1)" in fair and "pipeline is closest: 0.200" in fair
+    assert "finds pipeline the hardest" in told and "pipeline is not told by 8 pixels (AUC 0.52)" in told
+    assert "coloured x std is nearly always told by 8 pixels (AUC 0.98)" in told and "real (floor)" in told
+    assert len(verdict(summarise(rows[1:2]))) == 1  # it has seen nothing, and no classifier was asked
+    assert verdict(summarise(rows[3:])) == ["No model is ranked: the std of each is off by a factor of more than 2."]

@@ -91,8 +91,9 @@ def test_page_refers_to_nothing_outside_itself(sections):
     assert not re.search(r"https?://|url\(|@import", text)
 
 
-def test_contents_lead_to_the_headings(sections):
+def test_contents_lead_to_the_headings_and_stand_below_the_verdict(sections):
     page = Page(to_html("Report", sections))
+    assert [tag for tag, _ in page.elements if tag in ("p", "nav", "h2")] == ["p", "nav", "h2", "h2"]
     assert [link["href"][1:] for link in page.all("a")] == [heading["id"] for heading in page.all("h2")]
     assert page.text_of("a") == page.text_of("h2") == ["Results & more", NASTY[0]]
 
