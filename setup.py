@@ -16,6 +16,7 @@ WHOLE = ("noise", "inference", "models", "metrics")
 IN_PART = ("utils", "data")  # what the others import of these
 OURS = "|".join(WHOLE + IN_PART)
 SHIPPED = {".json", ".md", ".pth", ".safetensors", ""}  # of pretrain/; the last are checksums
+OF_THE_PAGE = "real_noise.json"  # beside fits, and read by nothing in the package
 
 
 def package_content() -> dict[str, bytes]:
@@ -24,7 +25,7 @@ def package_content() -> dict[str, bytes]:
     files |= {"neca/__init__.py": _renamed(ROOT / "neca.py").encode(), "neca/py.typed": b""}
     shipped = [ROOT / "pretrain", *(fit.parent for fit in sorted((ROOT / "pretrain").glob("*/noise.*")))]
     for path in (path for folder in shipped for path in sorted(folder.iterdir())):
-        if path.is_file() and path.suffix in SHIPPED:
+        if path.is_file() and path.suffix in SHIPPED and path.name != OF_THE_PAGE:
             files[f"neca/{path.relative_to(ROOT)}"] = path.read_bytes()
     return {name.replace("\\", "/"): content for name, content in files.items()}
 

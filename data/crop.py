@@ -131,7 +131,14 @@ def crop_pair(job: CropJob, settings: CropSettings, stopped: Callable[[], bool] 
 
 
 def is_complete(job: CropJob, settings: CropSettings) -> bool:
-    """Tell if exactly the crops of this pair are there: of the right sizes, whole, cut from the images as they are."""
+    """Return whether exactly a pair's crops are there: of the right sizes, whole, cut from the images as they are."""
+    try:
+        return _has_all_crops(job, settings)
+    except OSError:
+        return False  # reading or writing them tells what is wrong
+
+
+def _has_all_crops(job: CropJob, settings: CropSettings) -> bool:
     size = png_size(job.clean)
     if size is None or math.prod(size) > MAX_MEGAPIXELS * 1e6 or png_size(job.noisy) != size:
         return False  # reading them tells what is wrong

@@ -8,8 +8,10 @@ import signal
 import threading
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
+from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import cv2
@@ -96,9 +98,7 @@ class SpandrelDenoiser(nn.Module):
 
     def __init__(self, path: Path, weights: dict[str, Any]):
         super().__init__()
-        if find_spec("spandrel") is None:
-            raise ValueError(f"{path}: no denoiser of ours; for other networks pip install spandrel")
-        import spandrel  # optional, and slow to import
+        spandrel = _import("spandrel", f"{path}: no denoiser of ours; spandrel, which knows others,")
 
         try:
             found = spandrel.ModelLoader().load_from_state_dict(spandrel.canonicalize_state_dict(weights))
@@ -121,6 +121,17 @@ class SpandrelDenoiser(nn.Module):
     def forward(self, noisy: Tensor) -> Tensor:
         """Remove the noise."""
         return self.restore(noisy)
+
+
+def _import(package: str, what: str) -> ModuleType:
+    """Import an optional package before the work begins. Raise ValueError if it is absent or cannot be loaded."""
+    if find_spec(package) is None:
+        raise ValueError(f"{what} is not installed; pip install {package}")
+    try:
+        return import_module(package)
+    except Exception as error:  # such as a library of the system that it lacks
+        reason = str(error).strip().splitlines() or [type(error).__name__]
+        raise ValueError(f"{what} cannot be loaded ({reason[0]}); reinstall {package}") from None
 
 
 class Noisy(Denoiser):
@@ -179,8 +190,7 @@ class Bm3d(ClassicDenoiser):
     """
 
     def __init__(self, name: str, sigma: float | None, num_workers: int):
-        if find_spec("bm3d") is None:
-            raise ValueError(f"{name}: the package bm3d (not for commercial use) is not installed; pip install bm3d")
+        _import("bm3d", f"{name}: the package bm3d (not for commercial use)")
         super().__init__(name, "BM3D, package bm3d", sigma)
         self.lock, self.processes = threading.Lock(), None
         if num_workers:

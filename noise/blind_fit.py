@@ -25,13 +25,13 @@ SMALLEST = 64  # pixels a side
 PARTS = 4  # of an image, whose noise is measured apart, too
 T90 = 2.35  # quantile .95 of Student's t with PARTS - 1 degrees of freedom: an interval of 90 %
 LEAST_SHARE = 0.1  # of what is usual at an ISO: where a scene's shot or read noise is found to be none
-LEAST_STD = 0.01  # grey levels
+STD_FLOOR = 0.01  # grey levels, below which a logarithm of a std does not go
 CONTENT = 0.025  # of the logarithm of the std, that content leaves in nine of ten images, whatever their parts say
 PROBE = 128  # pixels a side of a grey image, whose noise tells the level
 
 
 class Level(NamedTuple):
-    """How strong the noise of an ISO was found to be: std in grey levels on a grey level, and an interval of 90 %."""
+    """Measured strength of the noise of an ISO: std in grey levels on a grey level, and an interval of 90 %."""
 
     iso: int
     images: int
@@ -152,7 +152,7 @@ def _level(
     def log_std(numbers: Tensor) -> float:
         clean = torch.full((1, 3, PROBE, PROBE), grey / 255)
         white = torch.randn(1, 1, PROBE, PROBE, generator=torch.Generator().manual_seed(seed))
-        return math.log(max(float((pipeline.synthesize(clean, numbers, white) - clean).std()) * 255, LEAST_STD))
+        return math.log(max(float((pipeline.synthesize(clean, numbers, white) - clean).std()) * 255, STD_FLOOR))
 
     mean = sum(log_std(whole) for whole, _ in measured) / len(measured)
     variances = [torch.tensor([log_std(part) for part in parts]).var() / PARTS for _, parts in measured]

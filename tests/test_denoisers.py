@@ -272,6 +272,15 @@ def test_package_that_is_absent_is_told_with_the_command_that_installs_it(monkey
     assert make_denoiser("nlm", CPU, sigma=5)
 
 
+def test_package_that_cannot_be_loaded_is_told_before_the_work_begins(tmp_path, monkeypatch):
+    """It was found, and failed at the first image, with the results of all other denoisers lost."""
+    (tmp_path / "bm3d.py").write_text("raise OSError('libgomp.so.1: cannot open shared object file')")
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.delitem(sys.modules, "bm3d", raising=False)
+    with pytest.raises(ValueError, match=r"bm3d .*cannot be loaded \(libgomp.so.1: cannot open.*reinstall bm3d"):
+        make_denoiser("bm3d", CPU, sigma=5)
+
+
 def save_nafnet(path, **more):
     """A small NAFNet, as its authors save it, and the network itself."""
     nafnet = pytest.importorskip("spandrel.architectures.NAFNet").NAFNet

@@ -219,6 +219,12 @@ def test_orientation_that_says_nothing_leaves_a_png_as_it_is(tmp_path, chunk):
         assert np.array_equal(read_photo(tmp_path / "image.png").pixels, RGB8)
 
 
+def test_what_the_system_does_not_let_us_read_is_not_called_damaged(tmp_path):
+    assert png_size(tmp_path / "absent.png") is None
+    with pytest.raises(OSError, match="too long"):
+        png_size(tmp_path / f"{'x' * 300}.png")
+
+
 def test_damaged_exif_data_do_not_cost_the_image(tmp_path):
     plain = saved(Image.fromarray(RGB8), "JPEG")
     for garbage in (b"Exif\0\0garbage!", b"Exif\0\0MM\0*\0\0\0\x08\0\x05\x01\x12"):

@@ -16,6 +16,7 @@ import pytest
 import torch
 
 import neca
+import setup
 from tests.conftest import ROOT
 
 SOURCES = ["noise", "inference", "models", "metrics", "utils", "data", "pretrain"]
@@ -122,6 +123,22 @@ def part() -> types.ModuleType:
     module = types.ModuleType("part")
     exec(PART, module.__dict__)
     return module
+
+
+def test_every_package_that_the_library_imports_is_named_and_every_file_of_a_camera_is_read():
+    named = set(re.findall(r'"([a-z-]+)>=', (ROOT / "pyproject.toml").read_text()))
+    other_names = {"skimage": "scikit-image", "PIL": "pillow", "filelock": "torch"}  # PyTorch requires filelock
+    other_names["cv2"] = "numpy"  # one of several packages, left to the user
+    found = set()
+    for path in setup._library():
+        for node in ast.walk(ast.parse(path.read_bytes())):
+            names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+            names += [node.module or ""] if isinstance(node, ast.ImportFrom) else []
+            found |= {name.split(".")[0] for name in names}
+    theirs = found - set(sys.stdlib_module_names) - {*setup.WHOLE, *setup.IN_PART}
+    assert {other_names.get(name, name) for name in theirs} <= named and "skimage" in theirs
+    files = {Path(name).name for name in setup.package_content()}
+    assert {"noise.json", "gains.json"} <= files and "real_noise.json" not in files
 
 
 def test_package_works_beside_packages_of_the_same_names_whichever_are_imported_first(python, part, tmp_path):

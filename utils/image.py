@@ -179,7 +179,7 @@ def _seek_picture(image: Image.Image) -> None:
 
 
 def _is_preview(size: tuple[int, int], full: tuple[int, int]) -> bool:
-    """Tell if a picture may be another one, made smaller: of the same shape, or at most half as long and wide."""
+    """Return whether a picture may be a smaller copy of another: of its shape, or at most half as long and wide."""
     (short, long), (full_short, full_long) = sorted(size), sorted(full)
     alike = abs(short * full_long - long * full_short) <= full_long  # to a pixel
     return (alike and long < full_long) or (2 * long <= full_long and 2 * short <= full_short)
@@ -338,7 +338,7 @@ def _pixels(content: bytes, flags: int) -> np.ndarray:
 
 
 def _profile_remark(image: Image.Image) -> tuple[str, ...]:
-    """Tell a colour profile other than sRGB."""
+    """Remark on a colour profile other than sRGB."""
     profile = image.info.get("icc_profile")
     if not profile:
         return ()
@@ -449,7 +449,10 @@ def check_png(content: bytes) -> None:
 
 
 def png_size(path: Path) -> tuple[int, int] | None:
-    """Read the (height, width) that a PNG is decoded to, upright, without decoding it; None when it is no whole PNG."""
+    """Read the (height, width) that a PNG is decoded to, upright, without decoding it; None when it is no whole PNG.
+
+    Raises OSError where the system does not let the file be read, which says nothing about its content.
+    """
     try:
         with open(path, "rb", buffering=0) as file:
             start = file.read(len(PNG_START) + 17)  # the header's 13 bytes and its checksum
@@ -460,7 +463,7 @@ def png_size(path: Path) -> tuple[int, int] | None:
             if not start.startswith(PNG_START) or end != PNG_END or zlib.crc32(header) != checksum:
                 return None
             is_turned = _png_orientation(file) in (5, 6, 7, 8)
-    except OSError:
+    except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
         return None
     width, height = struct.unpack_from(">II", header, 4)
     return (width, height) if is_turned else (height, width)
