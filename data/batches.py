@@ -293,6 +293,6 @@ def dihedral_batch(images: Tensor, modes: Tensor) -> Tensor:
 
 @lru_cache(maxsize=4)
 def _dihedral_places(size: int, device: torch.device) -> Tensor:
-    """Tell which pixel of a square comes to each place: (8, P * P)."""
+    """Return which pixel of a square moves to each place, for the eight ways to flip and turn: (8, P * P)."""
     pixels = np.arange(size * size).reshape(size, size, 1)
     return torch.from_numpy(np.stack([dihedral(pixels, mode).ravel() for mode in range(MODES)])).to(device)

@@ -253,7 +253,7 @@ def write_manifest(folder: Path, rows: Iterable[Row]) -> None:
 
 
 def is_made(row: Row | None, state: str, folder: Path) -> bool:
-    """Tell whether a scene is complete, and its source, in this state, still holds what it was made of."""
+    """Return whether a scene is complete, and its source, in this state, still holds what it was made of."""
     if row is None or _held(row["state"]) != _held(state):
         return False
     files = [folder / _file(row["scene"], kind, n) for n in range(len(row["noisy"].splitlines())) for kind in KINDS]

@@ -82,7 +82,7 @@ class CachedScene(NamedTuple):
     shape: tuple[int, int]
 
     def is_whole(self) -> bool:
-        """Tell if the array is there, in its full length."""
+        """Return whether the array is there, in its full length."""
         return _map(self.path, self.shape) is not None
 
 

@@ -155,7 +155,7 @@ def _turns(cycles: np.ndarray) -> np.ndarray:
 
 
 def shows_other_content(clean: np.ndarray, noisy: np.ndarray) -> bool:
-    """Tell whether a noisy image surely shows something else than its clean one: two (H, W, C), equal in size.
+    """Return whether a noisy image surely shows something else than its clean one: two (H, W, C), equal in size.
 
     The means of blocks, less those of the blocks around them, hold content and hardly any noise. Regressed on the clean
     image's, the noisy image's have a slope of about the ratio of brightness, or of 0 where it shows something else. It
@@ -175,7 +175,7 @@ def shows_other_content(clean: np.ndarray, noisy: np.ndarray) -> bool:
 
 
 def is_blank(noisy: np.ndarray) -> bool:
-    """Tell whether an image, (H, W, C) uint8, is black, white or of one colour: it has no noise to learn from."""
+    """Return whether an image, (H, W, C) uint8, is black, white or of one colour: it has no noise to learn from."""
     return float(np.std(noisy, axis=(0, 1), dtype=np.float64).max()) < LEAST_STD
 
 

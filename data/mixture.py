@@ -82,5 +82,5 @@ def fingerprint_of_sets(sets: Mapping[str | None, list[ImagePair]]) -> str:
 
 
 def _checksum(pairs: list[ImagePair]) -> str:
-    """Tell a data set from another one with the same names, as main_synthesize.py makes them."""
+    """Return a checksum that differs between data sets of the same names, which main_synthesize.py makes."""
     return f"{zlib.crc32(pairs[0].noisy.read_bytes() + pairs[-1].noisy.read_bytes()):08x}"

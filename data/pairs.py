@@ -56,7 +56,7 @@ class ImagePair:
 
     @property
     def is_window(self) -> bool:
-        """Tell whether the files hold more than this pair."""
+        """Return whether the files hold more than this pair."""
         return self.box[2:] != self.size
 
 

@@ -1,4 +1,4 @@
-"""What a joint training costs, before it begins: floating-point operations, GPU memory, disk.
+"""Costs of a joint training before it begins: floating-point operations, GPU memory, disk.
 
 Steps are taken on PyTorch's "meta" tensors, which have shapes and no values, so that it needs neither a GPU nor memory.
 """

@@ -1,4 +1,4 @@
-"""What a camera's fit looks like and scores: a picture, and a table by ISO."""
+"""Report on a camera's fit: a picture, and a table of scores by ISO."""
 
 from collections.abc import Sequence
 from pathlib import Path

@@ -142,7 +142,7 @@ class Shift(NamedTuple):
 
     @property
     def is_clear(self) -> bool:
-        """Tell whether the pair is misaligned beyond doubt."""
+        """Return whether the pair is misaligned beyond doubt."""
         return self.share > SHARE and self.share - 0.5 > STANDARD_ERRORS * self.standard_error
 
 

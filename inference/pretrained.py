@@ -188,7 +188,7 @@ def _first_key(letter: str, build: Callable[..., nn.Module]) -> str:
 
 
 def _config_of_published(letter: str, weights: dict[str, Any]) -> dict[str, Any]:
-    """Tell the constructor's arguments of a file without `config`: the paper's sizes, for colour or grey images."""
+    """Return the constructor's arguments for a file without `config`: the paper's sizes, for colour or grey images."""
     config = dncnn_config(weights) if letter == DENOISER else PAPER_SIZES.get(letter, {})
     kernels = [weight for weight in weights.values() if isinstance(weight, Tensor) and weight.ndim == 4]
     is_grey = bool(kernels) and kernels[0].shape[1] == 1

@@ -1,4 +1,4 @@
-"""How noise depends on the position in the Bayer mosaic, over which all other metrics of structure average.
+"""Noise by position in the Bayer mosaic, over which all other metrics of structure average.
 
 Demosaicking keeps the noise of measured pixels and averages that of interpolated ones, so the noise of an sRGB image is
 not stationary: it repeats every two rows and columns.

@@ -29,7 +29,7 @@ class DnCNN(nn.Module):
 
 
 def is_dncnn(weights: dict[str, Any]) -> bool:
-    """Tell if weights have the names and channels of a DnCNN: ours, KAIR's, not one that is given the noise level."""
+    """Return whether weights are those of a DnCNN, ours or KAIR's, that is not given the noise level."""
     kernels = [weight for weight in weights.values() if isinstance(weight, Tensor) and weight.ndim == 4]
     names = (
         re.fullmatch(r"model\.\d+\.(weight|bias|running_mean|running_var|num_batches_tracked)", x) for x in weights
@@ -38,9 +38,9 @@ def is_dncnn(weights: dict[str, Any]) -> bool:
 
 
 def dncnn_config(weights: dict[str, Any]) -> dict[str, Any]:
-    """Tell DnCNN's sizes by its weights, for files without `config`; return its constructor arguments.
+    """Derive the constructor arguments of a DnCNN from its weights, for files without `config`.
 
-    Leaky ReLUs cannot be told from ReLUs, which are taken. Without any convolution: no arguments, the paper's sizes.
+    Leaky ReLUs look like ReLUs in weights; ReLUs are taken. Without any convolution: no arguments, the paper's sizes.
     """
     kernels = [weight for weight in weights.values() if isinstance(weight, Tensor) and weight.ndim == 4]
     if not kernels:

@@ -150,7 +150,7 @@ def in_unit(images: Tensor) -> Tensor:
 
 
 def _channels_of(clean: Any) -> int:
-    """Tell the channels of a model that takes any: the last axis of an array, that before height and width else."""
+    """Return the number of channels of clean images: the last axis of an array, the axis before height of a tensor."""
     shape = tuple(getattr(clean, "shape", ()))
     if len(shape) < 3:
         raise ValueError(f"clean has the shape {shape}, expected (H, W, C), (C, H, W) or (N, C, H, W)")

@@ -157,7 +157,7 @@ class CopulaFit:
         save_checkpoint(path, head | {"model_state_dict": {name: value.half() for name, value in tensors.items()}})
 
     def digest(self) -> str:
-        """Tell this fit from others."""
+        """Return the SHA-256 of the fit."""
         total = hashlib.sha256(self.kernel.numpy().tobytes())
         for iso in self.isos:
             total.update(f"{iso}".encode() + self.tables[iso].numpy().tobytes() + self.gains[iso].numpy().tobytes())

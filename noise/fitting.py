@@ -198,7 +198,7 @@ def load_fits(path: Path, made_of: str) -> dict[str, dict[int, Fit]] | None:
 
 
 def fingerprint(fits: Mapping[str, Mapping[int, Fit]]) -> str:
-    """Tell these fits of cameras from others."""
+    """Return a checksum of the fits of cameras."""
     total = hashlib.sha256()
     for camera, of in sorted(fits.items()):
         for iso, fit in sorted(of.items()):

@@ -43,7 +43,7 @@ FILES = ("noise.json", "noise.safetensors")  # of a fit, in the order in which t
 
 @dataclass
 class Sources:
-    """What the noise model of a camera can be made from.
+    """Sources that the noise model of a camera can be made from.
 
     folder: of weights and fits, of the camera or of several. fits, copula: fit Gaussian noise and a copula to the
     training images; None: there are none. estimates: whether GENet is needed, None: taken if it is there. per_unit: how

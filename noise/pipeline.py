@@ -289,7 +289,7 @@ class Rendering:
 
 @dataclass(frozen=True)
 class SceneNoise:
-    """What a training scene has shown.
+    """Noise and light measured on a training scene.
 
     iso; illuminant: in kelvin, 0 if it is not known. balance: factors of the matrix's red and blue row. noise: shot and
     read noise of red, green and blue; the variance of raw noise is shot * raw value + read.

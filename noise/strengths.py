@@ -1,4 +1,4 @@
-"""How strong the noise of each image is: numbers of the model's own kind, from wherever they come.
+"""Strength of the noise of each image: numbers of the model's own kind, from wherever they come.
 
 A number for each image, in [0, 1] units: the gain of NeCA-W, the noise level of NeCA-S, the standard deviation of white
 noise, (N,) float64. Or several, (N, k): a copula's, one for each channel; a pipeline's, two for each.
@@ -139,7 +139,7 @@ class ByIso(Strength):
 
 @dataclass(frozen=True, eq=False)
 class Measured(Strength):
-    """What `estimate` measures on the noisy images."""
+    """Strength that `estimate` measures on the noisy images."""
 
     estimate: Estimator
     is_random = False
@@ -185,7 +185,7 @@ class Over(Strength):
 
 
 class Generator(Protocol):
-    """What strengths ask of a generator of random numbers, such as random.Random."""
+    """Generator of random numbers as strengths use it, such as random.Random."""
 
     def random(self) -> float:
         """Return a number in [0, 1)."""

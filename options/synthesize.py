@@ -102,12 +102,12 @@ def _choose_model(args: argparse.Namespace, parser: Parser) -> None:
 
 
 def is_neca(args: argparse.Namespace) -> bool:
-    """Tell whether networks make the noise."""
+    """Return whether networks make the noise."""
     return args.model in ("neca-w", "neca-s")
 
 
 def uses_bank(args: argparse.Namespace) -> bool:
-    """Tell whether gains come from the camera's bank."""
+    """Return whether gains come from the camera's bank."""
     return args.model == "neca-w" and args.noisy_dir is None and args.gain_from is None and args.gain is None
 
 

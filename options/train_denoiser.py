@@ -221,7 +221,7 @@ def _choose_network(parser: Parser, args: argparse.Namespace) -> None:
 
 
 def needs_origins(sources: list[Source]) -> bool:
-    """Tell whether a kind of noise depends on where images begin in the mosaic."""
+    """Return whether a kind of noise depends on where images begin in the mosaic."""
     return any(source.kind in KINDS and KINDS[source.kind].by_phase for source in sources)
 
 

@@ -75,3 +75,13 @@ def test_sentences_are_plain(page):
     assert re.findall(r"(?:^|[.!?] )Of [^.]*|so does a run of|\bas of\b", text, re.MULTILINE) == []
     wide = [line for line in text.splitlines() if re.fullmatch(r"\|(?:[ :-]+\|){7,}", line)]
     assert wide == []  # tables have at most six columns
+
+
+PACKAGES = ["benchmark", "data", "evaluation", "inference", "metrics", "models", "noise", "options", "synthesis", "utils"]
+
+
+@pytest.mark.parametrize("package", PACKAGES)
+def test_docstrings_begin_with_what_something_does_or_is(package):
+    files = [path for path in (ROOT / package).rglob("*.py") if path.name not in ("identify.py", "pipeline_fit.py")]
+    riddles = re.compile(r'"""(?:Tell|Of|What|Whether|How) .*')
+    assert files and [line for path in files for line in riddles.findall(path.read_text(encoding="utf-8"))] == []

@@ -170,5 +170,5 @@ def numbered_files(folder: Path, prefix: str) -> list[Path]:
 
 
 def has_state(folder: Path) -> bool:
-    """Tell if a run has a training state to resume from."""
+    """Return whether a run has a training state to resume from."""
     return bool(numbered_files(folder / "models", STATE_PREFIX))

@@ -50,22 +50,22 @@ def local_world_size() -> int:
 
 
 def is_main() -> bool:
-    """Tell if this is the process that writes: checkpoints, logs, pictures."""
+    """Return whether this is the process that writes: checkpoints, logs, pictures."""
     return rank() == 0
 
 
 def started_by_torchrun() -> bool:
-    """Tell if the environment gives this process a rank: by torchrun, by `launch`, or left there by a cluster."""
+    """Return whether the environment gives this process a rank: by torchrun, by `launch`, or left by a cluster."""
     return "RANK" in os.environ and "WORLD_SIZE" in os.environ
 
 
 def is_one_of_several() -> bool:
-    """Tell if the environment also says where to meet the other processes, so that they can be joined."""
+    """Return whether the environment also says where to meet the other processes, so that they can be joined."""
     return started_by_torchrun() and bool(os.environ.get("MASTER_ADDR")) and os.environ["WORLD_SIZE"].strip() != "1"
 
 
 def _is_left_alone() -> bool:
-    """Tell if the ranks in the environment are those of some other run, so that none of them counts."""
+    """Return whether the ranks in the environment are those of some other run, so that none of them counts."""
     return started_by_torchrun() and not is_one_of_several()
 
 
@@ -240,7 +240,7 @@ def barrier() -> None:
 
 
 def any_rank(flag: bool) -> bool:
-    """Tell if `flag` is true on any rank; all have to ask."""
+    """Return whether `flag` is true on any rank; all have to ask."""
     if not dist.is_initialized():
         return flag
     said = torch.tensor(int(flag))

@@ -42,7 +42,7 @@ class Table:
 
     @property
     def number_columns(self) -> list[bool]:
-        """Tell for each column whether all its cells look like numbers, which are aligned on the right."""
+        """Return for each column whether all its cells look like numbers, which are aligned on the right."""
         return [all(NUMBER.fullmatch(cell) for cell in self.frame.iloc[:, i]) for i in range(self.frame.shape[1])]
 
     def rows(self) -> Iterator[tuple[str, list[tuple[str, bool]]]]:

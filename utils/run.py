@@ -142,7 +142,7 @@ class Run:
             self._tensorboard = SummaryWriter(self._tensorboard_folder, purge_step=step + 1)
 
     def recorded(self, kind: str, step: int) -> bool:
-        """Tell if a row of this kind was written at `step`."""
+        """Return whether a row of this kind was written at `step`."""
         return is_main() and any(row["kind"] == kind and row["step"] == step for row in self._rows())
 
     def _rows(self) -> list[dict[str, Any]]:

@@ -70,7 +70,7 @@ class Schedule:
         return math.ceil(step / self.steps_per_epoch)
 
     def tests_at(self, step: int) -> bool:
-        """Tell if a test is due: after every `test_epoch` epochs, every `val_step` steps, and at the end."""
+        """Return whether a test is due: after every `test_epoch` epochs, every `val_step` steps, and at the end."""
         every = (self.steps_per_epoch * self.test_epoch, self.val_step)
         return step == self.last_step or any(step % steps == 0 for steps in every)
 

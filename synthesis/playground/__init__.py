@@ -39,7 +39,7 @@ CARD_TITLE = re.compile(r"# (.+?) \(\w+\)")
 
 @dataclass(frozen=True)
 class Camera:
-    """What the page holds of a camera.
+    """Data of a camera within the page.
 
     fit: the content of its file. title: what people call the camera. lights: illuminants in kelvin, where the fit has
     several. real: figures of its real noise by scene, see `measure_real`. notice: source and licence of the fit, "" if
