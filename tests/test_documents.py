@@ -77,7 +77,7 @@ def test_sentences_are_plain(page):
     assert wide == []  # tables have at most six columns
 
 
-PACKAGES = ["benchmark", "data", "evaluation", "inference", "metrics", "models", "noise", "options", "synthesis", "utils"]
+PACKAGES = ["data", "evaluation", "inference", "metrics", "models", "noise", "options", "synthesis", "utils"]
 
 
 @pytest.mark.parametrize("package", PACKAGES)
