@@ -322,8 +322,12 @@ def _head(path: Path) -> dict[str, Any]:
 
 
 def of_own_images() -> tuple[str, ...]:
-    """List the kinds for one's own images, whose strength is chosen apart."""
-    return tuple(key for key, kind in KINDS.items() if kind.needs == "weights" or not kind.measured)
+    """List the kinds for one's own images, whose strength is chosen apart: those that need no training images.
+
+    A copula is fitted to these in evaluations, but has a file, too.
+    """
+    no_images = {key: kind for key, kind in KINDS.items() if kind.needs != "images" or key == "copula"}
+    return tuple(key for key, kind in no_images.items() if kind.needs == "weights" or not kind.measured)
 
 
 def default_kind(folder: str | Path, camera: str | None = None) -> str:

@@ -31,7 +31,9 @@ DENOISER_FORM = (
 
 def evaluate_parser(model_names: tuple[str, ...]) -> Parser:
     """Build the parser; `model_names` are the noise models there are."""
-    parser = Parser("Judge models. `main_eval.py <command> --help` explains the options of a command.")
+    parser = Parser(
+        "Compare noise models or denoisers, or make a submission. `main_eval.py <command> --help` lists the options."
+    )
     commands = parser.add_subparsers(dest="command", required=True, metavar="command")
     noise = commands.add_parser(
         "noise",
@@ -189,7 +191,9 @@ def _add_result_options(parser: argparse.ArgumentParser, folder: str, threads: s
     group = parser.add_argument_group("results")
     words = f"folder for the results (default: ./saves/evaluation/{folder}/)"
     group.add_argument("--output_dir", type=given_path, help=words)
-    group.add_argument("--html", action="store_true", help="also write report.html, one file with all of it")
+    group.add_argument(
+        "--html", action="store_true", help="also write report.html, one file that begins with a verdict"
+    )
     words = f"threads that {threads}; 0: no threads"
     group.add_argument("--num_workers", type=thread_count, default=2, help=words)
 

@@ -65,7 +65,7 @@ def quick_test_parser() -> Parser:
 def export_options(arguments: list[str]) -> argparse.Namespace:
     """Read the options of the command that takes weights out of a training run."""
     parser = Parser(
-        "Copy NeCA's newest weights of a training run, and its gains.json, to "
+        "Copy the newest NeCA weights of a training run, and its gains.json, to "
         "<output_dir>/<cam_name>/checkpoint_{E,G1,G2}.pth, where the other commands find them. Four more commands have "
         "their own --help: main_export.py gains (measure gains.json anew), denoiser (for other programs), page (noise "
         "in the browser), program (noise as one file that PyTorch alone runs)."

@@ -15,7 +15,7 @@ from noise import AddCameraNoise, load_noise
 from noise.camera import CopulaNoise, GivenNoise, PipelineNoise, RenderedNoise
 from noise.copula import LEVELS, SCORES, CopulaFit
 from noise.interface import Images, NoiseModel, constant
-from noise.kinds import KINDS, Kind
+from noise.kinds import KINDS, Kind, of_own_images
 from noise.strengths import ByIso, Interval, Measured, Multiple, OneOf
 from tests.conftest import read_csv
 from tests.noisy_set import CAMERA, make_set, make_weights, scene, with_noise
@@ -42,6 +42,10 @@ def root(tmp_path, copula) -> Path:
     for name in ("a", "b"):
         write_image(tmp_path / "in" / f"{name}.png", scene(64, 96))
     return tmp_path
+
+
+def test_synthesis_offers_no_model_that_only_training_images_can_make():
+    assert of_own_images() == ("neca-w", "neca-s", "pipeline", "copula")
 
 
 def synthesize(root: Path, *more: object, out: str = "out") -> list[dict[str, str]]:
