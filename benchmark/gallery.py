@@ -10,6 +10,7 @@ from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pandas as pd
 
@@ -222,7 +223,8 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("inputs", nargs="*")
     args = parser.parse_args(arguments)
     picture = PICTURES[args.picture](args.inputs)
-    write_image(args.output, picture, encoding=jpeg_encoding(QUALITY) if args.output.suffix == ".jpg" else ())
+    smallest = jpeg_encoding(QUALITY) if args.output.suffix == ".jpg" else (cv2.IMWRITE_PNG_COMPRESSION, 9)
+    write_image(args.output, picture, encoding=smallest)
     print(f"{args.output}: {picture.shape[1]} x {picture.shape[0]}, {args.output.stat().st_size // 1000} kB")
 
 

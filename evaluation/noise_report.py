@@ -150,17 +150,20 @@ def _verdict_of_classifiers(found: TwoSampleTests, best: str) -> str:
         return "No model was given to the classifiers."
 
     def told(name: str) -> str:
-        parts = [f"{_told(auc)} by {side} pixels (AUC {auc:.2f})" for side, auc in medians.loc[name].items()]
-        return f"{shown_name(name)} is {' and '.join(parts)}"
+        parts = [
+            f"with patches of {side} pixels it {_can(auc)} (AUC {auc:.2f})" for side, auc in medians.loc[name].items()
+        ]
+        return f" {shown_name(name)}: {', '.join(parts)}."
 
     hardest = str(models.sub(0.5).abs().mean(axis=1).idxmin())
     names = [name for name in dict.fromkeys((hardest, best, found.floor)) if name in medians.index]
-    return f"A small classifier finds {hardest} the hardest to tell from real noise. {'; '.join(map(told, names))}."
+    question = f"Can a small classifier tell fake from real noise? The hardest for it is {hardest}."
+    return question + "".join(map(told, names))
 
 
-def _told(auc: float) -> str:
-    limits = {0.55: "not told", 0.75: "sometimes told", 0.95: "often told"}
-    return next((words for limit, words in limits.items() if auc < limit), "nearly always told")
+def _can(auc: float) -> str:
+    limits = {0.55: "cannot", 0.75: "sometimes can", 0.95: "often can"}
+    return next((words for limit, words in limits.items() if auc < limit), "nearly always can")
 
 
 def remarks_on(

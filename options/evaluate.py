@@ -191,9 +191,7 @@ def _add_result_options(parser: argparse.ArgumentParser, folder: str, threads: s
     group = parser.add_argument_group("results")
     words = f"folder for the results (default: ./saves/evaluation/{folder}/)"
     group.add_argument("--output_dir", type=given_path, help=words)
-    group.add_argument(
-        "--html", action="store_true", help="also write report.html, one file that begins with a verdict"
-    )
+    group.add_argument("--html", action="store_true", help="also write report.html: one file, the verdict first")
     words = f"threads that {threads}; 0: no threads"
     group.add_argument("--num_workers", type=thread_count, default=2, help=words)
 

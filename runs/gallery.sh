@@ -25,7 +25,7 @@ draw "$out/S6" judged judged.png \
   "$out"/fit?/report_S6 "$alone=$out/blind/noisy_S6/report" "$out/S6" \
   "$out"/fit?/report_GP "$alone=$out/blind/noisy_GP/report" "$out/GP"
 draw "$out/S6/phases.png" same judging_phase.png "$out/S6/phases.png"
-draw "$out/S6/c2st.png" same judging_c2st.jpg "$out/S6/c2st.png"
+draw "$out/S6/c2st.png" same judging_c2st.png "$out/S6/c2st.png"
 
 draw "$runs" denoisers denoisers.png "$runs"/eval_S6.? "$runs"/eval_GP.? \
   "pairs=pipeline, fitted to pairs" "noisy-only=$alone" "coloured=coloured x channel std"

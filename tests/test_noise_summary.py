@@ -145,7 +145,7 @@ def test_verdict_names_the_closest_model_what_it_has_seen_and_who_is_hardest_to_
     )
     assert "Next is pipeline: 0.200." in closest
     assert "(1)" in fair and "pipeline is closest: 0.200" in fair
-    assert "finds pipeline the hardest" in told and "pipeline is not told by 8 pixels (AUC 0.52)" in told
-    assert "coloured x std is nearly always told by 8 pixels (AUC 0.98)" in told and "real (floor)" in told
+    assert "hardest for it is pipeline. pipeline: with patches of 8 pixels it cannot (AUC 0.52)" in told
+    assert "coloured x std: with patches of 8 pixels it nearly always can (AUC 0.98)" in told and "real (floor)" in told
     assert len(verdict(summarise(rows[1:2]))) == 1  # it has seen nothing, and no classifier was asked
     assert verdict(summarise(rows[3:])) == ["No model is ranked: the std of each is off by a factor of more than 2."]
