@@ -43,8 +43,9 @@ def fit_parser() -> Parser:
         "Fit a camera's noise to noisy/clean pairs, in about a minute on a CPU. The pipeline model identifies the "
         "camera's rendering (tone curve, colour matrix, demosaicking) from the noisy images and fits the sensor's "
         "noise behind it. Images whose rendering cannot be identified, such as in-camera JPEGs, get a copula: measured "
-        "distributions and correlations. The fit is written as <output_dir>/<cam_name>/noise.json or noise.safetensors, "
-        "with a picture of it, noise.png, and is tested on the test scenes. --noisy_only needs no clean images. "
+        "distributions and correlations. The fit is written as <output_dir>/<cam_name>/noise.json or "
+        "noise.safetensors, with a picture of it, noise.png, and is tested on the test scenes. --noisy_only needs no "
+        "clean images. "
         "Then main_synthesize.py --pretrain_dir <output_dir> puts the noise on images."
     )
     parser.add_argument("--cam_name", default=CAMERA, help="code of the camera, in the names of its scenes")

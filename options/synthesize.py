@@ -177,8 +177,8 @@ def _add_strength_options(group: Group) -> None:
     group.add_argument(
         "--model",
         choices=of_own_images(),
-        help="noise model: pipeline or copula, the camera's fit (noise.json or noise.safetensors); neca-w or neca-s, its "
-        "NeCA weights (default: the fit that is there, else neca-w)",
+        help="noise model: pipeline or copula, the camera's fit (noise.json or noise.safetensors); neca-w or neca-s, "
+        "its NeCA weights (default: the fit that is there, else neca-w)",
     )
     add_neca_type_option(group, default=None)
     gain = group.add_mutually_exclusive_group()
