@@ -41,9 +41,8 @@ def main(arguments: list[str] | None = None) -> int | None:
 
 def train_camera(args: argparse.Namespace, fixed: dict, device: torch.device) -> None:
     """Train, or only test, the networks of a camera on this rank."""
-    log, folder = terminal_log(), Path(args.dir_save) / args.cam_name
+    log, folder, is_measured = terminal_log(), Path(args.dir_save) / args.cam_name, args.init_type == MEASURED
     configs, options, settings = network_configs(args), joint_options(args), batch_settings(args)
-    is_measured = args.init_type == MEASURED
     if not (args.train or args.use_pretrained or has_state(folder)):
         raise ValueError(f"--not_train: {folder} has no checkpoint to test; train first or use --use_pretrained")
     allow_tf32(args.tf32)

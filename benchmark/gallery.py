@@ -177,7 +177,7 @@ def _seconds_of(folder: Path) -> dict[int, float]:
 def _draw_dots(title: str, panels: dict[str, Values], columns: int, origin: float, at: str, digits: int) -> np.ndarray:
     """Draw median, range and values of each name, a panel for each group; a line at `origin` where `at` is named."""
     names = list(dict.fromkeys(name for values in panels.values() for name in values))
-    size = (2.3, 0.4 + 0.26 * len(names))
+    size = (min(7 / columns, 3), 0.4 + 0.26 * len(names))
     figure, axes = make_panels(title, panels, "", "", columns, size, sharex="col", sharey="row")
     for number, (axis, (group, values)) in enumerate(zip(axes, panels.items())):
         for row, name in enumerate(names):

@@ -72,7 +72,7 @@ def limits_table(limits: Limits) -> Table:
 def draw(rows: list[Comparison]) -> np.ndarray:
     """Draw bars: how many times faster than the naive way, and fraction of the machine's limit, (H, W, 3) uint8."""
     titles = ["times as fast as the naive way", "fraction of the limit"]
-    figure, (ratios, limits) = make_panels("Speed", titles, "", "", 2, (5.5, 0.6 + 0.4 * len(rows)))
+    figure, (ratios, limits) = make_panels("Speed", titles, "", "", 2, (3.9, 0.6 + 0.4 * len(rows)))
     ratios.set_xscale("log")
     ratios.axvline(1, color="0.3", linewidth=1)
     ratios.xaxis.set_major_formatter("{x:g}")

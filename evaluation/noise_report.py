@@ -133,8 +133,8 @@ def verdict(summary: Summary, found: TwoSampleTests | None = None) -> list[str]:
     ]
     if blind and best in judged and best != blind[0]:
         said.append(
-            f"{best} gets values of the very image that it is compared with ({judged[best][1]}). Among models that get "
-            f"none, {blind[0]} is closest: {scores[blind[0]]:.3f}."
+            f"{best} gets {judged[best][1]} of the values of the very image that it is compared with. Among models "
+            f"that get none, {blind[0]} is closest: {scores[blind[0]]:.3f}."
         )
     if found and found.tests:
         said.append(_verdict_of_classifiers(found, best))

@@ -144,7 +144,7 @@ def test_verdict_names_the_closest_model_what_it_has_seen_and_who_is_hardest_to_
         closest.startswith("By the score coloured x std is closest") and "0.100" in closest and "0.90 times" in closest
     )
     assert "Next is pipeline: 0.200." in closest
-    assert "(1)" in fair and "pipeline is closest: 0.200" in fair
+    assert "gets 1 of the values" in fair and "pipeline is closest: 0.200" in fair
     assert "hardest for it is pipeline. pipeline: with patches of 8 pixels it cannot (AUC 0.52)" in told
     assert "coloured x std: with patches of 8 pixels it nearly always can (AUC 0.98)" in told and "real (floor)" in told
     assert len(verdict(summarise(rows[1:2]))) == 1  # it has seen nothing, and no classifier was asked
