@@ -15,7 +15,6 @@ from noise.blind_fit import fit_blindly, identify_noisy, read_noisy
 from noise.copula_fit import fit_copula
 from noise.fitting import read_windows
 from noise.kinds import FILES
-from noise.pipeline import LINEAR
 from noise.pipeline_fit import fit_pipeline, identify, read_reduced, sample_windows
 from options.fit import IMAGES_PER_ISO, fit_options
 from utils.command import blame, run_command
@@ -78,11 +77,8 @@ def fit_pairs(args: argparse.Namespace, log: logging.Logger) -> None:
         if args.model == "pipeline" and not found.is_identified:
             with blame("--model"):
                 raise ValueError(f"{args.train_img_dir}: a rendering that is not identified has no pipeline")
-        is_linear = found.rendering.demosaicking in LINEAR
-        if found.is_identified and (is_linear or args.model == "pipeline"):
+        if found.is_identified:
             pipeline = fit_pipeline(args.cam_name, windows, found, reduced, args.num_workers, args.seed)
-        elif found.is_identified:  # a fit scored .205 where the true numbers score .083
-            log.info("note: fits with this demosaicking are not as good; --model pipeline takes it all the same")
     path = folder / FILES[0 if pipeline else 1]
     if pipeline:
         with blame("--output_dir"):

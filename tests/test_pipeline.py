@@ -7,6 +7,9 @@ import numpy as np
 import pytest
 import torch
 
+from benchmark import unseen
+from data.pairs import find_pairs, read_pair
+from data.sidd import find_scenes
 from noise.identify import Identification, NoisyImage, find_rendering
 from noise.pipeline import DEMOSAICKING, SNR_KNOTS, Pipeline, Rendering, SceneNoise, colour_index
 from noise.pipeline_fit import Reduced, with_white
@@ -18,6 +21,7 @@ from noise.raw_noise import (
     fit_shape,
     physical_shape,
 )
+from utils.image import read_image, write_image
 
 MATRIX = torch.tensor([[0.72, 0.22, -0.06], [0.13, 0.75, 0.12], [0.02, 0.28, 0.74]])
 NOISE = torch.tensor([[0.008, 1e-4], [0.004, 5e-5], [0.009, 2e-4]])
@@ -319,3 +323,24 @@ def test_a_scene_of_another_camera_among_others_is_refused_by_its_name():
     assert not replace(found, errors={}, explained=0.5).is_identified
     assert not replace(found, errors={}, elsewhere=right).is_identified  # no noise that it would explain
     assert not replace(found, errors={}, rounding=torch.full((3,), 20.0)).is_identified
+
+
+@pytest.mark.parametrize("name", ["malvar", "bilinear"])
+@pytest.mark.parametrize("red", [(0, 0), (0, 1), (1, 0), (1, 1)])
+def test_the_benchmarks_cameras_demosaick_as_the_pipeline_does(name, red):
+    raw = np.random.default_rng(0).random((12, 14))
+    ours = DEMOSAICKING[name](torch.from_numpy(raw)[None, None], red, torch.eye(3))[0].permute(1, 2, 0)
+    assert np.allclose(unseen.demosaick(raw, red, name), ours, atol=1e-7)
+    assert np.array_equal(unseen.colours(raw.shape, red), colour_index(raw.shape, red))
+
+
+def test_the_benchmarks_cameras_write_scenes_that_a_fit_takes(tmp_path):
+    for number in range(3):
+        write_image(tmp_path / "photos" / f"{number}.png", np.full((16, 20, 3), 60 * number + 60, np.uint8))
+    unseen.main(["f", "--photo_dir", str(tmp_path / "photos"), "--output_dir", str(tmp_path)])
+    pairs = find_pairs(find_scenes(tmp_path / "f" / "scenes", "XY"))
+    assert len(pairs) == 3 and (tmp_path / "f" / "lists" / "XY_test.txt").read_text().count("\n") == 1
+    clean, noisy = read_pair(pairs[0])
+    assert abs(clean.astype(int) - 60).max() <= 1 and 20 < noisy.std() < 60  # ISO 12800
+    (again,) = (tmp_path / "f" / "again").rglob("*NOISY*")
+    assert not np.array_equal(read_image(again), read_pair(pairs[2])[1])
