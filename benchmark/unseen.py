@@ -86,20 +86,14 @@ def demosaick(raw: np.ndarray, red: tuple[int, int], name: str) -> np.ndarray:
     colour = colours(raw.shape, red)
     in_red_row = ((np.arange(len(raw)) - red[0]) % 2 == 0)[:, None]
 
-    def filtered(values: np.ndarray, taps: Sequence[Sequence[float]], over: float) -> np.ndarray:
+    def filtered(values: np.ndarray, taps: list, over: float) -> np.ndarray:
         return convolve(values, np.array(taps) / over, mode="mirror")
 
     if name == "bilinear":
         cross, square = [[0, 1, 0], [1, 4, 1], [0, 1, 0]], [[1, 2, 1], [2, 4, 2], [1, 2, 1]]
         return np.stack([filtered(raw * (colour == c), cross if c == 1 else square, 4) for c in range(3)], -1)
     green = [[0, 0, -1, 0, 0], [0, 0, 2, 0, 0], [-1, 2, 4, 2, -1], [0, 0, 2, 0, 0], [0, 0, -1, 0, 0]]
-    along: list[list[float]] = [
-        [0, 0, 0.5, 0, 0],
-        [0, -1, 0, -1, 0],
-        [-1, 4, 5, 4, -1],
-        [0, -1, 0, -1, 0],
-        [0, 0, 0.5, 0, 0],
-    ]
+    along = [[0, 0, 0.5, 0, 0], [0, -1, 0, -1, 0], [-1, 4, 5, 4, -1], [0, -1, 0, -1, 0], [0, 0, 0.5, 0, 0]]
     across = [[0, 0, -1.5, 0, 0], [0, 2, 0, 2, 0], [-1.5, 0, 6, 0, -1.5], [0, 2, 0, 2, 0], [0, 0, -1.5, 0, 0]]
     row, column, diagonal = filtered(raw, along, 8), filtered(raw.T, along, 8).T, filtered(raw, across, 8)
     full = [np.where(colour == 1, np.where(in_red_row == (c == 0), row, column), diagonal) for c in (0, 2)]
