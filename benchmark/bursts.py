@@ -23,6 +23,7 @@ from evaluation.noise_metrics import Comparison, Reference, measure
 from metrics import noise_of
 from utils.files import write_bytes
 from utils.image import EXIF, EXPOSURE_TIME, ISO_SPEED, read_image, write_image
+from utils.panels import panel
 
 SEED, KELVIN = 2026, 4400
 SIDE, FRAMES = 512, 12
@@ -96,7 +97,8 @@ def picture(folder: Path, iso: int) -> np.ndarray:
     scene = PHOTOGRAPHS[-1]
     burst, middle = Burst(scene, iso), slice(SIDE // 4, -SIDE // 4)
     images = burst.photograph(0), burst.photograph(1), read_image(folder / photograph_name(scene))
-    return np.hstack([image[middle, middle] for image in images])
+    labels = "clean", f"a frame of the simulator, ISO {iso}", f"fake, ISO {iso}"
+    return panel([[(label, image[middle, middle]) for label, image in zip(labels, images)]])
 
 
 def main() -> None:

@@ -222,7 +222,7 @@ def _all_names(groups: Curves) -> list[str]:
     return list(dict.fromkeys(name for curves in groups.values() for name in curves))
 
 
-def _short_label(name: str, letters: int = 30) -> str:
+def _short_label(name: str, letters: int = 32) -> str:
     """Shorten a name in the middle, and keep it from being taken for mathematics or for a hidden label."""
     name = printable(name)
     name = name if len(name) <= letters else f"{name[: letters - 13]}\u2026{name[-12:]}"
