@@ -247,7 +247,7 @@ def _without_workers(what: str, error: Exception) -> ValueError:
 
 
 def _begin_worker(worker: int) -> None:
-    """Let a worker outlive signals to stop, and end, which the loop notices, when it cannot send a batch.
+    """Ignore stop signals in a worker. End it when it cannot send a batch, which the loop notices.
 
     Ctrl-C and SIGTERM may reach all processes of a run; it is the loop that heeds them, and it still wants this batch.
     The second SIGTERM ends the worker: that is Python taking its last processes down.

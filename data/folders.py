@@ -1,4 +1,4 @@
-"""Folders of users' own images: which are in them, and which files noising them makes. Paths only, but for pairs."""
+"""Find the images in users' folders, and name the files that noise on them makes. Only pairs are read."""
 
 import logging
 import os

@@ -49,7 +49,7 @@ class ImageSet:
 
 
 class Run(NamedTuple):
-    """A denoiser; of several trained with the same recipe, which go by one name, the seed of this one."""
+    """A denoiser and, where several of one recipe share its name, its seed."""
 
     denoiser: Denoiser
     seed: int | None = None

@@ -101,7 +101,7 @@ def add_two_sample_tests(
     num_workers: int,
     device: torch.device,
 ) -> None:
-    """Add two-sample tests to results; what they failed by is noted there, for the report is written anyway."""
+    """Add two-sample tests to results. Note a failure there and go on, so that the report is written."""
     if unfit := len(pairs) - len(large_enough(pairs)):
         few = f"{unfit} of {len(pairs)} images, which are too small for patches"
         results.remarks.append(f"Two-sample tests without {few}.")

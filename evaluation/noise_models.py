@@ -1,4 +1,4 @@
-"""The noise models of an evaluation, references and other people's images among them; what cannot be had, and why."""
+"""Make the noise models of an evaluation, with references and fakes from folders, and say which are absent and why."""
 
 import os
 from collections import Counter
@@ -178,7 +178,7 @@ def _other_frame(pairs: list[ImagePair]) -> NoiseModel:
 
 
 def split_name(given: str) -> tuple[str, str]:
-    """Read DIR or NAME=DIR, of which what exists may have "=" in its name, as (name, folder)."""
+    """Split NAME=DIR or DIR into (name, folder); a folder that exists may have "=" in its name."""
     if "=" in given and not os.path.exists(given):
         name, _, folder = given.partition("=")
         return name, folder

@@ -44,7 +44,7 @@ class Evidence:
 
 
 def shown_name(model: str) -> str:
-    """Return what tables and plots call a model: `real` beside the real noise itself would confuse."""
+    """Return the name of a model in tables and plots, where `real` stands beside the real noise itself."""
     return "real (floor)" if model == "real" else model
 
 

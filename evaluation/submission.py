@@ -177,7 +177,7 @@ class DndSubmission:
 
 
 def _settings(benchmark: str, inputs: str, denoiser: Denoiser) -> dict[str, Any]:
-    """Name what a submission depends on. Tiles and device are not among it: they turn one rounding in a million."""
+    """List what a submission depends on, but tiles and device, which change one rounding in a million."""
     settings = {"benchmark": benchmark, "inputs": f"SHA-256 {inputs}", "denoiser": denoiser.identity}
     return {"version": SUBMISSION_VERSION, **settings}
 

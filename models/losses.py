@@ -33,14 +33,14 @@ def pixel_shuffle_down(noise: Tensor, stride: int, phase: tuple[int, int]) -> Te
 
 
 def generator_adversarial_loss(fake_score: Tensor, gan_mode: str) -> Tensor:
-    """Return what a critic's opinion of the fakes costs the generator: (N, 1) -> scalar."""
+    """Return the generator's loss on a critic's scores of its fakes: (N, 1) -> scalar."""
     if gan_mode == "wgangp":
         return -fake_score.mean()
     return _label_loss(fake_score, 1.0, gan_mode)
 
 
 def critic_losses(real_score: Tensor, fake_score: Tensor, gan_mode: str) -> tuple[Tensor, Tensor]:
-    """Return what a critic pays on real and on fake noise: (N, 1), (N, 1) -> scalar, scalar.
+    """Return a critic's losses on its scores of real and of fake noise: (N, 1), (N, 1) -> scalar, scalar.
 
     wgangp: Wasserstein distance (Arjovsky et al. 2017); lsgan: squared error to the labels 1 and 0 (Mao et al. 2017);
     vanilla: cross-entropy to them (Goodfellow et al. 2014).

@@ -74,7 +74,7 @@ def network_checkpoint(network: nn.Module, epoch: int, generator: str = "") -> d
 
 
 def generator_id(networks: Mapping[str, nn.Module]) -> str:
-    """Return the id by which the files of a generator's three networks know each other: it follows from all weights."""
+    """Return the id that the files of a generator's three networks share; it follows from all their weights."""
     digest = hashlib.sha256()
     for letter in GENERATORS:
         for name, tensor in networks[letter].state_dict().items():

@@ -40,7 +40,7 @@ class AbsentError(ValueError):
 
 @dataclass(frozen=True, eq=False)
 class CameraNoise:
-    """A noise model that takes its strength, some numbers, from somewhere.
+    """A noise model whose strength, some numbers, comes from an ISO, from an image or as given.
 
     channels: of its images, None: any. files: that it was read from. fingerprint: of what it depends on. unit: what
     its numbers are. sources: where they can come from: "iso", "pair" (of a noisy and a clean image), "noisy" (a noisy
