@@ -128,7 +128,7 @@ def averaged_copy(network: nn.Module) -> nn.Module:
 
 @torch.no_grad()
 def ema_update(average: nn.Module, network: nn.Module, decay: float, step: int) -> None:
-    """Move an average towards the weights, faster in the first steps (from 1), so that initial weights are forgotten."""
+    """Move an average towards the weights, faster in the first steps (from 1), which forgets the initial weights."""
     decay = min(decay, (1 + step) / (10 + step))
     weights = network.state_dict()
     for key, tensor in average.state_dict().items():
