@@ -141,7 +141,7 @@ def draw_training(inputs: list[str]) -> np.ndarray:
         name, _, folder = given.rpartition("=")
         tests, seconds_at, colour = _tests_of(Path(folder)), _seconds_of(Path(folder)), next(colours)
         minutes = [seconds_at[step] / 60 for step in tests.index]
-        axis.plot(minutes, tests["score"], ".-", color=colour, label=name)
+        axis.plot(minutes, tests["score"], ".-", color=colour, label=f"{name}, {tests.index[-1]:,} steps")
         if "score_ema" in tests:
             axis.plot(minutes, tests["score_ema"], ".--", color=colour, label=f"{name}, averaged weights")
     axis.axhline(1, color="0.45", linewidth=0.8, linestyle="dashed")
@@ -150,7 +150,7 @@ def draw_training(inputs: list[str]) -> np.ndarray:
     axis.yaxis.set_major_formatter("{x:g}")
     axis.yaxis.set_minor_formatter("{x:g}")
     axis.tick_params(which="minor", labelsize=SMALL)
-    axis.legend(fontsize=SMALL, framealpha=1, edgecolor="none")
+    figure.legend(loc="outside lower center", ncols=2, fontsize=SMALL, frameon=False)
     return to_pixels(figure)
 
 

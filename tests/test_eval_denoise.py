@@ -133,6 +133,8 @@ def test_results_are_written_for_people_and_for_programs(root, capsys):
     for text in ("By ISO", "PGap", "noisy", "nlm", "white", "examples.png", "split test", "bootstrap"):
         assert text in report, text
     assert "By camera" not in report  # there is one
+    verdict, _ = report.split("## What was measured")
+    assert re.search(r"best PSNR is that of \S+: \d+\.\d\d dB.*\n\nAmong the noises beside real, white is", verdict)
     assert report.count("Kaggle") == 1  # which server's figures these resemble
     spreads = report.split("## Spread")[1]
     assert re.search(r"\| white \| \d+\.\d\d / \d+\.\d\d \|", spreads)  # between images / seeds
