@@ -53,7 +53,7 @@ def fit_parser() -> Parser:
         "--model",
         choices=MODELS,
         default="auto",
-        help="auto: the pipeline if the rendering is identified, with a linear demosaicking, else the copula",
+        help="auto: the pipeline if the rendering is identified, else the copula",
     )
     data = parser.add_argument_group("data")
     data.add_argument(
