@@ -14,7 +14,7 @@ from utils.panels import magnified_noise, panel
 REAL = "real noise"  # what the fakes are compared with; the model called `real` is another frame of it
 EXAMPLE_SIDE = 160  # pixels of the pictures of noise
 PANEL_STD = 40  # grey levels to which the real noise of the panel is magnified
-LABEL = 24  # letters of a name above its noise
+LABEL = 32  # letters of a name above its noise
 
 
 @dataclass
