@@ -23,7 +23,7 @@ LOW = 0.1  # quantile of the energies around pixels of one raw value: texture is
 FLAT = 0.5  # share of the pixels, the flattest, that noise is measured on without a clean image
 CORRECTION = 0.7  # share of a smoothed simulation's error that each round corrects
 CROP, CROPS = 96, 12  # pixels a side, and number of the crops of a step
-SHAPE_STEPS, SHAPE_RATE = 200, 0.02
+SHAPE_STEPS, SHAPE_RATE, BEYOND_RATE = 200, 0.02, 0.1
 LEVEL, LEVELS = 20, 15  # grey levels of a group, and number of the groups, with those of levels 0 and 255 alone
 RATIOS = 10  # groups of raw values of a colour, by the ratio of signal to noise
 ABOVE = 0.02, 0.1  # linear light that overexposed pixels begin with above 1, least and most
@@ -326,9 +326,10 @@ def fit_shape(
     scale, raw_scale = _scales(prepared)
     generator = torch.Generator().manual_seed(seed)
     shape, beyond = torch.zeros(4, 3, len(SNR_KNOTS)), torch.zeros(2, 3)  # beyond: logarithms of factors
-    parameters = [shape.requires_grad_(True), beyond.requires_grad_(True)]
-    optimiser = torch.optim.Adam(parameters, lr=SHAPE_RATE, betas=(0.9, 0.99))
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, SHAPE_RATE, SHAPE_STEPS, pct_start=0.1)
+    groups = [{"params": [one.requires_grad_(True)]} for one in (shape, beyond)]
+    optimiser = torch.optim.Adam(groups, lr=SHAPE_RATE, betas=(0.9, 0.99))
+    rates = [SHAPE_RATE, BEYOND_RATE]
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, rates, SHAPE_STEPS, pct_start=0.1)
     above = (renderings[0].overexposed - 1).clamp(*ABOVE)  # far above 1 there would be no noise to learn from
     for _ in tqdm(range(SHAPE_STEPS), desc="raw noise", unit="step", leave=False, disable=None):
         overexposed, out_of_gamut = 1 + above * beyond[0].exp(), renderings[0].out_of_gamut * beyond[1].exp()
