@@ -13,7 +13,7 @@ $python -m benchmark.table2 --cam_name T3 --train_img_dir "$1/RENOIR_T3_Srgb_Par
 # S6, GP: real noise, a pipeline of pairs, one of noisy images alone, and the strongest Gaussian.
 for camera in S6 GP; do
   data=(--cam_name "$camera" --data_prep_dir "$out/lists")
-  for seed in 0 1; do
+  for seed in 0 1 2; do
     named=(noisy)
     while read -r row source fits; do
       # shellcheck disable=SC2086
