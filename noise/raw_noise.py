@@ -27,6 +27,7 @@ SHAPE_STEPS, SHAPE_RATE, BEYOND_RATE = 200, 0.02, 0.1
 LEVEL, LEVELS = 20, 15  # grey levels of a group, and number of the groups, with those of levels 0 and 255 alone
 RATIOS = 10  # groups of raw values of a colour, by the ratio of signal to noise
 ABOVE = 0.02, 0.1  # linear light that overexposed pixels begin with above 1, least and most
+MOST_ABOVE, MOST_OUTSIDE = 9.0, 1.0  # that the fit goes to, of overexposed light and of `out_of_gamut`
 READ_NOISE, READ_NOISE_FACTOR = 3.0, 2.0  # photoelectrons^2: five phones have 1 to 13, at high ISO 1.5 to 5
 SEEN_ERROR = 0.15  # of a logarithm of variance, that content leaves without a clean image
 GAUSS_NEWTON = 30  # steps
@@ -331,8 +332,13 @@ def fit_shape(
     rates = [SHAPE_RATE, BEYOND_RATE]
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, rates, SHAPE_STEPS, pct_start=0.1)
     above = (renderings[0].overexposed - 1).clamp(*ABOVE)  # far above 1 there would be no noise to learn from
+
+    def stands_for() -> tuple[Tensor, Tensor]:
+        over, out = above * beyond[0].exp(), renderings[0].out_of_gamut * beyond[1].exp()
+        return 1 + over.clamp(max=MOST_ABOVE), out.clamp(max=MOST_OUTSIDE)
+
     for _ in tqdm(range(SHAPE_STEPS), desc="raw noise", unit="step", leave=False, disable=None):
-        overexposed, out_of_gamut = 1 + above * beyond[0].exp(), renderings[0].out_of_gamut * beyond[1].exp()
+        overexposed, out_of_gamut = stands_for()
         lookup, compared = raw_lookup(numbers, shape, renderings[0].white), []
         for index in torch.randperm(len(pairs), generator=generator)[:CROPS].tolist():
             one, scene = prepared[index], scenes[index]
@@ -352,8 +358,8 @@ def fit_shape(
         loss.backward()
         optimiser.step()
         schedule.step()
-    beyond = beyond.detach().exp()
-    return shape.detach(), 1 + above * beyond[0], renderings[0].out_of_gamut * beyond[1]
+    overexposed, out_of_gamut = stands_for()
+    return shape.detach(), overexposed.detach(), out_of_gamut.detach()
 
 
 def _prepare(
