@@ -44,6 +44,11 @@ def test_every_page_of_the_documents_is_listed():
     assert [page.name for page in (ROOT / "doc").glob("*.md") if f"({page.name})" not in listed] == ["README.md"]
 
 
+def test_every_script_of_a_result_is_listed_with_what_it_prints():
+    listed = (ROOT / "doc" / "reproduction.md").read_text(encoding="utf-8")
+    assert [path.name for path in (ROOT / "runs").glob("*.sh") if f"runs/{path.name}" not in listed] == []
+
+
 def rows_of(page: Path, heading: str) -> dict[tuple[str, str], list[str]]:
     """Read the table below a heading: its rows by data and model, without marks; -> the last cells, two c2st."""
     section = page.read_text(encoding="utf-8").split(f"## {heading}\n")[1].split("\n## ")[0]
