@@ -20,6 +20,7 @@ from evaluation.denoising_report import pgaps
 from noise import load_noise
 from synthesis.curves import measure_curve
 from utils.charts import COLOURS, INTENSITY, LEVEL, NORMAL, SMALL, make_panels, to_pixels
+from utils.command import run_command
 from utils.image import jpeg_encoding, read_image, write_image
 from utils.panels import Tile, magnified_noise, panel
 
@@ -155,9 +156,12 @@ def draw_training(inputs: list[str]) -> np.ndarray:
 
 
 def _tests_of(folder: Path) -> pd.DataFrame:
-    """Read the tests of a training run, by step."""
+    """Read the tests of a training run, by step. Raise ValueError if there is none yet."""
     rows = [json.loads(line) for line in (folder / "logs" / "metrics.jsonl").read_text().splitlines()]
-    return pd.DataFrame([row for row in rows if row["kind"] == "test"]).groupby("step").last()
+    tests = [row for row in rows if row["kind"] == "test"]
+    if not tests:
+        raise ValueError(f"{folder}: no test has been recorded yet; wait for one")
+    return pd.DataFrame(tests).groupby("step").last()
 
 
 def _seconds_of(folder: Path) -> dict[int, float]:
@@ -229,4 +233,4 @@ def main(arguments: list[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run_command(main)

@@ -68,6 +68,9 @@ def test_training_shows_a_change_of_a_score(tmp_path):
         (tmp_path / "logs" / "metrics.jsonl").write_text("\n".join(map(json.dumps, tests)))
         pictures.append(gallery.draw_training([f"start={tmp_path}", "fit=30,.2"]))
     assert (pictures[0] != pictures[1]).any()
+    (tmp_path / "logs" / "metrics.jsonl").write_text(json.dumps(tests[1]))
+    with pytest.raises(ValueError, match="no test has been recorded yet"):
+        gallery.draw_training([f"start={tmp_path}"])
 
 
 def test_dots_are_drawn_for_each_value():
