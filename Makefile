@@ -1,6 +1,7 @@
 # make demo   install what is needed, fit the demo camera's noise, train NeCA on it and compare both
 # make test   install what is needed and run the tests
-# make test-lowest  the same with the lowest versions that requirements.txt admits, in an environment of its own
+# make test-lowest  the same with the lowest versions that requirements.txt admits, in an environment of its own; Python
+#             3.10 to 3.12, for which NumPy 1.26 has wheels
 # make table2 train denoisers on every kind of noise and score them; TABLE2= gives it options, such as --dry_run
 # make lint   check style with ruff, types with mypy and spelling with codespell
 # PYTHON= chooses the interpreter, VENV= the virtual environment (made when it is not there).

@@ -29,7 +29,8 @@ with open(Path(out, camera, f"{name}.log"), "w") as log:
         private = max(private, *map(int, re.findall(r"RssAnon:\s*(\d+)", status)), 0)
         time.sleep(0.05)
 clock, used = time.time() - begin, resource.getrusage(resource.RUSAGE_CHILDREN)
-values = clock, used.ru_utime + used.ru_stime, used.ru_maxrss / 1e6, private / 1e6, (disk() - before) / 1e6
+sizes = (kib * 1024 / 1e9 for kib in (used.ru_maxrss, private, disk() - before))
+values = clock, used.ru_utime + used.ru_stime, *sizes
 print(camera, count, name, *(f"{value:.2f}" for value in values), sep=",", file=open(Path(out, "steps.csv"), "a"))
 sys.exit(process.returncode and f"{name}: failed, see {out}/{camera}/{name}.log")
 PYTHON
