@@ -33,6 +33,7 @@ FEW = 6  # patches of the last fit where directions are chosen by pixel
 STEPS, REFINED, LAST = 15, 40, 100  # of LBFGS: for each candidate, for the best, for all scenes together
 REFINE, STARTS = 3, 3  # candidates that are refined; scenes whose balance a further scene's search begins from
 PREFERENCE = 1.03  # sRGB's curve is taken if a learned one is not better by this factor
+WORST = 1e6  # mean square error that stands for one that is not a number
 SAME = 1.0001  # ratio of mean square errors: no pixel tells whether negative values are cut, which then is taken
 USABLE = 0.005  # least share of pixels whose surroundings are unclipped
 
@@ -404,8 +405,10 @@ def _minimise(loss: Callable[[], Tensor], parameters: list[Tensor], steps: int) 
     )
 
     def closure() -> Tensor:
-        optimiser.zero_grad()
+        optimiser.zero_grad(set_to_none=False)
         value = loss()
+        if not value.isfinite():
+            return torch.full((), WORST)  # so that a line search turns back
         value.backward()
         return value
 
