@@ -20,7 +20,8 @@ from utils.workers import in_threads
 # MOST_ROUNDING at most. A scene may have OF_SCENE times as much. Beyond rounding there may be UNEXPLAINED times the
 # error with another mosaic: real phones have .01, images of little noise .6 if denoised, .1 if blurred by .4 pixels.
 # Demosaicking that chooses directions by pixel: errors below CHOSEN grey levels count, of EXPLAINED pixels at least.
-CHOSEN, EXPLAINED = 3.0, 0.8
+# Rounding changes some of the directions, so their gate is at least GATE_CHOSEN: the true rendering of PPG had .64.
+CHOSEN, EXPLAINED, GATE_CHOSEN = 3.0, 0.8, 0.75
 GATE, BEYOND_ROUNDING, MOST_ROUNDING, OF_SCENE, UNEXPLAINED = 0.6, 1.2, 1.0, 1.5, 0.08
 PHASES: tuple[Phase, ...] = ((0, 0), (0, 1), (1, 0), (1, 1))  # of the first red pixel
 KNOTS = 25  # of the tone curve's slope, evenly spaced in the root of the level: curves bend most near black
@@ -156,7 +157,8 @@ class Identification:
     @property
     def gate(self) -> Tensor:
         """Return the highest error of each channel at which the rendering is identified, in grey levels."""
-        return (BEYOND_ROUNDING * self.rounding).clamp(min=GATE, max=BEYOND_ROUNDING * MOST_ROUNDING)
+        least = GATE if self.rendering.demosaicking in LINEAR else GATE_CHOSEN
+        return (BEYOND_ROUNDING * self.rounding).clamp(min=least, max=BEYOND_ROUNDING * MOST_ROUNDING)
 
     @property
     def is_identified(self) -> bool:
