@@ -147,7 +147,7 @@ def draw_training(inputs: list[str]) -> np.ndarray:
             axis.plot(minutes, tests["score_ema"], ".--", color=colour, label=f"{name}, averaged weights")
     axis.axhline(1, color="0.45", linewidth=0.8, linestyle="dashed")
     axis.text(0.99, 1, "white noise", transform=axis.get_yaxis_transform(), ha="right", va="bottom", size=SMALL)
-    axis.set_yscale("log")
+    axis.set_yscale("log", subs=(2, 5))
     axis.yaxis.set_major_formatter("{x:g}")
     axis.yaxis.set_minor_formatter("{x:g}")
     axis.tick_params(which="minor", labelsize=SMALL)
