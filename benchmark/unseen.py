@@ -146,7 +146,7 @@ def main(arguments: list[str] | None = None) -> None:
     """Write the cameras that the options name."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("cameras", nargs="*", default=list(CAMERAS), metavar="CAMERA", help="of a to j (default: all)")
-    parser.add_argument("--photo_dir", required=True, help="folder of clean photographs, PNG, of even sides")
+    parser.add_argument("--photo_dir", required=True, help="folder of clean photographs, PNG")
     parser.add_argument("--output_dir", required=True, help="folder for a folder of each camera")
     args = parser.parse_args(arguments)
     photos = sorted(Path(args.photo_dir).glob("*.png"))

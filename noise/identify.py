@@ -40,7 +40,7 @@ USABLE = 0.005  # least share of pixels whose surroundings are unclipped
 
 
 class Candidate(NamedTuple):
-    """What is tried out: the demosaicking, whether negative values are cut after it, and the first red pixel."""
+    """A rendering to try: demosaicking, whether negative values are cut after it, and the first red pixel."""
 
     demosaicking: str
     clips: bool
@@ -162,7 +162,7 @@ class Identification:
 
     @property
     def is_identified(self) -> bool:
-        """Tell whether the rendering is known well enough to make noise with, that of each scene too."""
+        """Return whether the rendering is known well enough to make noise with, that of each scene too."""
         scenes = [bool((error <= OF_SCENE * self.gate).all()) for error in self.errors.values()]
         beyond = (self.error.square() - self.rounding.square()).clamp(min=0).sqrt()
         is_explained = self.explained >= EXPLAINED and bool((beyond <= UNEXPLAINED * self.elsewhere).all())

@@ -192,7 +192,7 @@ LINEAR = ("malvar", "bilinear")  # the others choose directions by pixel
 
 @dataclass(frozen=True, eq=False)
 class Rendering:
-    """From sensor values to an sRGB image and, as far as that is possible, back.
+    """A camera's way from sensor values to an sRGB image and, as far as that is possible, back.
 
     light: (256,) linear light of the 8-bit levels, from 0 to 1: the inverse tone curve. matrix: (3, 3), from linear
     sRGB to the camera's colours; its green row sums to 1. demosaicking: a name of `DEMOSAICKING`. clips: whether

@@ -192,7 +192,7 @@ def fit_pipeline(
 
 
 class Seen(NamedTuple):
-    """What a noisy image tells of its noise: (3, 2) numbers, the first red pixel, (2,) factors of its light."""
+    """Noise measured on one noisy image: (3, 2) numbers, the first red pixel, (2,) factors of its light."""
 
     numbers: Tensor
     phase: Phase

@@ -1,7 +1,7 @@
 """The sensor's noise behind an sRGB image: shot and read noise of each colour, and its shape, fitted to image pairs."""
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from typing import NamedTuple
 
@@ -54,8 +54,7 @@ def estimate_noise(rendering: Rendering, pairs: Sequence[Pair], shape: Tensor, s
     raw = torch.cat([rendering.raw(pair.clean, pair.phase, is_clean=True).flatten() for pair in pairs])
     real = torch.cat([rendering.raw(pair.noisy, pair.phase).flatten() for pair in pairs])
     colour = torch.cat([colour_index(pair.clean.shape, pair.phase).flatten() for pair in pairs])
-    kept = torch.cat([_known(pair.clean).flatten() for pair in pairs])
-    kept = kept if kept.any() else torch.ones_like(kept)
+    kept = _known(pair.clean for pair in pairs)
     generator = torch.Generator().manual_seed(seed)
 
     def simulate(numbers: Tensor) -> Tensor:
@@ -68,9 +67,10 @@ def estimate_noise(rendering: Rendering, pairs: Sequence[Pair], shape: Tensor, s
     return _law_by_simulation(raw[kept], real[kept], colour[kept], simulate)
 
 
-def _known(clean: Tensor) -> Tensor:
-    """Find the pixels whose light a clean image tells, in all channels: (N, 3, H, W) -> (N, H, W) bool."""
-    return ((clean * 255 > 0.5) & (clean * 255 < 254.5)).all(1)
+def _known(cleans: Iterable[Tensor]) -> Tensor:
+    """Find the pixels whose light clean images show in all channels; if none, all: (1, 3, H, W) each -> (P,) bool."""
+    known = torch.cat([((clean * 255 > 0.5) & (clean * 255 < 254.5)).all(1).flatten() for clean in cleans])
+    return known if known.any() else torch.ones_like(known)
 
 
 def estimate_noise_blindly(
@@ -144,7 +144,7 @@ class ReducedPixels:
 
     Each is the mean of 2x2 native ones about ((i + .5) H / h - .5, (j + .5) W / w - .5), weighted bilinearly, as
     `cv2.resize` makes it; so far apart that their noises do not depend on each other. Native surroundings are simulated
-    with the pixel's own colour. At most `SAMPLED` pixels are taken, none of them of a level 0 or 255.
+    with the pixel's own colour. At most `SAMPLED` pixels are taken, of levels 1 to 254 if there are any.
 
     clean, noisy: of the frames (3, h, w) in [0, 1], of the pixels taken (P, 3). frame: height and width before.
     """
@@ -152,7 +152,7 @@ class ReducedPixels:
     def __init__(self, clean: Tensor, noisy: Tensor, frame: tuple[int, int], seed: int = 0):
         self.generator = torch.Generator().manual_seed(seed)
         places = [((torch.arange(n) + 0.5) * of / n - 0.5).clamp(0, of - 2) for n, of in zip(clean.shape[1:], frame)]
-        kept = _known(clean[None]).flatten().nonzero()[:, 0]
+        kept = _known([clean[None]]).nonzero()[:, 0]
         kept = kept[torch.randperm(len(kept), generator=self.generator)[:SAMPLED]]
         rows, columns = places[0][kept // clean.shape[2]], places[1][kept % clean.shape[2]]
         below, right = rows % 1, columns % 1

@@ -8,6 +8,7 @@ import pytest
 import torch
 
 import main_fit_noise
+from benchmark import parts
 from data.sidd import find_scenes
 from noise import load_noise
 from noise.pipeline import Pipeline
@@ -173,3 +174,25 @@ def test_options_that_do_not_fit_end_in_one_line(scenes, tmp_path, capsys, words
     arguments = ["--cam_name", "XY", "--train_img_dir", str(scenes), "--output_dir", str(tmp_path / "out"), *words]
     assert expected in refused(capsys, main_fit_noise.main, arguments)
     assert not list((tmp_path / "out").rglob("noise.*"))
+
+
+def test_the_benchmark_of_parts_fits_without_each(scenes, tmp_path, quick, monkeypatch):
+    for name in ("STEPS", "REFINED", "LAST"):
+        monkeypatch.setattr(f"noise.identify.{name}", 2)
+    (tmp_path / "lists").mkdir()
+    names = sorted(path.name for path in scenes.iterdir())
+    for half, listed in (("train", names[:2]), ("test", names[2:])):
+        (tmp_path / "lists" / f"XY_{half}.txt").write_text("".join(f"{name}\n" for name in listed))
+    words = ["--cam_name", "XY", "--train_img_dir", str(scenes), "--data_prep_dir", str(tmp_path / "lists")]
+    parts.main([*words, "--output_dir", str(tmp_path)])
+    fits = {path.parents[1].name: Pipeline.load(path) for path in tmp_path.rglob("noise.json")}
+    whole = fits.pop("none")
+    assert not torch.equal(whole.rendering.matrix, torch.eye(3)) and whole.shape.abs().max() > 0
+    assert torch.equal(fits.pop("matrix").rendering.matrix, torch.eye(3))
+    assert fits.pop("curve").rendering.light.tolist() == pytest.approx(torch.linspace(0, 1, 256).tolist(), abs=1e-6)
+    assert fits.pop("demosaicking").rendering.demosaicking != whole.rendering.demosaicking
+    assert fits.pop("clipping").rendering.clips is not whole.rendering.clips
+    assert fits.pop("shape").shape.abs().max() == 0
+    level = fits.pop("level").numbers(ISO)
+    assert level[:, 0].max() < 1e-6 and (level[:, 1] > whole.numbers(ISO)[:, 1]).all()
+    assert fits == {}

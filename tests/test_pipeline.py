@@ -1,5 +1,6 @@
 """The pipeline of a simulated camera, every number of which is known, found again from its images."""
 
+import json
 from dataclasses import replace
 
 import cv2
@@ -10,6 +11,7 @@ import torch
 from benchmark import unseen
 from data.pairs import find_pairs, read_pair
 from data.sidd import find_scenes
+from noise import identify
 from noise.identify import Identification, NoisyImage, find_rendering
 from noise.pipeline import DEMOSAICKING, SNR_KNOTS, Pipeline, Rendering, SceneNoise, colour_index
 from noise.pipeline_fit import Reduced, with_white
@@ -161,6 +163,8 @@ def test_shot_and_read_noise_are_found_from_frames_that_were_reduced():
     assert (ratio - 1).abs().max() < 0.15  # 4096 pixels
     stds = torch.tensor(reduced.std_ratios(make_pipeline()))
     assert (stds - 1).abs().max() < 0.1
+    dark = replace(reduced, clean=torch.cat([torch.zeros_like(clean[:1]), clean[1:]]))  # no pixel shows all channels
+    assert len(dark.pixels(0).clean) > 0
 
 
 def test_a_rendered_image_rendered_again_is_itself_but_for_rounding():
@@ -238,6 +242,10 @@ def test_a_file_gives_back_the_pipeline(tmp_path):
     white = torch.randn(1, 1, 64, 64, generator=torch.Generator().manual_seed(0))
     assert torch.equal(again.synthesize(clean, NOISE, white), pipeline.synthesize(clean, NOISE, white))
     assert again.isos == [400, 800, 3200] and again.error == pytest.approx(pipeline.error)
+    written = json.loads((tmp_path / "noise.json").read_text())
+    del written["rendering"]["out_of_gamut"]  # as earlier versions wrote it
+    (tmp_path / "noise.json").write_text(json.dumps(written))
+    assert Pipeline.load(tmp_path / "noise.json").rendering.out_of_gamut.tolist() == [0, 0, 0]
 
 
 def test_a_file_that_cannot_be_written_is_named_and_leaves_nothing(tmp_path):
@@ -253,6 +261,7 @@ def test_a_file_that_cannot_be_written_is_named_and_leaves_nothing(tmp_path):
         ('"version": 1', '"version": 2', "version 2, expected neca-noise, pipeline, version 1"),
         ('"malvar"', '"magic"', "demosaicking 'magic', expected malvar, bilinear, ahd, ppg"),
         ('"white": 1.1', '"white": NaN', "white: expected 1 numbers within"),
+        ('"out_of_gamut": [0.0', '"out_of_gamut": [-0.1', r"out_of_gamut: expected 3 numbers within \[0, 1\]"),
         ('"scenes": [', '"scene": [', "no 'scenes'"),
         ("}", "", "damaged"),
     ],
@@ -323,6 +332,45 @@ def test_a_scene_of_another_camera_among_others_is_refused_by_its_name():
     assert not replace(found, errors={}, explained=0.5).is_identified
     assert not replace(found, errors={}, elsewhere=right).is_identified  # no noise that it would explain
     assert not replace(found, errors={}, rounding=torch.full((3,), 20.0)).is_identified
+
+
+@pytest.mark.parametrize(("demosaicking", "highest"), [("malvar", 0.6), ("ppg", 0.75)])
+def test_rounding_may_change_directions_that_are_chosen_by_pixel(demosaicking, highest):
+    error, rounding = torch.full((3,), highest), torch.full((3,), 0.45)
+    found = Identification(camera(demosaicking), error, rounding, 20 * error, 0.9, {}, [], {})
+    assert found.is_identified and not replace(found, error=error + 0.01).is_identified
+
+
+@pytest.mark.parametrize(("share", "clips"), [(2e-5, True), (1e-2, False)])
+def test_negative_values_are_cut_unless_a_pixel_shows_that_they_are_not(share, clips, monkeypatch):
+    monkeypatch.setattr("noise.identify.PHASES", ((1, 0),))
+    monkeypatch.setattr("noise.identify.LINEAR", ("malvar",))
+    judge = identify._judge
+
+    def favoured(rendering, *more):  # the cut has an error of the other way's, plus a share
+        found = judge(replace(rendering, clips=False), *more)
+        error = found.error * (1 + share / 2 * rendering.clips)
+        return replace(found, rendering=rendering, error=error)
+
+    monkeypatch.setattr("noise.identify._judge", favoured)
+    monkeypatch.setattr("noise.identify.REFINED", 2)
+    monkeypatch.setattr("noise.identify.LAST", 1)
+    monkeypatch.setattr("noise.identify.DEMOSAICKING", {"malvar": DEMOSAICKING["malvar"]})
+    image = NoisyImage((photograph(camera(), 96, 0).noisy[0] * 255).byte(), "scene", "frame")
+    assert find_rendering([image], num_workers=0).rendering.clips is clips
+
+
+def test_one_saturated_channel_shows_the_sensors_white_only_by_a_spike():
+    rendering = replace(camera(), matrix=torch.diag(torch.tensor([0.8, 1.0, 0.8])))
+    generator = torch.Generator().manual_seed(0)
+    level = torch.randint(236, 254, (1, 64, 64), generator=generator).byte()
+    full = torch.full_like(level, 255)
+    spread = torch.cat([full, level, full])
+    assert with_white(rendering, [spread]).white == pytest.approx(1.0)  # by the matrix
+    spike = torch.where(torch.rand(64, 64, generator=generator) < 0.5, 248, level).byte()
+    found = with_white(rendering, [torch.cat([full, spike, full])]).white
+    assert found == pytest.approx(float(rendering.light[248]))
+    assert found < 0.96
 
 
 @pytest.mark.parametrize("name", ["malvar", "bilinear"])

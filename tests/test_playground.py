@@ -236,6 +236,8 @@ def test_with_given_white_noise_javascript_renders_what_python_does(tmp_path):
             ("bilinear", False, [0, 0]),
         ]
     ]
+    renderings[0]["out_of_gamut"] = [0.3, 0.2, 0.1]
+    clean[:21, :, 0] = 0  # colours that sRGB does not have
     fits = [variant(tmp_path, **rendering) for rendering in renderings]
     jobs = [
         {
