@@ -2,6 +2,7 @@
 
 import argparse
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 from data.folders import FoundImages, ImageJob, find_images, plan_plain, plan_scenes, require_apart, with_partners
@@ -34,13 +35,13 @@ def main(arguments: list[str] | None = None) -> int:
                 require_apart(args.output_dir, other)
     with blame("--input_dir"):
         found = find_images(args.input_dir, args.output_dir)
-    jobs, failures = plan_outputs(args, found)
 
     # The noise model, and where its strength comes from.
     with blame("--like" if args.like else "--cam_name, --pretrain_dir or --model"):
         sources = Sources(device=device, **options.source_settings(args))
         noise = noise_like(args.like, args.num_workers) if args.like else KINDS[args.model].make(sources)
     strength = choose_strength(args, noise)
+    jobs, failures = plan_outputs(args, found, noise.isos if options.draws_iso(args) else ())
     for line in found.notes(args.noisy_dir, args.gain_from):
         log.info("note: %s", printable(line))
     if options.uses_bank(args) and (note := bank_note(noise.folder, args.cam_name)):
@@ -77,14 +78,18 @@ def main(arguments: list[str] | None = None) -> int:
     return 1 if failures else 0
 
 
-def plan_outputs(args: argparse.Namespace, found: FoundImages) -> tuple[list[ImageJob], list[str]]:
-    """Name all outputs; return the jobs, and one line for each image or folder that there can be none of."""
+def plan_outputs(args: argparse.Namespace, found: FoundImages, isos: Sequence[int]) -> tuple[list[ImageJob], list[str]]:
+    """Name all outputs; return the jobs, and one line for each image or folder that there can be none of.
+
+    isos: of the noise, where the options name none.
+    """
     root, problems = Path(args.input_dir), found.problems
     if args.layout == "sidd":
+        isos = isos if args.iso is None else [args.iso]
         with blame("--camera_code (without it --cam_name), --iso or --layout"):
-            jobs = plan_scenes(root, found.names, args.per_image, args.camera_code, args.iso or 0)
+            jobs = plan_scenes(root, found.names, args.per_image, args.camera_code, isos, args.seed)
     else:
-        jobs = plan_plain(root, found.names, args.per_image, f".{args.format}")
+        jobs = plan_plain(root, found.names, args.per_image, f".{args.format}", args.iso)
     if args.noisy_dir is not None:
         with blame("--noisy_dir"):
             jobs, missing = with_partners(jobs, args.noisy_dir)
@@ -109,7 +114,7 @@ def choose_strength(args: argparse.Namespace, noise: CameraNoise) -> Strength:
     if args.noisy_dir is not None:
         return constant(0.0)  # of no image
     if args.like is not None:
-        return noise.of_iso()
+        return noise.of_iso(noise.isos[0])  # the photograph's
     with blame("--iso" if args.iso is not None else "or give --noisy_dir, --gain_from or --gain"):
         return noise.of_iso(args.iso)
 

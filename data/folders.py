@@ -2,9 +2,10 @@
 
 import logging
 import os
+import random
 import re
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple
@@ -57,12 +58,13 @@ class Target(NamedTuple):
 
 
 class ImageJob(NamedTuple):
-    """An image to put noise on. `partner`: its real noisy image, where the gain comes from one."""
+    """An image to put noise on. partner: its real noisy image, where the gain comes from one. iso: None if unknown."""
 
     name: str
     source: Path
     targets: tuple[Target, ...]
     partner: Path | None = None
+    iso: int | None = None
 
     def key(self, draw: int) -> str:
         """Return the text that tells this image's and draw's random numbers from others': `<name> <draw>`."""
@@ -164,7 +166,7 @@ def require_apart(output: str | Path, other: str | Path) -> None:
         raise ValueError(f"{output}: holds results, expected a folder apart from {other}")
 
 
-def plan_plain(root: Path, names: Iterable[str], draws: int, suffix: str) -> list[ImageJob]:
+def plan_plain(root: Path, names: Iterable[str], draws: int, suffix: str, iso: int | None = None) -> list[ImageJob]:
     """Name the outputs as the inputs, with another suffix, and _00, _01, ... before it when there are several draws.
 
     Raises ValueError when two outputs would have the same name.
@@ -175,7 +177,7 @@ def plan_plain(root: Path, names: Iterable[str], draws: int, suffix: str) -> lis
     for name in names:
         stem = PurePosixPath(name).with_suffix("")
         targets = tuple(Target(draw, f"{stem}{end}{suffix}") for draw, end in enumerate(ends))
-        jobs.append(ImageJob(name, root / name, targets))
+        jobs.append(ImageJob(name, root / name, targets, iso=iso))
     _require_distinct(jobs)
     return jobs
 
@@ -193,23 +195,27 @@ def _require_distinct(jobs: list[ImageJob]) -> None:
                 raise ValueError(f"{owners[parent]}: would become {parent}, the folder of {name}; rename it")
 
 
-def plan_scenes(root: Path, names: list[str], draws: int, camera: str, iso: int) -> list[ImageJob]:
+def plan_scenes(
+    root: Path, names: list[str], draws: int, camera: str, isos: Sequence[int], seed: int = 0
+) -> list[ImageJob]:
     """Name the outputs as SIDD-Medium does: a scene for each image, in their order, a frame for each draw.
 
+    isos: one of them is drawn for each scene, by the seed and its number; none: ISO 0, which stands for unknown.
     Raises ValueError for a code of another form and for more images than SIDD's names can count.
     """
-    form = f"0001_001_{camera}_{iso:05d}_00100_5500_N"
-    if not SCENE_FORM.fullmatch(form):
-        expected = "a camera code of two characters A-Z or 0-9, and an ISO up to 9999999"
-        raise ValueError(f"{form}: not the name of a scene, expected {expected}")
     if len(names) > 9999:
         raise ValueError(f"{len(names)} images, expected at most 9999 for SIDD's scene names")
     jobs = []
     for number, name in enumerate(names, start=1):
-        stem = f"{number:04d}_{(number - 1) % SCENES + 1:03d}{form[8:]}/{number:04d}"
+        iso = random.Random(f"{seed} iso {number}").choice(isos or [0])
+        scene = f"{number:04d}_{(number - 1) % SCENES + 1:03d}_{camera}_{iso:05d}_00100_5500_N"
+        if not SCENE_FORM.fullmatch(scene):
+            expected = "a camera code of two characters A-Z or 0-9, and an ISO up to 9999999"
+            raise ValueError(f"{scene}: not the name of a scene, expected {expected}")
         frames = range(FIRST_FRAME, FIRST_FRAME + draws)
-        files = [[f"{stem}_{kind}_SRGB_{frame:03d}.PNG" for kind in ("NOISY", "GT")] for frame in frames]
-        jobs.append(ImageJob(name, root / name, tuple(Target(draw, *pair) for draw, pair in enumerate(files))))
+        files = [[f"{scene}/{number:04d}_{kind}_SRGB_{frame:03d}.PNG" for kind in ("NOISY", "GT")] for frame in frames]
+        targets = tuple(Target(draw, *pair) for draw, pair in enumerate(files))
+        jobs.append(ImageJob(name, root / name, targets, iso=iso or None))
     return jobs
 
 

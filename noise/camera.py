@@ -55,6 +55,11 @@ class CameraNoise:
     sources: ClassVar[frozenset[str]] = frozenset()
 
     @property
+    def isos(self) -> Sequence[int]:
+        """List the ISOs that it was measured at; none: it does not come from an ISO."""
+        return ()
+
+    @property
     def folder(self) -> Path:
         """Return the folder of its files."""
         return next(iter(self.files.values()), Path()).parent
@@ -184,8 +189,6 @@ class OfIso(Strength):
 class MeasuredByIso(CameraNoise):
     """Noise that was measured at some ISOs."""
 
-    isos: Sequence[int]
-
     def of_iso(self, iso: int | None = None) -> Strength:
         """Take the numbers of the ISO."""
         return OfIso(self, iso)
@@ -209,7 +212,7 @@ class CopulaNoise(MeasuredByIso):
         return Copula(self.fit, strength)
 
     @property
-    def isos(self) -> Sequence[int]:  # type: ignore[override]
+    def isos(self) -> Sequence[int]:
         """List the ISOs that it was fitted to."""
         return self.fit.isos
 
@@ -233,7 +236,7 @@ class PipelineNoise(MeasuredByIso):
     sources = frozenset({"iso", "pair", "noisy", "times"})
 
     @property
-    def isos(self) -> Sequence[int]:  # type: ignore[override]
+    def isos(self) -> Sequence[int]:
         """List the ISOs that it was fitted to."""
         return self.pipeline.isos
 
@@ -315,8 +318,16 @@ class GainNoise(CameraNoise):
 
     def of_iso(self, iso: int | None = None) -> Strength:
         """Take the gain of a training image of the ISO; None: of each image's, else of any."""
-        bank = read_bank(bank_path(self.generator.folder))
+        bank = self._bank()
         return OfBank(bank) if iso is None else OneOf(bank.of_iso(iso))
+
+    @property
+    def isos(self) -> Sequence[int]:
+        """List the ISOs of the bank."""
+        return tuple(self._bank().gains)
+
+    def _bank(self) -> GainBank:
+        return read_bank(bank_path(self.generator.folder))
 
     def estimate(self, noisy: Tensor, clean: Tensor | None = None) -> Tensor:
         """Let GENet estimate the gains."""

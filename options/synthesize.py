@@ -111,6 +111,11 @@ def uses_bank(args: argparse.Namespace) -> bool:
     return args.model == "neca-w" and args.noisy_dir is None and args.gain_from is None and args.gain is None
 
 
+def draws_iso(args: argparse.Namespace) -> bool:
+    """Return whether the noise of an image is that of an ISO, drawn where the options name none."""
+    return uses_bank(args) or not (is_neca(args) or args.noisy_dir or args.gain_from)
+
+
 def source_settings(args: argparse.Namespace) -> dict[str, Any]:
     """Take what `noise.kinds.Sources` holds, but the device, out of the parsed options."""
     return {
@@ -126,9 +131,9 @@ def source_settings(args: argparse.Namespace) -> dict[str, Any]:
 
 def synthesis_settings(args: argparse.Namespace) -> dict[str, Any]:
     """Take what `synthesis.run.SynthesisSettings` holds, but the device, out of the parsed options."""
-    names = ("seed", "keep_16bit", "max_megapixels", "num_workers", "model", "iso", "times", "jpg_quality")
+    names = ("seed", "keep_16bit", "max_megapixels", "num_workers", "model", "times", "jpg_quality")
     settings = {"camera": args.cam_name} | {name: getattr(args, name) for name in names}
-    return settings if args.like is None else settings | {"camera": f"like {Path(args.like).name}", "iso": None}
+    return settings if args.like is None else settings | {"camera": f"like {Path(args.like).name}"}
 
 
 def fixed_settings(args: argparse.Namespace) -> dict[str, Any]:
@@ -204,7 +209,7 @@ def _add_strength_options(group: Group) -> None:
         "--iso",
         type=natural_int,
         help="ISO of the noise, such as 1600 (default: drawn from those that were measured); also the ISO in the names "
-        "of --layout sidd (default: 00000)",
+        "of --layout sidd (default: the one that was drawn for the scene; 00000 where the noise has none)",
     )
     gain.add_argument(
         "--like",

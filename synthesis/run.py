@@ -30,7 +30,7 @@ OF_ONE_FILE = (errno.ENAMETOOLONG, errno.EACCES, errno.EISDIR, errno.ENOTDIR, er
 class SynthesisSettings:
     """Settings of a run, beside its images.
 
-    model: what the manifest calls it. iso: of all images; None: not known. times: an interval of factors of the noise.
+    model: what the manifest calls it. times: an interval of factors of the noise.
     device: where models without networks make it. jpg_quality: of outputs in JPEG.
     """
 
@@ -40,7 +40,6 @@ class SynthesisSettings:
     max_megapixels: float
     num_workers: int
     model: str = "neca-w"
-    iso: int | None = None
     times: tuple[float, float] | None = None
     device: torch.device | None = None
     jpg_quality: int = JPEG_QUALITY
@@ -149,7 +148,7 @@ def _synthesize(
         except ValueError as error:  # which names the image's partner
             yield _Failed(len(job.targets), str(error))
             continue
-        found = strengths_of(job, multiplied(own), clean.shape, settings.iso, settings.seed)
+        found = strengths_of(job, multiplied(own), clean.shape, settings.seed)
         for target, (numbers, origins) in zip(job.targets, found):
             model, key = noise.model(constant(numbers[0].tolist())), job.key(target.draw)
             try:

@@ -34,13 +34,13 @@ class OneOfImages(OneOf):
         self.named = found
 
 
-def strengths_of(job: ImageJob, strength: Strength, shape: tuple[int, ...], iso: int | None, seed: int) -> list[Drawn]:
+def strengths_of(job: ImageJob, strength: Strength, shape: tuple[int, ...], seed: int) -> list[Drawn]:
     """Choose a strength for each of an image's targets, by the seed, its name and the number of the draw alone.
 
     shape: (H, W, C) of the image.
     """
     blank = torch.empty(1, shape[2], *shape[:2], device="meta")
-    isos = [] if iso is None else [iso]
+    isos = [] if job.iso is None else [job.iso]
     return [
         strength.draw(Images(blank, isos=isos, uniform=[random.Random(f"{seed} strength {job.key(target.draw)}")]))
         for target in job.targets

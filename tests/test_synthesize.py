@@ -22,7 +22,10 @@ from data.crop import find_jobs
 from data.folders import ImageJob, Target, plan_scenes
 from data.sidd import find_crops, find_misnamed, find_scenes, parse_scene
 from inference import load_neca
+from noise.camera import drawn
 from noise.gains import GainBank, bank_path, write_bank
+from noise.interface import Images
+from noise.kinds import KINDS, Sources
 from noise.strengths import Interval
 from options.synthesize import synthesize_options
 from synthesis.strengths import strengths_of
@@ -288,7 +291,7 @@ def test_gains_of_one_iso_are_chosen(root):
 @pytest.mark.parametrize("is_gain, low, high", [(True, 0.01, 0.64), (False, 5.0, 50.0)])
 def test_gains_of_an_interval_are_log_uniform_and_noise_levels_uniform(is_gain, low, high):
     job = ImageJob("a.png", Path("a.png"), tuple(Target(draw, f"{draw}.png") for draw in range(1000)))
-    drawn = strengths_of(job, Interval(low, high, log=is_gain, digits=6), (8, 8, 3), None, seed=0)
+    drawn = strengths_of(job, Interval(low, high, log=is_gain, digits=6), (8, 8, 3), seed=0)
     values = np.array([one.numbers.item() for one in drawn])
     shares = np.log(values / low) / np.log(high / low) if is_gain else (values - low) / (high - low)
     assert (shares.min() >= -1e-4) and (shares.max() <= 1 + 1e-4)  # gains have a few digits
@@ -333,6 +336,24 @@ def test_scene_pairs_have_the_noise_of_the_plain_layout(root):
         assert row["output"].endswith(f"NOISY_SRGB_{10 + int(row['draw']):03d}.PNG")
         assert "_Q7_00000_" in row["clean"]
         assert (root / "pairs" / row["output"]).read_bytes() == plain[before["output"]]
+
+
+@pytest.mark.parametrize("model", ["pipeline", "neca-w"])
+def test_scene_has_the_noise_of_the_iso_in_its_name(tmp_path, model):
+    for number in range(8):
+        write_image(tmp_path / "in" / f"{number}.png", scene(seed=number))
+    words = ["--cam_name", "GP", "--model", model, "--layout", "sidd", "--num_workers", "0"]
+    words += ["--input_dir", tmp_path / "in", "--output_dir", tmp_path / "out", "--per_image", "2"]
+    assert main_synthesize.main([*map(str, words)]) == 0
+    noise = KINDS[model].make(Sources(folder=str(ROOT / "pretrain"), camera="GP"))
+    isos = [parse_scene(path.name).iso for path in find_scenes(tmp_path / "out")]
+    assert len(isos) == 8 and len(set(isos)) > 2 and set(isos) <= set(noise.isos)
+    for row in rows(tmp_path):
+        iso = parse_scene(row["output"].split("/")[0]).iso
+        image = Images(torch.zeros(1, 3, 8, 8), isos=[iso])
+        expected = drawn(noise.of_iso(iso), image, 0, f"{row['input']} {row['draw']}").numbers[0].tolist()
+        found = row["gain"] if model == "neca-w" else row["strength"]
+        assert [float(number) for number in found.split()] == pytest.approx(np.atleast_1d(expected), rel=1e-6)
 
 
 def test_scene_numbers_do_not_move_when_an_image_comes_before(root, capsys):
@@ -719,9 +740,9 @@ def test_outputs_do_not_go_among_the_inputs(root, tmp_path_factory, capsys, fold
 
 def test_more_images_than_scene_names_can_count_are_refused():
     names = [f"{number}.png" for number in range(10000)]
-    assert len(plan_scenes(Path("x"), names[:-1], 1, "AB", 100)) == 9999
+    assert len(plan_scenes(Path("x"), names[:-1], 1, "AB", [100])) == 9999
     with pytest.raises(ValueError, match="10000 images, expected at most 9999"):
-        plan_scenes(Path("x"), names, 1, "AB", 100)
+        plan_scenes(Path("x"), names, 1, "AB", [100])
 
 
 def test_camera_without_a_bank_is_told_the_command_that_makes_it(root, tmp_path, capsys):
