@@ -25,6 +25,8 @@ from models.losses import global_noise_level, local_noise_level, pixel_shuffle_d
 from tests.conftest import SHARED
 from tests.golden import FIGURES, RTOL, assert_close, compute_figures, fill, fingerprint, image
 
+EXACT = {"dtype": torch.float64, "device": "cpu"}
+
 
 def pytest_generate_tests(metafunc):
     if "path" not in metafunc.fixturenames:
@@ -38,39 +40,39 @@ def pytest_generate_tests(metafunc):
     metafunc.parametrize("path", [pytest.param(path, id=path.stem) for path in files] or absent)
 
 
-def test_golden_vectors_are_reproduced(path):
+@pytest.mark.no_stand_in
+def test_golden_vectors_are_reproduced(path, device):
+    """In float64 on the CPU, and in float32 on the device, by the same code, within 1e-4 of the largest value.
+
+    Each training step in float32 begins from the state that float64 has reached.
+    """
     vectors = dict(np.load(path))
-    actual = compute(path, vectors, torch.float64)
-    for name, value in actual.items():
+    exact, rounded = compute(path, vectors, device)
+    for name, value in exact.items():
         # PyTorch 2.6 sums in another order, and Adam's first steps show it where a gradient is nearly nothing.
         is_older = name.startswith("after.") and not hasattr(torch.backends, "fp32_precision")
         assert_close(value, vectors[name], name, RTOL, 1e-7 * np.abs(vectors[name]).max() if is_older else 0.0)
+    for name, value in rounded.items():
+        assert_close(value, vectors[name], name, 1e-4, 1e-4 * np.abs(vectors[name]).max())
 
 
-@pytest.mark.no_stand_in
-def test_golden_vectors_are_reproduced_in_float32(path, device):
-    """What trains and synthesises computes in float32, by the same code: within 1e-4 of the largest value.
-
-    Each training step begins from the state that float64 has reached. Weights after a step are left out: Adam's first
-    steps have the learning rate's length whatever the gradient's, and where that is nothing but rounding, so is the
-    step's sign.
-    """
-    vectors = dict(np.load(path))
-    for name, value in compute(path, vectors, torch.float32, device).items():
-        if not name.startswith("after."):
-            assert_close(value, vectors[name], name, 1e-4, 1e-4 * np.abs(vectors[name]).max())
-
-
-def compute(path, vectors, dtype, device="cpu"):
-    """Compute all that a file has values of -> {name: value}."""
+def compute(path, vectors, device):
+    """Compute all that a file has values of, in float64 and in float32 -> {name: value} twice."""
     kind = path.stem.split("_")[0] if path.stem.startswith("train_") else path.stem
     check = next((check for prefix, check in CHECKS.items() if kind.startswith(prefix)), None)
     assert check is not None, f"{path.name}: no check for this kind of vector"
+    places = EXACT, {"dtype": torch.float32, "device": device}
     with torch.set_grad_enabled(kind == "train"):
-        computed = check(vectors, path.stem, {"dtype": dtype, "device": device})
+        if kind == "train":
+            computed = check(vectors, path.stem, *places)
+        else:
+            computed = [check(vectors, path.stem, place) for place in places]
     inputs = {"clean", "noisy", "fake", "z", "pd", "eps1", "eps2", "input"}
-    assert set(computed) == set(vectors) - inputs, "every expected value is compared, and no other"
-    return {name: value.cpu() if isinstance(value, torch.Tensor) else value for name, value in computed.items()}
+    assert set(computed[0]) == set(vectors) - inputs, "every expected value is compared, and no other"
+    return [
+        {name: value.cpu() if isinstance(value, torch.Tensor) else value for name, value in values.items()}
+        for values in computed
+    ]
 
 
 def test_figures_that_the_tests_carry_are_reproduced():
@@ -167,35 +169,33 @@ def check_metrics(vectors, stem, place):
     return actual
 
 
-def check_train(vectors, stem, place):
+def check_train(vectors, stem, exact, rounded):
+    """Return losses and weights in float64, and losses in float32.
+
+    Weights in float32 are left out: Adam's first steps have the learning rate's length whatever the gradient's, and
+    where that is nothing but rounding, so is the step's sign.
+    """
     words = stem.split("_")[1:]
     options = JointOptions(
         gan_mode=words[0], joint_start_epoch=1 if "joint" in words else 2, separate_train="separate" in words
     )
-    exact = {"dtype": torch.float64, "device": "cpu"}
-    model = JointModel(build_filled(), options)
-    rounded = model if place == exact else JointModel(build_filled(**place), options, device=place["device"])
-
-    def step_of(model, k, place):
-        mixing = {letter: torch.as_tensor(vectors[f"eps{letter[1]}"][k]).to(**place) for letter in CRITICS}
-        drawn = StepRandomness(torch.as_tensor(vectors["z"][k]).to(**place), tuple(vectors["pd"][k]), mixing)
-        clean, noisy = (image(vectors[name][k], **place) for name in ("clean", "noisy"))
-        return model.training_step(clean, noisy, drawn, step=k + 1, epoch=1)
-
-    actual = {}
+    models = [JointModel(build_filled(**place), options, device=place["device"]) for place in (exact, rounded)]
+    losses = {}, {}
     for k in range(len(vectors["z"])):
-        if rounded is not model:
-            rounded.load_state_dict(copy.deepcopy(model.state_dict()))
-        losses = step_of(rounded, k, place)
-        if rounded is not model and k + 1 < len(vectors["z"]):  # no step begins from what comes after the last
-            step_of(model, k, exact)
-        actual |= {f"loss.{name}.{k + 1}": value for name, value in losses.items()}
-    weights = {letter: network.state_dict() for letter, network in model.networks.items()}
+        models[1].load_state_dict(copy.deepcopy(models[0].state_dict()))
+        for place, model, found in zip((exact, rounded), models, losses):
+            mixing = {letter: torch.as_tensor(vectors[f"eps{letter[1]}"][k]).to(**place) for letter in CRITICS}
+            drawn = StepRandomness(torch.as_tensor(vectors["z"][k]).to(**place), tuple(vectors["pd"][k]), mixing)
+            clean, noisy = (image(vectors[name][k], **place) for name in ("clean", "noisy"))
+            values = model.training_step(clean, noisy, drawn, step=k + 1, epoch=1)
+            found.update({f"loss.{name}.{k + 1}": value for name, value in values.items()})
+    weights = {letter: network.state_dict() for letter, network in models[0].networks.items()}
+    after = {}
     for name in vectors:
         if name.startswith("after."):
             _, letter, key = name.split(".", 2)
-            actual[name] = fingerprint(weights[letter][key])
-    return actual
+            after[name] = fingerprint(weights[letter][key])
+    return losses[0] | after, losses[1]
 
 
 CHECKS = {

@@ -11,7 +11,8 @@ from data.likeness import find_shift, shows_other_content
 from data.pairs import read_files
 from data.sidd import EXAMPLE_SCENE as SCENE
 from data.sidd import find_frames, find_scenes
-from tests.conftest import SHARED
+from noise import load_noise
+from tests.conftest import ROOT, SHARED
 from utils.image import read_image, write_image
 
 SIDE, MARGIN = 256, 8
@@ -76,6 +77,15 @@ def test_a_noisy_image_of_something_else_or_turned_is_told(std, turn):
 )
 def test_a_real_pair_passes_whatever_its_noise(std, change):
     assert not shows_other_content(*pair(np.clip(change(board(3)), 0, 255), std))
+
+
+@pytest.mark.parametrize("darkness", [3, 6, 8])
+def test_a_dark_picture_with_the_noise_of_a_high_iso_passes_and_another_one_of_the_day_does_not(darkness):
+    camera = load_noise(ROOT / "pretrain" / "S6")
+    for number in range(4):
+        clean = pair(board(number) / darkness, 0)[0]
+        assert not shows_other_content(clean, camera.synthesize(clean, 3200, seed=number))
+        assert shows_other_content(pair(board(number), 0)[0], camera.synthesize(pair(board(9), 0)[0], 3200))
 
 
 @pytest.mark.skipif(not (SHARED / "real").is_dir(), reason="needs ../shared")
