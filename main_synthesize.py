@@ -1,8 +1,7 @@
 """Put a camera's noise on your own clean images, folder by folder."""
 
-import argparse
 import sys
-from collections.abc import Sequence
+from argparse import Namespace
 from pathlib import Path
 
 from data.folders import FoundImages, ImageJob, find_images, plan_plain, plan_scenes, require_apart, with_partners
@@ -41,7 +40,7 @@ def main(arguments: list[str] | None = None) -> int:
         sources = Sources(device=device, **options.source_settings(args))
         noise = noise_like(args.like, args.num_workers) if args.like else KINDS[args.model].make(sources)
     strength = choose_strength(args, noise)
-    jobs, failures = plan_outputs(args, found, noise.isos if options.draws_iso(args) else ())
+    jobs, failures = plan_outputs(args, found, noise)
     for line in found.notes(args.noisy_dir, args.gain_from):
         log.info("note: %s", printable(line))
     if options.uses_bank(args) and (note := bank_note(noise.folder, args.cam_name)):
@@ -78,14 +77,11 @@ def main(arguments: list[str] | None = None) -> int:
     return 1 if failures else 0
 
 
-def plan_outputs(args: argparse.Namespace, found: FoundImages, isos: Sequence[int]) -> tuple[list[ImageJob], list[str]]:
-    """Name all outputs; return the jobs, and one line for each image or folder that there can be none of.
-
-    isos: of the noise, where the options name none.
-    """
+def plan_outputs(args: Namespace, found: FoundImages, noise: CameraNoise) -> tuple[list[ImageJob], list[str]]:
+    """Name all outputs; return the jobs, and one line for each image or folder that there can be none of."""
     root, problems = Path(args.input_dir), found.problems
     if args.layout == "sidd":
-        isos = isos if args.iso is None else [args.iso]
+        isos = [args.iso] if args.iso is not None else noise.isos if options.draws_iso(args) else []
         with blame("--camera_code (without it --cam_name), --iso or --layout"):
             jobs = plan_scenes(root, found.names, args.per_image, args.camera_code, isos, args.seed)
     else:
@@ -97,7 +93,7 @@ def plan_outputs(args: argparse.Namespace, found: FoundImages, isos: Sequence[in
     return jobs, problems
 
 
-def choose_strength(args: argparse.Namespace, noise: CameraNoise) -> Strength:
+def choose_strength(args: Namespace, noise: CameraNoise) -> Strength:
     """Decide where the strength comes from; of images with a noisy one of their own it is that one's."""
     for option, source in (("noisy_dir", "pair"), ("gain_from", "noisy")):
         if getattr(args, option) is not None and source not in noise.sources:
@@ -115,7 +111,7 @@ def choose_strength(args: argparse.Namespace, noise: CameraNoise) -> Strength:
         return constant(0.0)  # of no image
     if args.like is not None:
         return noise.of_iso(noise.isos[0])  # the photograph's
-    with blame("--iso" if args.iso is not None else "or give --noisy_dir, --gain_from or --gain"):
+    with blame("--iso or --model, or give --noisy_dir, --gain_from or --gain"):
         return noise.of_iso(args.iso)
 
 

@@ -41,10 +41,7 @@ class JointOptions:
 
     @property
     def adversarial_every(self) -> int:
-        """Return the steps between adversarial terms.
-
-        A Wasserstein critic learns five times as often as the generators (Arjovsky et al. 2017).
-        """
+        """Return the steps between adversarial terms; a Wasserstein critic learns in between (Arjovsky et al. 2017)."""
         return self.adv_every or (5 if self.gan_mode == "wgangp" else 1)
 
 
@@ -122,9 +119,13 @@ class JointModel:
     ) -> dict[str, Tensor]:
         """Update all networks on one batch and return its losses, unweighted and detached.
 
-        clean, noisy: (N, 3, P, P) in [0, 1]; step and epoch count from 1.
-        D_real, D_fake and gp are sums over both critics. Losses that a step does not have (rec before the joint epochs,
-        adv between adversarial steps, gp without wgangp) are absent.
+        1. E, G1 and G2 make noise, and one sum of losses updates them: reg, std1 and std2 in every step; adv1 and adv2
+           in every fifth, the only ones that reach G2, which goes on by Adam's momentum in between.
+        2. From `joint_start_epoch` on the sum has rec, which updates G3; with `separate_train` G3 alone.
+        3. D1 tells the real noise from G2's, D2 both sub-sampled, real from G1's: updated in every step, with gp.
+
+        clean, noisy: (N, 3, P, P) in [0, 1]; step and epoch count from 1. D_real, D_fake and gp are sums over both
+        critics. Losses that a step does not have are absent, gp without wgangp.
         """
         for letter in LETTERS:
             self.networks[letter].train()

@@ -1,8 +1,7 @@
 """Noise models: everything that makes noise for clean images, under one interface.
 
 Evaluation, synthesis and denoiser training use a model alike: `noise` turns images and white noise into noise. A new
-model is a subclass of `NoiseModel`; a line in `noise.kinds.FITTED` puts it into evaluation and denoiser
-training.
+model is a subclass of `NoiseModel` and a row in `noise.kinds.KINDS`.
 """
 
 import random

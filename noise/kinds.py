@@ -85,22 +85,21 @@ class Kind(NamedTuple):
     """A kind of noise model.
 
     name: in tables and for evaluations; its key in `KINDS` is for the commands. needs: "weights", the file of a "fit",
-    training "images" to be fitted to, or "nothing". make: makes it of a camera. measured: its strength comes from the
-    real noisy image in evaluations and trainings, else from the ISO. seen: how many values of that image it gets.
-    by_phase: it depends on where images begin in the 2x2 mosaic.
+    training "images" to be fitted to, or "nothing". make: makes it of a camera. seen: how many values of the real
+    noisy image are its strength in evaluations and trainings; 0: the strength comes from the ISO. by_phase: it depends
+    on where images begin in the 2x2 mosaic.
     """
 
     name: str
     description: str
     needs: Literal["weights", "fit", "images", "nothing"]
     make: Callable[[Sources], CameraNoise]
-    measured: bool = False
     seen: int = 0
     by_phase: bool = False
 
     def strength(self, noise: CameraNoise) -> Strength:
         """Take the strength as evaluations and trainings do."""
-        return Measured(noise.estimate) if self.measured else noise.of_iso()
+        return Measured(noise.estimate) if self.seen else noise.of_iso()
 
 
 def _neca_w(sources: Sources) -> CameraNoise:
@@ -172,7 +171,6 @@ def _of_std(key: str, name: str) -> Kind:
         f"{name}, scaled to the true std of this very image",
         "images",
         make,
-        True,
         1,
         key == "coloured-phase",
     )
@@ -181,7 +179,7 @@ def _of_std(key: str, name: str) -> Kind:
 def _of_channel_std(key: str, name: str) -> Kind:
     what = f"{name}, scaled channel by channel to the true std of this very image"
     make = partial(_scaled, FITTED[key], channel_std)
-    return Kind(f"{name} x channel std", what, "images", make, True, 3, key == "coloured-phase")
+    return Kind(f"{name} x channel std", what, "images", make, 3, key == "coloured-phase")
 
 
 # In the order of reports. Keys are for --model and --source.
@@ -191,7 +189,6 @@ KINDS = {
         "the generator, with the gain that GENet estimates from the real noisy image",
         "weights",
         _neca_w,
-        measured=True,
         seen=1,
     ),
     "neca-s": Kind(
@@ -200,7 +197,6 @@ KINDS = {
         "asked for",
         "weights",
         _neca_s,
-        measured=True,
         seen=1,
     ),
     "pipeline": Kind(
@@ -216,7 +212,6 @@ KINDS = {
         "image",
         "fit",
         partial(_from_file, "pipeline"),
-        measured=True,
         seen=8,
         by_phase=True,
     ),
@@ -232,7 +227,6 @@ KINDS = {
         "the copula, scaled channel by channel to the true std of this very image",
         "images",
         _copula,
-        measured=True,
         seen=3,
         by_phase=True,
     ),
@@ -267,7 +261,6 @@ KINDS = {
         "white Gaussian noise with the true std of this very image",
         "nothing",
         lambda sources: WhiteNoise(),
-        measured=True,
         seen=1,
     ),
 }
@@ -322,12 +315,8 @@ def _head(path: Path) -> dict[str, Any]:
 
 
 def of_own_images() -> tuple[str, ...]:
-    """List the kinds for one's own images, whose strength is chosen apart: those that need no training images.
-
-    A copula is fitted to these in evaluations, but has a file, too.
-    """
-    no_images = {key: kind for key, kind in KINDS.items() if kind.needs != "images" or key == "copula"}
-    return tuple(key for key, kind in no_images.items() if kind.needs == "weights" or not kind.measured)
+    """List the kinds for one's own images: those that need no training images, each once, for `Strength` is apart."""
+    return tuple(key for key, kind in KINDS.items() if key in LOADERS or kind.needs in ("weights", "nothing"))
 
 
 def default_kind(folder: str | Path, camera: str | None = None) -> str:

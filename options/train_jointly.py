@@ -19,7 +19,7 @@ from options.training import (
 WIDTHS = {"E": 96, "G1": 96, "G2": 64, "D1": 64, "D2": 64, "G3": 64}
 ACTIVATIONS = {"E": "R", "G2": "R", "D1": "L", "D2": "L", "G3": "BR"}
 MEASURED = "measured"  # kaiming, and then `noise.measured`
-DEFAULTS = JointOptions()  # the published ones
+DEFAULTS = JointOptions()  # of the published code; the authors' command is in recipes/published.txt
 LAMBDAS = {
     "reg": "noise level near the gain",
     "std1": "gain equal to the global noise level",

@@ -45,7 +45,7 @@ def root(tmp_path, copula) -> Path:
 
 
 def test_synthesis_offers_no_model_that_only_training_images_can_make():
-    assert of_own_images() == ("neca-w", "neca-s", "pipeline", "copula")
+    assert of_own_images() == ("neca-w", "neca-s", "pipeline", "copula", "awgn-x-std")
 
 
 def synthesize(root: Path, *more: object, out: str = "out") -> list[dict[str, str]]:
@@ -112,6 +112,16 @@ def test_synthesis_measures_the_noise_of_a_pair_or_of_a_noisy_image_alone(root, 
     assert [float(word) for word in rows[0]["strength"].split()] == pytest.approx([12] * 3, rel=0.1)
     assert Path(rows[0]["gain_from"]).parent == root / "noisy"
     assert noise_of(root).std() == pytest.approx(12, rel=0.1)
+
+
+def test_synthesis_puts_on_white_noise_of_the_std_of_each_pair(root, capsys):
+    for name, std in (("a", 6), ("b", 12)):
+        write_image(root / "in" / f"{name}.png", np.full((64, 96, 3), 120, np.uint8))
+        write_image(root / "noisy" / f"{name}.png", with_noise(np.full((64, 96, 3), 120, np.uint8), std))
+    synthesize(root, "--model", "awgn-x-std", "--noisy_dir", root / "noisy")
+    assert [noise_of(root, name).std() for name in ("a", "b")] == pytest.approx([6, 12], rel=0.05)
+    with pytest.raises(ValueError, match="does not come from an ISO; change --iso or --model, or give --noisy_dir"):
+        synthesize(root, "--model", "awgn-x-std", out="other")
 
 
 def test_draws_of_iso_follow_from_the_seed_and_the_key(root):

@@ -345,12 +345,11 @@ def test_rounding_may_change_directions_that_are_chosen_by_pixel(demosaicking, h
 def test_negative_values_are_cut_unless_a_pixel_shows_that_they_are_not(share, clips, monkeypatch):
     monkeypatch.setattr("noise.identify.PHASES", ((1, 0),))
     monkeypatch.setattr("noise.identify.LINEAR", ("malvar",))
-    judge = identify._judge
+    judge, first = identify._judge, []
 
-    def favoured(rendering, *more):  # the cut has an error of the other way's, plus a share
-        found = judge(replace(rendering, clips=False), *more)
-        error = found.error * (1 + share / 2 * rendering.clips)
-        return replace(found, rendering=rendering, error=error)
+    def favoured(rendering, *more):  # the cut has the error of any other way, plus a share
+        first.append(judge(rendering, *more).error)
+        return replace(judge(rendering, *more), error=first[0] * (1 + share / 2 * rendering.clips))
 
     monkeypatch.setattr("noise.identify._judge", favoured)
     monkeypatch.setattr("noise.identify.REFINED", 2)
