@@ -81,8 +81,8 @@ class Comparison:
 class Metric(NamedTuple):
     """A metric of the evaluation: its function, and how the report treats it.
 
-    ranked: the best model is marked; best: its value for the truth; tabulated: it has columns in report and CSV file;
-    compared: the report has its differences between models.
+    ranked: the best model is marked, whose mean is nearest to `best`, the truth's value; tabulated: it has columns in
+    report and CSV file; compared: the report has its differences between models.
     """
 
     measure: Callable[[Comparison], float]

@@ -81,7 +81,7 @@ def write_report(
         write_image(folder / f"{name}.png", image)
     table = summary_table(
         summary,
-        f"Means over images and draws; lower is better, but for {BEST_ABOVE_0}. Score: mean of "
+        f"Means over images and draws; nearest to 0 is best, but for {BEST_ABOVE_0}. Score: mean of "
         f"{WHITE_NOISE_TERMS}; 0 is the truth, 1 white Gaussian noise.",
     )
     sections = _sections(folder, remarks, table, summary, by_iso)

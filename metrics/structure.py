@@ -1,7 +1,7 @@
 """Structure of noise between neighbours, channels and intensities, which no histogram of noise can see.
 
-Every distance comes in two steps, a description of one noise and the distance of two descriptions, so that a real
-noise that many fakes are compared with is described once.
+A distance comes in two steps, a description of one noise and the distance of two descriptions, so that a real noise
+that many fakes are compared with is described once. What takes no time, such as `std`, compares two noises.
 """
 
 import math

@@ -5,6 +5,8 @@ from pathlib import Path
 
 import pytest
 
+from evaluation.noise_metrics import METRICS
+from noise.kinds import KINDS
 from tests.conftest import ROOT
 
 PAGES = sorted(
@@ -47,6 +49,12 @@ def test_every_page_of_the_documents_is_listed():
 def test_every_script_of_a_result_is_listed_with_what_it_prints():
     listed = (ROOT / "doc" / "reproduction.md").read_text(encoding="utf-8")
     assert [path.name for path in (ROOT / "runs").glob("*.sh") if f"runs/{path.name}" not in listed] == []
+
+
+def test_every_metric_and_every_noise_model_is_explained():
+    page = (ROOT / "doc" / "evaluation.md").read_text(encoding="utf-8")
+    assert [name for name, metric in METRICS.items() if metric.tabulated and f"`{name}`" not in page] == []
+    assert [kind.name for kind in KINDS.values() if not re.search(rf"[|,] {kind.name}[ ,]", page)] == []
 
 
 def rows_of(page: Path, heading: str) -> dict[tuple[str, str], list[str]]:
