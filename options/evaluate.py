@@ -3,6 +3,7 @@
 import argparse
 
 from inference.tiled import DENOISER_TILE
+from noise.kinds import KINDS
 from options.common import (
     Group,
     Parser,
@@ -57,10 +58,12 @@ def _add_model_options(parser: argparse.ArgumentParser, model_names: tuple[str, 
     group.add_argument(
         "--models",
         nargs="+",
+        type=lambda word: KINDS[word].name if word in KINDS else word,
         choices=model_names,
         metavar="MODEL",
-        help=f"noise models to compare: {', '.join(model_names)} (default: all for which there are "
-        "weights, a fit, or training scenes in --data_dir to fit to; real is the other frame of a scene)",
+        help=f"noise models to compare: {', '.join(model_names)}, or as other commands call them, such as awgn-x-std "
+        "(default: all for which there are weights, a fit, or training scenes in --data_dir to fit to; real is the "
+        "other frame of a scene)",
     )
     add_pretrain_option(group)
     group.add_argument(

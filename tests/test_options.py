@@ -10,7 +10,9 @@ import pytest
 
 import main_eval
 import main_train_jointly
+from evaluation.noise_models import judged_models
 from models import JointOptions
+from noise.kinds import KINDS
 from options.data import make_demo_parser
 from options.evaluate import evaluate_parser
 from options.inference import export_options, gains_options, quick_test_parser
@@ -173,6 +175,16 @@ def test_every_command_has_the_published_default_camera():
     ]
     assert {args.cam_name for args in namespaces} == {"IP"}
     assert evaluate_parser(models).parse_args(["denoise"]).cam_name == ["IP"]
+
+
+def test_evaluation_takes_noise_models_by_the_names_of_all_commands(capsys):
+    parser = evaluate_parser(tuple(judged_models()))
+    for key, kind in KINDS.items():
+        assert parser.parse_args(["noise", "--models", key, "real"]).models == [kind.name, "real"]
+        assert parser.parse_args(["noise", "--models", kind.name]).models == [kind.name]
+    with pytest.raises(SystemExit):
+        parser.parse_args(["noise", "--models", "laplace"])
+    assert "--models: invalid choice: 'laplace'" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("run", [lambda: main_eval.main(["noise"]), lambda: main_train_jointly.main([])])
