@@ -3,15 +3,14 @@
 # NeCA of five phones by quick.txt, on pairs that their shipped fits make of the clean halves of SIDD-Small's scenes that
 # test no phone (../shared/real: SIDD_Small_256, SIDD_Srgb_Parts); every eighth pair validates, native real crops test.
 # The demo camera's NeCA on its own pairs (DEMO and DEMO/lists: main_make_demo.py --output_dir DEMO --data_prep_dir
-# DEMO/lists). About ten minutes of a core for each camera. Run again to continue. PYTHON= chooses the interpreter.
+# DEMO/lists). About a quarter of an hour of a core for each camera. Run again to continue. PYTHON= chooses the interpreter.
 set -euo pipefail
 python=${PYTHON:-.venv/bin/python} real=$(realpath "$1") demo=$(realpath "$2")
 mkdir -p "$3/clean"
 out=$(realpath "$3")
-train() { # CAMERA DATA LISTS
+train() { # CAMERA DATA LISTS EPOCHS: after so many epochs, two thirds of the steps, the learning rate falls to a tenth
   $python main_train_jointly.py @options/recipes/quick.txt --cam_name "$1" --train_img_dir "$2" --data_prep_dir "$3" \
-    --val_list "$3/$1_val.txt" --ema 0.998 --steps "${STEPS:-1500}" --num_workers 0 --dir_save "$out/saves"
-  # The averaged weights of the step with the best validation
+    --val_list "$3/$1_val.txt" --ema 0.998 --steps 3000 --lr_decay_1 "$4" --num_workers 0 --dir_save "$out/saves"
   $python main_export.py --cam_name "$1" --pretrain_dir "$out/saves" --output_dir "$out/pretrain" --half \
     --format safetensors
 }
@@ -26,10 +25,10 @@ for phone in S6 GP G4 N6 IP; do
   ls "$out/pairs/$phone" | grep "_${phone}_" | awk 'NR % 8 == 0' > "$out/lists/${phone}_val.txt"
   ls "$real/SIDD_Srgb_Parts" | grep "_${phone}_" > "$out/lists/${phone}_test.txt"
   ln -sfn "$out/pairs/$phone"/*_${phone}_* "$real/SIDD_Srgb_Parts"/*_${phone}_* "$data/"
-  train $phone "$data" "$out/lists"
+  train $phone "$data" "$out/lists" 166
 done
 mkdir -p "$out/lists/demo"
 cp "$demo/lists/DC_test.txt" "$out/lists/demo/"
 awk 'NR > 3' "$demo/lists/DC_train.txt" > "$out/lists/demo/DC_train.txt"
 head -3 "$demo/lists/DC_train.txt" > "$out/lists/demo/DC_val.txt"
-train DC "$demo" "$out/lists/demo"
+train DC "$demo" "$out/lists/demo" 500
