@@ -3,7 +3,8 @@
 # NeCA of five phones by quick.txt, on pairs that their shipped fits make of the clean halves of SIDD-Small's scenes that
 # test no phone (../shared/real: SIDD_Small_256, SIDD_Srgb_Parts); every eighth pair validates, native real crops test.
 # The demo camera's NeCA on its own pairs (DEMO and DEMO/lists: main_make_demo.py --output_dir DEMO --data_prep_dir
-# DEMO/lists). About a quarter of an hour of a core for each camera. Run again to continue. PYTHON= chooses the interpreter.
+# DEMO/lists). About a quarter of an hour of a core for each camera. Run again to continue. PHONES= chooses some,
+# PYTHON= the interpreter.
 set -euo pipefail
 python=${PYTHON:-.venv/bin/python} real=$(realpath "$1") demo=$(realpath "$2")
 mkdir -p "$3/clean"
@@ -17,7 +18,7 @@ train() { # CAMERA DATA LISTS EPOCHS: after so many epochs, two thirds of the st
 ls "$real/SIDD_Small_256" | grep _ | grep -v -F -f <(cat data_preparation/??_test.txt) | while read -r scene; do
   cp -n "$real/SIDD_Small_256/$scene"/*GT* "$out/clean/$scene.png"
 done
-for phone in S6 GP G4 N6 IP; do
+for phone in ${PHONES-S6 GP G4 N6 IP}; do
   data=$out/data/$phone
   mkdir -p "$out/lists" "$data"
   $python main_synthesize.py --cam_name $phone --layout sidd --input_dir "$out/clean" --output_dir "$out/pairs/$phone"
