@@ -32,4 +32,4 @@ mkdir -p "$out/lists/demo"
 cp "$demo/lists/DC_test.txt" "$out/lists/demo/"
 awk 'NR > 3' "$demo/lists/DC_train.txt" > "$out/lists/demo/DC_train.txt"
 head -3 "$demo/lists/DC_train.txt" > "$out/lists/demo/DC_val.txt"
-train DC "$demo" "$out/lists/demo" 500
+train DC "$demo" "$out/lists/demo" 90
