@@ -62,6 +62,14 @@ def test_safetensors_make_the_same_noise_as_the_files_that_they_came_from(tmp_pa
     np.testing.assert_array_equal(*noisy)
 
 
+@pytest.mark.parametrize("form", ["pth", "safetensors"])
+def test_files_can_be_read_by_all_whom_the_system_lets_read_new_files(tmp_path, form):
+    export_demo_camera(tmp_path, "--format", form)
+    (tmp_path / "new").touch()
+    expected = (tmp_path / "new").stat().st_mode
+    assert {path.stat().st_mode for path in (tmp_path / "DC").iterdir()} == {expected}
+
+
 def test_a_safetensors_file_is_what_the_format_says(tmp_path):
     """Eight bytes of length, that much JSON, then the numbers: huggingface/safetensors, its README's section Format."""
     export_demo_camera(tmp_path, "--format", "safetensors")

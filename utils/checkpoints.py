@@ -41,16 +41,16 @@ def save_checkpoint(path: str | Path, content: dict[str, Any]) -> None:
     A .safetensors file takes `model_state_dict` and, beside it, plain values. Raise OSError if it cannot be written.
     """
     try:
-        with atomic_path(path) as temporary:
+        # Given a name, torch.save would write that into the file, and safetensors let nobody else read it.
+        with atomic_path(path) as temporary, open(temporary, "wb") as file:
             if Path(path).suffix == SAFETENSORS:
-                from safetensors.torch import save_file  # few runs need it
+                from safetensors.torch import save  # few runs need it
 
                 values = {name: value for name, value in content.items() if name != "model_state_dict"}
                 weights = {name: tensor.contiguous() for name, tensor in content["model_state_dict"].items()}
-                save_file(weights, temporary, {METADATA: json.dumps(values)})
+                file.write(save(weights, {METADATA: json.dumps(values)}))
             else:
-                with open(temporary, "wb") as file:  # given a name, torch.save would write that into the file
-                    torch.save(content, file)
+                torch.save(content, file)
     except RuntimeError as error:  # what PyTorch's own file writer raises on a full disk
         raise OSError(f"{path}: cannot be written, is the disk full? ({str(error).splitlines()[0]})") from None
 
