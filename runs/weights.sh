@@ -1,8 +1,8 @@
 #!/bin/bash
 # "Weights of NeCA" of pretrain/README.md: runs/weights.sh ../shared/real DEMO OUT
 # NeCA of five phones by quick.txt, on pairs that their shipped fits make of the clean halves of SIDD-Small's scenes that
-# test no phone and of the demo camera (../shared/real: SIDD_Small_256, SIDD_Srgb_Parts), a quarter of the ISO's noise to
-# all of it, for GENet has to read weak noise, too. Every eighth pair validates, native real crops test.
+# test no phone and of the demo camera (../shared/real: SIDD_Small_256, SIDD_Srgb_Parts). Every eighth pair validates,
+# native real crops test.
 # The demo camera's NeCA on its own pairs (DEMO and DEMO/lists: main_make_demo.py --output_dir DEMO --data_prep_dir
 # DEMO/lists). About a quarter of an hour of a core for each camera. Run again to continue. PHONES= chooses some,
 # PYTHON= the interpreter.
@@ -25,8 +25,7 @@ done
 for phone in ${PHONES-S6 GP G4 N6 IP}; do
   data=$out/data/$phone
   mkdir -p "$out/lists" "$data"
-  $python main_synthesize.py --cam_name $phone --layout sidd --times 0.25:1 --input_dir "$out/clean" \
-    --output_dir "$out/pairs/$phone"
+  $python main_synthesize.py --cam_name $phone --layout sidd --input_dir "$out/clean" --output_dir "$out/pairs/$phone"
   ls "$out/pairs/$phone" | grep "_${phone}_" | awk 'NR % 8' > "$out/lists/${phone}_train.txt"
   ls "$out/pairs/$phone" | grep "_${phone}_" | awk 'NR % 8 == 0' > "$out/lists/${phone}_val.txt"
   ls "$real/SIDD_Srgb_Parts" | grep "_${phone}_" > "$out/lists/${phone}_test.txt"
