@@ -15,7 +15,7 @@ ROOT = Path(__file__).resolve().parent
 WHOLE = ("noise", "inference", "models", "metrics")
 IN_PART = ("utils", "data")  # what the others import of these
 OURS = "|".join(WHOLE + IN_PART)
-SHIPPED = {".json", ".md", ".pth", ".safetensors", ""}  # of pretrain/; the last are checksums
+SHIPPED = {".json", ".md", ".pth", ".safetensors"}  # of pretrain/
 OF_THE_PAGE = "real_noise.json"  # beside fits, and read by nothing in the package
 
 

@@ -13,8 +13,10 @@ from torch import Tensor, nn
 from models.architectures import ARCH, ARCHITECTURES, DEFAULT_ARCH, DENOISER, count_layers, split_config
 from models.network_dncnn import dncnn_config
 from models.networks import GENERATORS, HALVINGS, NETWORK_CLASSES, PAPER_NAMES, config_of
-from utils.checkpoints import SHIPPED, STATE_PREFIX, SUFFIXES, has_state, load_checkpoint, numbered_files
+from utils.checkpoints import STATE_PREFIX, SUFFIXES, has_state, load_checkpoint, numbered_files
 from utils.files import sha256_of
+
+SHIPPED = Path(__file__).resolve().parent.parent / "pretrain"  # fits and weights, in the clone as in the package neca
 
 # Sizes that the constructors have no default for; a released file, which has no `config`, has the paper's.
 PAPER_SIZES = {

@@ -15,6 +15,9 @@ train() { # CAMERA DATA LISTS
     --val_list "$3/$1_val.txt" --ema 0.998 --steps 2000 --num_workers 0 --dir_save "$out/saves"
   $python main_export.py --cam_name "$1" --pretrain_dir "$out/saves" --output_dir "$out/pretrain" --half \
     --format safetensors
+  cp "pretrain/$1/noise.json" "$out/pretrain/$1/"
+  $python main_eval.py noise --cam_name "$1" --data_dir "$2" --data_prep_dir "$3" --pretrain_dir "$out/pretrain" \
+    --models NeCA-W pipeline AWGN-image --output_dir "$out/judged/$1"
 }
 ls "$real/SIDD_Small_256" | grep _ | grep -v -F -f <(cat data_preparation/??_test.txt) | while read -r scene; do
   cp -n "$real/SIDD_Small_256/$scene"/*GT* "$out/clean/$scene.png"

@@ -173,7 +173,7 @@ def test_networks_for_grey_and_for_colour_images_do_not_belong_together(root, tm
         save_checkpoint(
             tmp_path / f"checkpoint_{letter}.pth", load_checkpoint(grey / f"checkpoint_{letter}_00000004.pth")
         )
-    colour = load_checkpoint(Path("pretrain/DC/checkpoint_G2.pth"))
+    colour = load_checkpoint(Path("pretrain/DC/checkpoint_G2.safetensors"))
     save_checkpoint(tmp_path / "checkpoint_G2.pth", colour | {"step": 8})
     with pytest.raises(ValueError, match=r"do not belong together.*E for images of 1, G1 for images of 1, G2 for .* 3"):
         load_neca(tmp_path)

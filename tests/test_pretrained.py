@@ -3,7 +3,6 @@
 import csv
 import logging
 import os
-import shutil
 from pathlib import Path
 
 import numpy as np
@@ -69,17 +68,11 @@ def test_pth_of_others_is_refused_by_an_old_pytorch_in_one_line_with_the_ways_ou
         assert torch.equal(load_network("G2", path)(IMAGE), network(IMAGE))
 
 
-def test_an_old_pytorch_reads_what_ships_wherever_it_lies_and_nothing_else_there(tmp_path, old_torch):
-    for source in sorted((ROOT / "pretrain").glob("*/checkpoint_*.pth")):
-        load_network(source.stem.rpartition("_")[2], source)
-    copy = tmp_path / "other_name.pth"
-    shutil.copy(source, copy)
-    load_network("G2", copy)
-    content = bytearray(copy.read_bytes())
-    content[len(content) // 2] ^= 1
-    copy.write_bytes(content)
-    with pytest.raises(ValueError, match="refused"):
-        load_network("G2", copy)
+def test_an_old_pytorch_reads_what_ships(old_torch):
+    files = sorted((ROOT / "pretrain").glob("*/checkpoint_*"))
+    assert len(files) == 18
+    for path in files:
+        load_network(path.stem.rpartition("_")[2], path)
 
 
 @pytest.mark.parametrize(

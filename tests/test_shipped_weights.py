@@ -1,7 +1,7 @@
 """What ships for the demo camera, against the simulator's own noise on its test scenes.
 
-The fit has the bars that matter. The NeCA weights are 500 steps of the published losses on a CPU, a start: their level
-and their correlation between neighbours have to be near, not their distribution.
+The fit has the bars that matter. The NeCA weights are minutes of the published losses on a CPU: their level and their
+correlation between neighbours have to be near, not their distribution.
 """
 
 import numpy as np
@@ -52,10 +52,14 @@ def test_correlations_of_the_fit_are_within_008_of_the_real_noise(rows):
             assert abs(fake - real) < 0.08, f"{column} is {fake:.3f}, real {real:.3f} (seed {seed})"
 
 
-def test_neighbours_in_the_noise_of_the_weights_are_correlated_as_in_the_real_noise(rows):
-    for column in ("lag-1 h", "lag-1 v", "lag-(1,1)"):
+def test_correlations_of_the_weights_are_near_those_of_the_real_noise(rows):
+    for column in STRUCTURE:
         fake, real = (mean_of(rows, column, model=model) for model in ("NeCA-W", "real"))
-        assert abs(fake - real) < 0.15, f"{column} is {fake:.3f}, real {real:.3f}"
+        assert abs(fake - real) < 0.1, f"{column} is {fake:.3f}, real {real:.3f}"
+
+
+def test_histogram_of_the_weights_is_closer_than_white_gaussian_noise_of_the_true_std(rows):
+    assert mean_of(rows, "kld_exact", model="NeCA-W") < mean_of(rows, "kld_exact", model="white") / 1.5
 
 
 @pytest.mark.parametrize("model", ["pipeline", "NeCA-W"])
@@ -72,6 +76,6 @@ def test_histogram_of_the_fit_is_closer_than_white_gaussian_noise_of_the_true_st
 
 
 def test_shipped_files_stay_small():
-    files = list((ROOT / "pretrain" / "DC").glob("checkpoint_*.pth"))
-    assert {file.name for file in files} == {"checkpoint_E.pth", "checkpoint_G1.pth", "checkpoint_G2.pth"}
-    assert sum(file.stat().st_size for file in files) < 20e6
+    files = list((ROOT / "pretrain" / "DC").glob("checkpoint_*"))
+    assert {file.name for file in files} == {f"checkpoint_{letter}.safetensors" for letter in ("E", "G1", "G2")}
+    assert sum(file.stat().st_size for file in files) < 1e6

@@ -16,12 +16,11 @@ from typing import Any
 import numpy as np
 import torch
 
-from utils.files import atomic_path, sha256_of, web_page
+from utils.files import atomic_path, web_page
 
 SAFETENSORS = ".safetensors"
 SUFFIXES = (".pth", SAFETENSORS)  # of checkpoints, in the order in which they are looked for
 METADATA = "neca"
-SHIPPED = Path(__file__).resolve().parent.parent / "pretrain"  # fits and weights, in the clone as in the package neca
 SAFE_SINCE = (2, 10)  # PyTorch; before, a crafted .pth file corrupts memory although it is read with weights_only=True
 STATE_PREFIX = "training_state_"  # of the files that a run is resumed from
 # NumPy's scalars are plain values; their pickles name these functions and types.
@@ -90,8 +89,8 @@ def load_checkpoint(path: str | Path) -> dict[str, Any]:
 def _require_known(path: Path) -> None:
     """Raise ValueError for a .pth file of others where PyTorch does not protect from it.
 
-    Ours are those that ship, by their checksums, and those in the folder of a run. A folder named in the environment
-    variable NECA_TRUSTED, or several as in PATH, counts as ours, too.
+    Ours are those in the folder of a run. A folder named in the environment variable NECA_TRUSTED, or several as in
+    PATH, counts as ours, too.
     """
     if tuple(map(int, torch.__version__.split(".")[:2])) >= SAFE_SINCE:
         return
@@ -100,14 +99,11 @@ def _require_known(path: Path) -> None:
     in_run = any(
         place.relative_to(run).parts[0] == "models" and (run / "options.json").is_file() for run in place.parents[1:3]
     )
-    if in_run or any(folder in place.parents for folder in trusted):
-        return
-    sums = SHIPPED / "SHA256SUMS"
-    if not sums.is_file() or sha256_of([path]) not in sums.read_text(encoding="utf-8").split():
+    if not in_run and not any(folder in place.parents for folder in trusted):
         raise ValueError(
             f"{path}: refused with PyTorch {torch.__version__}, whose memory a .pth file of others can corrupt "
             "(CVE-2026-24747); use PyTorch 2.10, or there let main_export.py make a .safetensors file of it; read are "
-            "files that ship, those in a run's folder, and those in folders that the variable NECA_TRUSTED names"
+            "those in a run's folder, and those in folders that the variable NECA_TRUSTED names"
         )
 
 
