@@ -85,7 +85,7 @@ def plan_outputs(args: Namespace, found: FoundImages, noise: CameraNoise) -> tup
         with blame("--camera_code (without it --cam_name), --iso or --layout"):
             jobs = plan_scenes(root, found.names, args.per_image, args.camera_code, isos, args.seed)
     else:
-        jobs = plan_plain(root, found.names, args.per_image, f".{args.format}", args.iso)
+        jobs = plan_plain(root, found.names, args.per_image, f".{args.format}")
     if args.noisy_dir is not None:
         with blame("--noisy_dir"):
             jobs, missing = with_partners(jobs, args.noisy_dir)

@@ -58,7 +58,7 @@ class Target(NamedTuple):
 
 
 class ImageJob(NamedTuple):
-    """An image to put noise on. partner: its real noisy image, where the gain comes from one. iso: None if unknown."""
+    """An image to put noise on. partner: its real noisy image, where the gain comes from one. iso: in its name."""
 
     name: str
     source: Path
@@ -166,7 +166,7 @@ def require_apart(output: str | Path, other: str | Path) -> None:
         raise ValueError(f"{output}: holds results, expected a folder apart from {other}")
 
 
-def plan_plain(root: Path, names: Iterable[str], draws: int, suffix: str, iso: int | None = None) -> list[ImageJob]:
+def plan_plain(root: Path, names: Iterable[str], draws: int, suffix: str) -> list[ImageJob]:
     """Name the outputs as the inputs, with another suffix, and _00, _01, ... before it when there are several draws.
 
     Raises ValueError when two outputs would have the same name.
@@ -177,7 +177,7 @@ def plan_plain(root: Path, names: Iterable[str], draws: int, suffix: str, iso: i
     for name in names:
         stem = PurePosixPath(name).with_suffix("")
         targets = tuple(Target(draw, f"{stem}{end}{suffix}") for draw, end in enumerate(ends))
-        jobs.append(ImageJob(name, root / name, targets, iso=iso))
+        jobs.append(ImageJob(name, root / name, targets))
     _require_distinct(jobs)
     return jobs
 

@@ -176,7 +176,7 @@ def shows_other_content(clean: np.ndarray, noisy: np.ndarray) -> bool:
 
 
 def _response(clean: np.ndarray, noisy: np.ndarray) -> float:
-    """Estimate the share of a change of the light that still shows in an image with noise, in (0, 1].
+    """Estimate the share of a change of the light that still shows in an image with noise, in [0, 1].
 
     A camera's noise is there before its tone curve, a level of about light^(1 / 2.2): a value that noise has raised
     from v to w changes (v / w)^1.2 times as much with the light, a value that noise has clipped does not change.

@@ -203,7 +203,10 @@ def add_scene_options(
 
 def add_pretrain_option(parser: Group, fits: bool = True) -> None:
     """Add `--pretrain_dir`, for commands that use a camera's noise; fits: they take fits, not NeCA's weights alone."""
-    weights, training = "NeCA weights (checkpoint_{E,G1,G2}.pth)", "a --dir_save of main_train_jointly.py"
+    weights, training = (
+        "NeCA weights (checkpoint_{E,G1,G2}.pth or .safetensors)",
+        "a --dir_save of main_train_jointly.py",
+    )
     both = f"folder of <cam_name>/ with a fit (noise.json or noise.safetensors) or {weights}; an --output_dir of "
     both += f"main_fit_noise.py, or {training}"
     words = both if fits else f"folder of <cam_name>/ with {weights}, or {training}"

@@ -183,7 +183,8 @@ def _add_strength_options(group: Group) -> None:
         "--model",
         choices=of_own_images(),
         help="noise model: pipeline or copula, the camera's fit (noise.json or noise.safetensors); neca-w or neca-s, "
-        "its NeCA weights (default: the fit that is there, else neca-w)",
+        "its NeCA weights; awgn-x-std, white noise of the std of each image's pair in --noisy_dir (default: the fit "
+        "that is there, else neca-w)",
     )
     add_neca_type_option(group, default=None)
     gain = group.add_mutually_exclusive_group()

@@ -30,8 +30,8 @@ OF_ONE_FILE = (errno.ENAMETOOLONG, errno.EACCES, errno.EISDIR, errno.ENOTDIR, er
 class SynthesisSettings:
     """Settings of a run, beside its images.
 
-    model: what the manifest calls it. times: an interval of factors of the noise.
-    device: where models without networks make it. jpg_quality: of outputs in JPEG.
+    model: what the manifest calls it. times: an interval of factors of the noise. device: where models without networks
+    make it. jpg_quality: of outputs in JPEG.
     """
 
     seed: int

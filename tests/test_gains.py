@@ -296,6 +296,8 @@ def test_shipped_bank_fits_the_demo_cameras_weights_and_its_noise():
         clean, noisy = (image[192:704, 384:896] for image in (scene.clean(), scene.noisy(0)))
         made = generator.synthesize(clean, gain=float(np.median([gain for _, gain in bank.gains[iso]])))
         assert noise_of(made, clean).std() == pytest.approx(noise_of(noisy, clean).std(), rel=0.15)
+    for iso, std in {800: 12.46, 3200: 25.80}.items():  # of the noise itself, README; ISO 100's are 15 % above it
+        assert np.median([gain for _, gain in bank.gains[iso]]) * 255 == pytest.approx(std, rel=0.1)
 
 
 @pytest.mark.parametrize("option", ["--output", "--plot"])

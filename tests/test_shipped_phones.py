@@ -1,5 +1,7 @@
 """The phones that ship: they load, say what they are, and make a phone's noise on real clean pixels."""
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 
@@ -31,11 +33,15 @@ def test_noise_of_an_iso_is_about_as_strong_as_that_of_the_fit_which_taught_it(p
     assert bank.camera == phone and not bank_note(PRETRAIN / phone, phone)
     clean, fit = read_image(ROOT / "test" / "imgs" / "clean.png"), load_noise(PRETRAIN / phone)
     assert list(bank.gains) == list(fit.isos)
+    made, taught = {}, {}
     for iso, named in bank.gains.items():
         gain = float(np.median([gain for _, gain in named]))
-        made = noise_of(generator.synthesize(clean, gain=gain), clean).std()
-        taught = np.median([noise_of(fit.synthesize(clean, iso, seed=seed), clean).std() for seed in range(9)])
-        assert 0.6 < made / taught < 1.4, iso
+        made[iso] = noise_of(generator.synthesize(clean, gain=gain), clean).std()
+        taught[iso] = np.median([noise_of(fit.synthesize(clean, iso, seed=seed), clean).std() for seed in range(9)])
+        assert 0.6 < made[iso] / taught[iso] < 1.4, iso
+    apart = [iso for iso in (100, 400, 1600, 6400) if iso in made]
+    grows = [(low, high) for low, high in pairwise(apart) if taught[high] > 1.1 * taught[low]]  # the iPhone's stops
+    assert grows and all(made[low] < made[high] for low, high in grows), made
 
 
 def test_s6_makes_the_noise_of_the_shipped_pair_that_it_has_not_seen():
